@@ -1,0 +1,168 @@
+//! The configuration as it is meant: every value checked, every default filled in.
+//!
+//! `written.rs` holds it as it stands in the file; going from there to here finds every mistake in
+//! one go.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use jid::{BareJid, DomainPart};
+
+use crate::address::E164;
+use crate::net::SipTransport;
+
+/// Everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The link to the XMPP server.
+    pub xmpp: XmppConfig,
+    /// The SIP side.
+    pub sip: SipConfig,
+    /// The media side.
+    pub media: MediaConfig,
+    /// SIP networks, by name.
+    pub trunks: Vec<TrunkConfig>,
+    /// Which trunks take which called addresses; the first match wins.
+    pub routes: Vec<RouteConfig>,
+    /// Our own numbers.
+    pub numbers: Vec<NumberConfig>,
+    /// Who may call.
+    pub access: AccessConfig,
+    /// Time limits of a call.
+    pub call: CallConfig,
+}
+
+/// The link to the XMPP server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XmppConfig {
+    /// Host and port of the server's component listener.
+    pub server: String,
+    /// The domain of the contact JIDs.
+    pub domain: String,
+    /// The component secret.
+    pub secret: Secret,
+    /// The one resource of every contact. Default `phone`.
+    pub resource: String,
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The SIP side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SipConfig {
+    /// Where we listen.
+    pub listen: Vec<(SipTransport, SocketAddr)>,
+    /// What Via, Contact and SDP say; `None`: the address that the packet leaves from.
+    pub advertise: Option<IpAddr>,
+    /// `User-Agent` and `Server`.
+    pub user_agent: String,
+}
+
+/// The media side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaConfig {
+    /// The address to bind.
+    pub bind: IpAddr,
+    /// What candidates and SDP say; `None`: the bound address, or every address of the host if
+    /// that is unspecified.
+    pub advertise: Option<IpAddr>,
+    /// The first worker's shared ICE port; further workers count up.
+    pub xmpp_port: u16,
+    /// Ports of the SIP legs. Starts even, ends odd.
+    pub rtp_ports: RangeInclusive<u16>,
+    /// Media threads; at least 1.
+    pub threads: usize,
+}
+
+/// A SIP network that we send calls to or get calls from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrunkConfig {
+    /// Its name in routes, logs and metrics.
+    pub name: String,
+    /// Where requests go, such as `sip:sip.carrier.example;transport=udp`.
+    pub uri: String,
+    /// Host of `uri`: a name or an address, IPv6 without brackets.
+    pub host: String,
+    /// Port of `uri`, if given; else RFC 3263 finds it.
+    pub port: Option<u16>,
+    /// Transport of `uri`, if given.
+    pub transport: Option<SipTransport>,
+    /// Digest user name.
+    pub username: Option<String>,
+    /// Digest password.
+    pub password: Option<Secret>,
+    /// Codecs by encoding name, most wanted first.
+    pub codecs: Vec<String>,
+    /// Networks that calls of this trunk come from, as address and prefix length.
+    pub from_networks: Vec<(IpAddr, u8)>,
+    /// Calls at a time, both ways. Default unlimited.
+    pub max_calls: Option<u32>,
+    /// Seconds between health checks by OPTIONS; zero turns them off.
+    pub options: Duration,
+    /// Our own domain in From; default the trunk's host.
+    pub from_domain: Option<String>,
+}
+
+/// A rule for calls to SIP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteConfig {
+    /// Which called addresses it takes.
+    pub matches: RouteMatch,
+    /// Trunks by name, tried in order.
+    pub trunks: Vec<String>,
+}
+
+/// Which called addresses a route takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteMatch {
+    /// Numbers that start like this, such as `+49`; `+` takes every number.
+    Prefix(String),
+    /// SIP addresses of this domain.
+    Domain(String),
+    /// Everything.
+    Any,
+}
+
+/// One of our own numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NumberConfig {
+    /// The number.
+    pub number: E164,
+    /// Whom it rings, and whose caller ID it is.
+    pub ring: Vec<BareJid>,
+}
+
+/// Who may call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessConfig {
+    /// Domains whose users may call out.
+    pub domains: Vec<DomainPart>,
+    /// Users who may call out.
+    pub users: Vec<BareJid>,
+    /// Calls of one user at a time. Default 4.
+    pub max_calls_per_user: u32,
+    /// Calls that one user may start in a minute. Default 10.
+    pub calls_per_minute: u32,
+}
+
+/// Time limits of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallConfig {
+    /// How long a callee may ring. Default 120 s.
+    pub ring_limit: Duration,
+    /// How long a call may last. Default 4 h.
+    pub max_call: Duration,
+    /// How long a connected leg may send nothing. Default 30 s.
+    pub silence_limit: Duration,
+    /// How long media may take to connect after the answer. Default 15 s.
+    pub connect_limit: Duration,
+}

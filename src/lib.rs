@@ -1,0 +1,24 @@
+//! Offhook: phone calls for XMPP.
+//!
+//! The house has five floors, and imports point down only (`tests/it/floors.rs` holds it):
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 4 | `io`: sockets, clock, files, threads; `main` |
+//! | 3 | `gateway`: wiring of the whole, pure |
+//! | 2 | `call`: the call table |
+//! | 1 | `xmpp`, `sip`, `media`: a wire each; strangers to each other |
+//! | 0 | ground: `address`, `border`, `config`, `description`, `id`, `leg`, `net`, `pii`, `timer` |
+//!
+//! Floors 0–3 are sans-IO: the clock is an argument, randomness comes from one seed, and no
+//! socket, file, thread or lock is in sight.
+
+pub mod address;
+pub mod border;
+pub mod config;
+pub mod description;
+pub mod id;
+pub mod leg;
+pub mod net;
+pub mod pii;
+pub mod timer;
