@@ -1,8 +1,11 @@
 //! The configuration as it is meant: every value checked, every default filled in.
 //!
-//! `written.rs` holds it as it stands in the file; going from there to here finds every mistake in
-//! one go.
+//! `keys.rs` is the table of every key, `written.rs` holds the file as it stands, `meant.rs` goes
+//! from there to here and finds every mistake in one go, `report.rs` says in words what it means.
+//! Reading the file and the environment is `io/config.rs`. [`Config`] holds only what the program
+//! acts on.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,6 +14,49 @@ use jid::{BareJid, DomainPart};
 
 use crate::address::E164;
 use crate::net::SipTransport;
+
+pub mod keys;
+pub mod meant;
+pub mod report;
+pub mod values;
+pub mod written;
+
+pub use meant::Meaning;
+
+/// What is wrong with the value of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The key, such as `trunk[0].uri`.
+    pub key: String,
+    /// What is wrong and what to write instead.
+    pub reason: String,
+}
+
+impl Mistake {
+    /// Puts the two together.
+    pub fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.reason)
+    }
+}
+
+/// What an operator should know about a key, though the program starts with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning(pub Mistake);
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// Everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +96,8 @@ pub struct XmppConfig {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }
 }
