@@ -131,6 +131,7 @@ pub const KEYS: &[Key] = &[
     key("number[].number", Kind::Text, None),
     key("number[].ring", Kind::Texts, None),
     key("access.allow", Kind::Texts, Some("[]")),
+    key("access.country", Kind::Text, None),
     key("access.max_calls_per_user", Kind::Number, Some("4")),
     key("access.calls_per_minute", Kind::Number, Some("10")),
     key("access.max_call_s", Kind::Number, Some("14400")),
@@ -359,20 +360,24 @@ pub fn nearest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
         .map(|(_, other)| other)
 }
 
-/// Letters to insert, drop or change to come from `a` to `b` (Levenshtein).
+/// Letters to insert, drop, change or swap with their neighbour to come from `a` to `b` (optimal
+/// string alignment).
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &cb) in b.iter().enumerate() {
-            let change = diagonal + usize::from(ca != cb);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(row[j + 1] + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = change.min(row[j - 1] + 1).min(rows[i - 1][j] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
         }
+        rows.push(row);
     }
-    row[b.len()]
+    rows[a.len()][b.len()]
 }
 
 /// The path that an environment variable names, and its key: `OFFHOOK_TRUNK__0__URI` is
@@ -437,6 +442,7 @@ mod tests {
         assert_eq!(nearest("secrt", &["server", "secret"]), Some("secret"));
         assert_eq!(nearest("Domain", &["domain"]), Some("domain"));
         assert_eq!(nearest("zebra", &["server", "secret"]), None);
+        assert_eq!(nearest("chekc", &["check"]), Some("check"));
         assert_eq!(distance("kitten", "sitting"), 3);
     }
 
