@@ -32,8 +32,8 @@ pub struct Face {
 }
 
 impl Face {
-    /// A contact, or a user's client of ours: something that can be called.
-    pub fn phone(name: &str, node: &str) -> Self {
+    /// A contact.
+    pub fn contact(name: &str, node: &str) -> Self {
         let parts = [
             FEATURES,
             caps::FEATURES,
@@ -43,6 +43,18 @@ impl Face {
             version::FEATURES,
         ];
         // Never gateway/pstn: Cheogram makes a phone account of every JID that says so.
+        Self::new(vec![("client", "phone")], name, parts.concat(), node)
+    }
+
+    /// A user's client; its vCard is at the server.
+    pub fn client(name: &str, node: &str) -> Self {
+        let parts = [
+            FEATURES,
+            caps::FEATURES,
+            jingle::FEATURES,
+            ping::FEATURES,
+            version::FEATURES,
+        ];
         Self::new(vec![("client", "phone")], name, parts.concat(), node)
     }
 
