@@ -24,3 +24,4 @@ pub mod leg;
 pub mod net;
 pub mod pii;
 pub mod timer;
+pub mod xmpp;
