@@ -1,0 +1,153 @@
+//! One call: its legs, its state and its two sides of media.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use jid::BareJid;
+
+use super::negotiate::Encoding;
+use super::record::{CallRecord, EndedBy};
+use super::side::SideMedia;
+use crate::address::Address;
+use crate::border::{BridgeStats, Side};
+use crate::description::Description;
+use crate::id::{BridgeId, CallId, LegId, WorkerId};
+use crate::leg::{End, Offering};
+
+/// How far a call is.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Callees were called; none rings yet.
+    Offered,
+    /// A callee rings.
+    Ringing,
+    /// The callee answered, and the caller was asked for its offer.
+    Accepted,
+    /// The caller's offer lacks the encoding that the callee chose; the callee was asked for
+    /// another one. Holds the caller's offer.
+    Renegotiating(Description),
+    /// The callee answered, and the caller is told when the callee's media is connected, so that
+    /// nobody loses the first word. Holds the caller's offer.
+    Connecting,
+    /// Both talk.
+    Up,
+}
+
+impl State {
+    /// True once the callee has answered.
+    pub(super) fn is_answered(&self) -> bool {
+        match self {
+            Self::Offered | Self::Ringing => false,
+            Self::Accepted | Self::Renegotiating(_) | Self::Connecting | Self::Up => true,
+        }
+    }
+}
+
+/// A leg that is called, with its own end of media until one of them wins.
+#[derive(Debug)]
+pub(super) struct Callee {
+    pub(super) leg: LegId,
+    pub(super) media: SideMedia,
+}
+
+/// One call.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: CallId,
+    pub(super) from: Address,
+    pub(super) to: Address,
+    pub(super) display_name: Option<String>,
+    /// The user whose limits the call counts against.
+    pub(super) user: Option<BareJid>,
+    pub(super) state: State,
+    pub(super) offering: Offering,
+    pub(super) caller: LegId,
+    pub(super) caller_media: SideMedia,
+    /// Every callee that may still answer; the one that did, once one did.
+    pub(super) callees: Vec<Callee>,
+    /// Trunks that were not tried yet.
+    pub(super) trunks: VecDeque<String>,
+    /// What callees see as the caller.
+    pub(super) shown_caller: Address,
+    /// The trunk in use.
+    pub(super) trunk: Option<String>,
+    /// What may be offered to the callee.
+    pub(super) encodings: Vec<Encoding>,
+    pub(super) encoding: Option<Encoding>,
+    pub(super) bridge: BridgeId,
+    pub(super) worker: WorkerId,
+    /// A worker has heard of the bridge.
+    pub(super) has_bridge: bool,
+    /// Ports that were taken for this call.
+    pub(super) ports: Vec<u16>,
+    pub(super) started: Instant,
+    pub(super) rang: Option<Instant>,
+    pub(super) answered: Option<Instant>,
+}
+
+impl Call {
+    /// The leg of a side; the callee's only once there is no choice any more.
+    pub(super) fn leg(&self, side: Side) -> Option<LegId> {
+        match side {
+            Side::Caller => Some(self.caller),
+            Side::Callee => match self.callees.as_slice() {
+                [only] => Some(only.leg),
+                _ => None,
+            },
+        }
+    }
+
+    /// Which side a leg is.
+    pub(super) fn side_of(&self, leg: LegId) -> Side {
+        if leg == self.caller {
+            Side::Caller
+        } else {
+            Side::Callee
+        }
+    }
+
+    /// The media of a leg.
+    pub(super) fn media_mut(&mut self, leg: LegId) -> Option<&mut SideMedia> {
+        if leg == self.caller {
+            return Some(&mut self.caller_media);
+        }
+        self.callees
+            .iter_mut()
+            .find(|callee| callee.leg == leg)
+            .map(|callee| &mut callee.media)
+    }
+
+    /// The media of a side, as [`Self::leg`].
+    pub(super) fn side_mut(&mut self, side: Side) -> Option<&mut SideMedia> {
+        let leg = self.leg(side)?;
+        self.media_mut(leg)
+    }
+
+    /// True if a side behind ICE is not connected yet.
+    pub(super) fn awaits_media(&self) -> bool {
+        self.caller_media.awaits_ice() || self.callee_connects()
+    }
+
+    /// True if the callee is behind ICE and not connected yet.
+    pub(super) fn callee_connects(&self) -> bool {
+        self.callees.iter().any(|callee| callee.media.awaits_ice())
+    }
+
+    /// What remains of the call.
+    pub(super) fn record(&self, now: Instant, end: End, ended_by: EndedBy) -> CallRecord {
+        let after = |at: Instant| at.saturating_duration_since(self.started);
+        CallRecord {
+            call: self.id,
+            from: self.from.clone(),
+            to: self.to.clone(),
+            trunk: self.trunk.clone(),
+            rang_after: self.rang.map(after),
+            answered_after: self.answered.map(after),
+            duration: after(now),
+            end,
+            ended_by,
+            encoding: self.encoding.map(|encoding| encoding.name().to_owned()),
+            stats: BridgeStats::default(),
+        }
+    }
+}

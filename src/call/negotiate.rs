@@ -1,0 +1,274 @@
+//! Which codec a call uses, and what each side's packets then look like (RFC 3264, XEP-0167).
+//!
+//! Sound passes through untouched, so both sides must speak the same encoding. Payload types and
+//! the clock of telephone-event may differ from side to side; [`Format`] says what each side has.
+
+use crate::border::Format;
+use crate::description::{Codec, Direction, Media, Stream, Transport};
+use crate::id::Room;
+
+/// An encoding that the gateway passes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Encoding {
+    /// RFC 7587.
+    Opus,
+    /// RFC 3551 §4.5.2.
+    G722,
+    /// G.711 µ-law.
+    Pcmu,
+    /// G.711 A-law.
+    Pcma,
+}
+
+impl Encoding {
+    /// Every encoding, most wanted first.
+    pub const ALL: [Self; 4] = [Self::Opus, Self::G722, Self::Pcmu, Self::Pcma];
+
+    /// The encoding of a codec line.
+    pub fn of(codec: &Codec) -> Option<Self> {
+        Self::ALL.into_iter().find(|encoding| {
+            // Some clients leave Opus' channels out or say 1 (Gajim); RFC 7587 §7 allows only 2.
+            let channels = *encoding == Self::Opus || codec.channels == encoding.channels();
+            codec.is(encoding.name()) && codec.clock_hz == encoding.clock_hz() && channels
+        })
+    }
+
+    /// The encoding by its name in configuration or description; case does not count.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|encoding| encoding.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Its registered name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Opus => "opus",
+            Self::G722 => "G722",
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+        }
+    }
+
+    fn clock_hz(self) -> u32 {
+        match self {
+            Self::Opus => 48_000,
+            Self::G722 | Self::Pcmu | Self::Pcma => 8_000,
+        }
+    }
+
+    fn channels(self) -> u8 {
+        match self {
+            Self::Opus => 2,
+            Self::G722 | Self::Pcmu | Self::Pcma => 1,
+        }
+    }
+
+    fn payload_type(self) -> u8 {
+        match self {
+            // The number that libwebrtc uses; Kaidan takes no other one for Opus.
+            Self::Opus => 111,
+            Self::G722 => 9,
+            Self::Pcmu => 0,
+            Self::Pcma => 8,
+        }
+    }
+
+    fn codec(self) -> Codec {
+        let mut codec = Codec::new(
+            self.payload_type(),
+            self.name(),
+            self.clock_hz(),
+            self.channels(),
+        );
+        if self == Self::Opus {
+            codec.parameters = vec![
+                ("minptime".to_owned(), "10".to_owned()),
+                ("useinbandfec".to_owned(), "1".to_owned()),
+            ];
+        }
+        codec
+    }
+}
+
+/// The encodings that a stream holds, in its order.
+pub fn encodings(stream: &Stream) -> Vec<Encoding> {
+    let mut found = Vec::new();
+    for encoding in stream.codecs.iter().filter_map(Encoding::of) {
+        if !found.contains(&encoding) {
+            found.push(encoding);
+        }
+    }
+    found
+}
+
+/// The codec lines of an offer of ours, with telephone-event at every clock that is in it.
+pub fn offered_codecs(room: Room, wanted: &[Encoding]) -> Vec<Codec> {
+    let mut codecs: Vec<Codec> = wanted.iter().map(|encoding| encoding.codec()).collect();
+    let digits = |payload_type, clock_hz| {
+        let mut codec = Codec::new(payload_type, "telephone-event", clock_hz, 1);
+        if room == Room::Sip {
+            // RFC 4733 §2.4.1 wants the list; XMPP clients lose parameters without a name.
+            codec.parameters = vec![(String::new(), "0-16".to_owned())];
+        }
+        codec
+    };
+    if wanted.contains(&Encoding::Opus) {
+        codecs.push(digits(110, 48_000));
+    }
+    if wanted.iter().any(|encoding| *encoding != Encoding::Opus) || room == Room::Sip {
+        codecs.push(digits(if room == Room::Sip { 101 } else { 126 }, 8_000));
+    }
+    codecs
+}
+
+/// Answers one offered audio stream with `encoding`: one real codec first, then at most the
+/// telephone-event that goes with it (xmpp clients take the first line for both directions).
+pub fn answer(
+    offer: &Stream,
+    encoding: Encoding,
+    transport: Transport,
+    direction: Direction,
+) -> Option<(Stream, Format)> {
+    let codec = offer
+        .codecs
+        .iter()
+        .find(|codec| Encoding::of(codec) == Some(encoding))?;
+    let digits = digits_beside(&offer.codecs, codec.clock_hz);
+    let format = format(encoding, codec, codec, digits, digits, offer);
+    let mut codecs = vec![codec.clone()];
+    codecs.extend(digits.cloned());
+    let stream = Stream {
+        name: offer.name.clone(),
+        media: Media::Audio,
+        codecs,
+        direction,
+        ptime_ms: None,
+        maxptime_ms: None,
+        transport,
+        rejected: false,
+    };
+    Some((stream, format))
+}
+
+/// Reads the answer to an offer of ours: which encoding the peer chose, and how its packets look.
+pub fn chosen(ours: &Stream, theirs: &Stream) -> Option<(Encoding, Format)> {
+    theirs.codecs.iter().find_map(|codec| {
+        let encoding = Encoding::of(codec)?;
+        let own = ours
+            .codecs
+            .iter()
+            .find(|own| Encoding::of(own) == Some(encoding))?;
+        let send = digits_beside(&theirs.codecs, codec.clock_hz);
+        let receive = send.and_then(|sent| ours.codecs.iter().find(|own| own.same_encoding(sent)));
+        Some((
+            encoding,
+            format(encoding, codec, own, send, receive, theirs),
+        ))
+    })
+}
+
+/// The telephone-event line that fits a codec of `clock_hz`: the one of the same clock, as RFC 4733
+/// §2.1 wants it, else any.
+fn digits_beside(codecs: &[Codec], clock_hz: u32) -> Option<&Codec> {
+    let mut digits = codecs.iter().filter(|codec| codec.is("telephone-event"));
+    let same = digits.clone().find(|codec| codec.clock_hz == clock_hz);
+    same.or_else(|| digits.next())
+}
+
+fn format(
+    encoding: Encoding,
+    send: &Codec,
+    receive: &Codec,
+    send_digits: Option<&Codec>,
+    receive_digits: Option<&Codec>,
+    peer: &Stream,
+) -> Format {
+    let ptime_ms = peer
+        .ptime_ms
+        .unwrap_or(20)
+        .min(peer.maxptime_ms.unwrap_or(u16::MAX));
+    let event = |codec: &Codec| (codec.payload_type, codec.clock_hz);
+    Format {
+        encoding: encoding.name().to_ascii_uppercase(),
+        clock_hz: encoding.clock_hz(),
+        send_payload_type: send.payload_type,
+        receive_payload_type: receive.payload_type,
+        send_digits: send_digits.map(event),
+        receive_digits: receive_digits.map(event).into_iter().collect(),
+        send_noise: None,
+        receive_noise: None,
+        ptime_ms: ptime_ms.clamp(10, 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::description::{RtpTransport, Security};
+
+    fn stream(codecs: Vec<Codec>) -> Stream {
+        Stream {
+            name: "0".to_owned(),
+            media: Media::Audio,
+            codecs,
+            direction: Direction::Both,
+            ptime_ms: None,
+            maxptime_ms: None,
+            transport: transport(),
+            rejected: false,
+        }
+    }
+
+    fn transport() -> Transport {
+        Transport::Rtp(RtpTransport {
+            address: None,
+            rtcp: None,
+            rtcp_mux: false,
+            security: Security::None,
+        })
+    }
+
+    #[test]
+    fn an_answer_names_one_real_codec_first_and_the_events_of_its_clock() {
+        let offer = stream(vec![
+            Codec::new(126, "telephone-event", 8_000, 1),
+            Codec::new(110, "telephone-event", 48_000, 1),
+            Codec::new(8, "PCMA", 8_000, 1),
+            Codec::new(96, "opus", 48_000, 2),
+        ]);
+        let (answer, format) =
+            answer(&offer, Encoding::Opus, transport(), Direction::Both).unwrap();
+        let names: Vec<_> = answer.codecs.iter().map(|c| c.payload_type).collect();
+        assert_eq!(names, [96, 110]);
+        assert_eq!(format.send_digits, Some((110, 48_000)));
+        let (answer, _) =
+            super::answer(&offer, Encoding::Pcma, transport(), Direction::Both).unwrap();
+        let names: Vec<_> = answer.codecs.iter().map(|c| c.payload_type).collect();
+        assert_eq!(names, [8, 126]);
+    }
+
+    #[test]
+    fn a_peer_may_answer_with_payload_types_of_its_own() {
+        let ours = stream(offered_codecs(Room::Sip, &[Encoding::Opus, Encoding::Pcmu]));
+        let theirs = stream(vec![
+            Codec::new(120, "OPUS", 48_000, 2),
+            Codec::new(96, "telephone-event", 8_000, 1),
+        ]);
+        let (encoding, format) = chosen(&ours, &theirs).unwrap();
+        assert_eq!(encoding, Encoding::Opus);
+        assert_eq!(
+            (format.send_payload_type, format.receive_payload_type),
+            (120, 111)
+        );
+        assert_eq!(format.send_digits, Some((96, 8_000)));
+        assert_eq!(format.receive_digits, [(101, 8_000)]);
+    }
+
+    #[test]
+    fn an_answer_without_a_codec_of_ours_is_none() {
+        let ours = stream(offered_codecs(Room::Xmpp, &[Encoding::Pcmu]));
+        let theirs = stream(vec![Codec::new(97, "speex", 16_000, 1)]);
+        assert_eq!(chosen(&ours, &theirs), None);
+    }
+}

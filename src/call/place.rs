@@ -1,0 +1,313 @@
+//! How a call comes into the table: who is meant, what it may use, and the first offers.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::endpoints::{Endpoints, LocalEnd};
+use super::entry::{Call, Callee, State};
+use super::limits::{LimitHit, MAX_CALLS};
+use super::negotiate::{self, Encoding};
+use super::side::SideMedia;
+use super::table::{Offered, peer_setup};
+use super::{CallTimer, Calls};
+use crate::address::Address;
+use crate::border::Side;
+use crate::description::{Description, Direction, Media, Setup, Stream};
+use crate::id::{BridgeId, CallId, LegId, Role, Room, WorkerId};
+use crate::leg::{End, EndReason, LegCommand, Offering};
+
+impl Calls {
+    /// Finds out who is meant and calls them.
+    pub(super) fn place(
+        &mut self,
+        now: Instant,
+        id: CallId,
+        leg: LegId,
+        offered: &Offered,
+    ) -> Result<Call, End> {
+        if self.draining {
+            return Err(End::because(
+                EndReason::Shutdown,
+                "the gateway is about to stop",
+            ));
+        }
+        if self.calls.len() >= MAX_CALLS {
+            return Err(End::because(EndReason::Overloaded, "the gateway is full"));
+        }
+        let encodings = caller_encodings(&offered.offering)?;
+        let Offered {
+            from,
+            to,
+            display_name,
+            offering,
+            trunk,
+        } = offered;
+        let user = match (leg.room, from) {
+            (Room::Xmpp, Address::Xmpp(user)) => Some(user.clone()),
+            _ => None,
+        };
+        let (users, trunks, shown_caller) = self.route(user.as_ref(), to, from)?;
+        if let Some(user) = &user {
+            let access = &self.config.access;
+            let (at_a_time, per_minute) = (access.max_calls_per_user, access.calls_per_minute);
+            self.users
+                .open(now, user, at_a_time, per_minute)
+                .map_err(limit_end)?;
+        }
+        let worker = self.endpoints.take_worker();
+        let mut call = Call {
+            id,
+            from: from.clone(),
+            to: to.clone(),
+            display_name: display_name.clone(),
+            user,
+            state: State::Offered,
+            offering: offering.clone(),
+            caller: leg,
+            // Replaced below, once nothing can fail but the want of ports.
+            caller_media: SideMedia::new(LocalEnd::Rtp { port: 0 }, false),
+            callees: Vec::new(),
+            trunks,
+            shown_caller,
+            trunk: None,
+            encodings,
+            encoding: None,
+            bridge: BridgeId(id.0),
+            worker,
+            has_bridge: false,
+            ports: Vec::new(),
+            started: now,
+            rang: None,
+            answered: None,
+        };
+        let placed = self.call_out(now, &mut call, &users, trunk.as_deref());
+        if let Err(end) = placed {
+            self.forget_counts(&call);
+            for port in call.ports {
+                self.endpoints.give_port(now, port);
+            }
+            self.endpoints.give_worker(worker);
+            return Err(end);
+        }
+        self.by_leg.insert(leg, id);
+        self.by_bridge.insert(call.bridge, id);
+        let ring_limit = now + self.config.call.ring_limit;
+        self.timers.set((id, CallTimer::Ring), ring_limit);
+        Ok(call)
+    }
+
+    /// Users to ring, or trunks to try with the caller they shall show.
+    fn route(
+        &self,
+        user: Option<&jid::BareJid>,
+        to: &Address,
+        from: &Address,
+    ) -> Result<(Vec<jid::BareJid>, VecDeque<String>, Address), End> {
+        let refused =
+            |refusal: super::dialplan::Refusal| End::because(refusal.reason, refusal.text);
+        match user {
+            Some(user) => {
+                let outgoing = self.dialplan.outgoing(user, to).map_err(refused)?;
+                Ok((Vec::new(), outgoing.trunks.into(), outgoing.caller))
+            }
+            None => {
+                let incoming = self.dialplan.incoming(to).map_err(refused)?;
+                Ok((incoming.users, VecDeque::new(), from.clone()))
+            }
+        }
+    }
+
+    /// Takes our ends of media and sends the offers.
+    fn call_out(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        users: &[jid::BareJid],
+        from_trunk: Option<&str>,
+    ) -> Result<(), End> {
+        if let Some(name) = from_trunk {
+            self.count_trunk(call, name)?;
+        }
+        let local = self.local_end(now, call, call.caller.room)?;
+        call.caller_media = SideMedia::new(local, matches!(call.offering, Offering::Delayed));
+        if let Offering::Described(offer) = &call.offering
+            && let Some(audio) = offer.audio()
+        {
+            call.caller_media.set_peer(audio);
+        }
+        if users.is_empty() {
+            return self.try_next_trunk(now, call);
+        }
+        let alone = users.len() == 1;
+        for user in users {
+            let encodings = call.encodings.clone();
+            let to = Address::Xmpp(user.clone());
+            self.offer_to(now, call, Room::Xmpp, to, None, &encodings, alone)?;
+        }
+        Ok(())
+    }
+
+    /// Offers the call to the next trunk that has room and an encoding in common.
+    pub(super) fn try_next_trunk(&mut self, now: Instant, call: &mut Call) -> Result<(), End> {
+        let mut last = End::because(EndReason::NoRoute, "no trunk for this call");
+        while let Some(name) = call.trunks.pop_front() {
+            let Some(trunk) = self.config.trunks.iter().find(|trunk| trunk.name == name) else {
+                continue;
+            };
+            let allowed: Vec<Encoding> = trunk
+                .codecs
+                .iter()
+                .filter_map(|name| Encoding::named(name))
+                .collect();
+            let common: Vec<Encoding> = allowed
+                .into_iter()
+                .filter(|e| call.encodings.contains(e))
+                .collect();
+            if common.is_empty() {
+                last = End::because(
+                    EndReason::NotAcceptable,
+                    format!("no codec in common with trunk {name}"),
+                );
+                continue;
+            }
+            if let Err(end) = self.count_trunk(call, &name) {
+                last = end;
+                continue;
+            }
+            let to = call.to.clone();
+            return self.offer_to(now, call, Room::Sip, to, Some(name), &common, true);
+        }
+        Err(last)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn offer_to(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        room: Room,
+        to: Address,
+        trunk: Option<String>,
+        encodings: &[Encoding],
+        alone: bool,
+    ) -> Result<(), End> {
+        let local = self.local_end(now, call, room)?;
+        self.last_leg += 1;
+        let leg = LegId {
+            room,
+            role: Role::Callee,
+            number: self.last_leg,
+        };
+        let stream = self.offered_stream(call.worker, room, &local, encodings);
+        let offer = Description {
+            streams: vec![stream.clone()],
+            bundle: room == Room::Xmpp,
+        };
+        let mut media = SideMedia::new(local, true);
+        media.ours = Some(stream);
+        call.callees.push(Callee { leg, media });
+        self.by_leg.insert(leg, call.id);
+        if alone {
+            // The port is bound, and early checks are kept, before the peer can know of it.
+            self.configure(call, Side::Callee);
+        }
+        let command = LegCommand::Offer {
+            from: call.shown_caller.clone(),
+            to,
+            display_name: call.display_name.clone(),
+            offer,
+            trunk,
+        };
+        self.tell(leg, command);
+        Ok(())
+    }
+
+    /// The audio stream of an offer of ours.
+    pub(super) fn offered_stream(
+        &self,
+        worker: WorkerId,
+        room: Room,
+        local: &LocalEnd,
+        encodings: &[Encoding],
+    ) -> Stream {
+        Stream {
+            name: "0".to_owned(),
+            media: Media::Audio,
+            codecs: negotiate::offered_codecs(room, encodings),
+            direction: Direction::Both,
+            ptime_ms: None,
+            maxptime_ms: None,
+            transport: self
+                .endpoints
+                .transport(worker, local, Setup::Actpass, true, true),
+            rejected: false,
+        }
+    }
+
+    fn local_end(&mut self, now: Instant, call: &mut Call, room: Room) -> Result<LocalEnd, End> {
+        match room {
+            Room::Xmpp => Ok(Endpoints::ice_end(&mut self.tokens)),
+            Room::Sip => {
+                let port = self.endpoints.take_port(now).ok_or_else(|| {
+                    End::because(
+                        EndReason::Overloaded,
+                        "every port of media.rtp_ports is in use",
+                    )
+                })?;
+                call.ports.push(port);
+                Ok(LocalEnd::Rtp { port })
+            }
+        }
+    }
+
+    fn count_trunk(&mut self, call: &mut Call, name: &str) -> Result<(), End> {
+        let max = self
+            .config
+            .trunks
+            .iter()
+            .find(|t| t.name == name)
+            .and_then(|t| t.max_calls);
+        let count = self.trunk_calls.entry(name.to_owned()).or_default();
+        if max.is_some_and(|max| *count >= max) {
+            return Err(End::because(
+                EndReason::Overloaded,
+                format!("trunk {name} is full"),
+            ));
+        }
+        *count += 1;
+        call.trunk = Some(name.to_owned());
+        Ok(())
+    }
+}
+
+/// What a caller can speak, as far as it has said so.
+fn caller_encodings(offering: &Offering) -> Result<Vec<Encoding>, End> {
+    let none = || {
+        End::because(
+            EndReason::NotAcceptable,
+            "no audio is offered that we can carry",
+        )
+    };
+    match offering {
+        Offering::Described(offer) => {
+            let audio = offer.audio().ok_or_else(none)?;
+            peer_setup(audio)?;
+            let found = negotiate::encodings(audio);
+            if found.is_empty() {
+                Err(none())
+            } else {
+                Ok(found)
+            }
+        }
+        Offering::Later(media) if !media.contains(&Media::Audio) => Err(none()),
+        Offering::Later(_) | Offering::Delayed => Ok(Encoding::ALL.to_vec()),
+    }
+}
+
+fn limit_end(hit: LimitHit) -> End {
+    let text = match hit {
+        LimitHit::AtATime(limit) => format!("more than {limit} calls at a time"),
+        LimitHit::PerMinute(limit) => format!("more than {limit} calls in a minute"),
+    };
+    End::because(EndReason::Overloaded, text)
+}

@@ -1,0 +1,191 @@
+//! One side of a call's media: our end, what the peer described, and the worker's orders for it.
+
+use std::time::Duration;
+
+use super::endpoints::LocalEnd;
+use crate::border::{
+    DtlsSpec, Format, IceRemote, IceSide, RtpKeys, RtpSide, SideSpec, SideTransport,
+};
+use crate::description::{
+    Candidate, Direction, IceTransport, RtpTransport, Setup, Stream, Transport, TransportInfo,
+};
+
+/// Remote candidates kept per side. libwebrtc gathers about 10 to 30 with several interfaces and
+/// TURN servers; more than this is no help to anybody.
+const MAX_CANDIDATES: usize = 100;
+
+/// One side of a call's media.
+#[derive(Debug)]
+pub(super) struct SideMedia {
+    pub(super) local: LocalEnd,
+    /// The audio stream as we described it last.
+    pub(super) ours: Option<Stream>,
+    /// The audio stream as the peer described it last.
+    pub(super) peer: Option<Stream>,
+    pub(super) format: Option<Format>,
+    /// True if our side offered: then we are the controlling ICE agent.
+    pub(super) offered: bool,
+    pub(super) connected: bool,
+    /// The worker knows the side.
+    pub(super) configured: bool,
+    candidates: Vec<Candidate>,
+}
+
+/// What a peer's new transport facts mean for a side.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum TransportNews {
+    /// Candidates for the present credentials, as far as there was room.
+    Candidates(Vec<Candidate>),
+    /// The peer restarts ICE.
+    Restart,
+}
+
+impl SideMedia {
+    pub(super) fn new(local: LocalEnd, offered: bool) -> Self {
+        Self {
+            local,
+            ours: None,
+            peer: None,
+            format: None,
+            offered,
+            connected: false,
+            configured: false,
+            candidates: Vec::new(),
+        }
+    }
+
+    /// Takes in what the peer described.
+    pub(super) fn set_peer(&mut self, stream: &Stream) {
+        if let Transport::Ice(ice) = &stream.transport {
+            self.keep_candidates(&ice.candidates);
+        }
+        self.peer = Some(stream.clone());
+    }
+
+    /// Takes in what trickled.
+    pub(super) fn transport_info(&mut self, info: TransportInfo) -> TransportNews {
+        let TransportInfo {
+            stream: _,
+            credentials,
+            candidates,
+        } = info;
+        let known = self
+            .peer
+            .as_mut()
+            .and_then(|stream| match &mut stream.transport {
+                Transport::Ice(ice) => Some(ice),
+                Transport::Rtp(_) => None,
+            });
+        if let (Some((ufrag, pwd)), Some(ice)) = (credentials, known)
+            && (ice.ufrag != ufrag || ice.pwd != pwd)
+        {
+            ice.ufrag = ufrag;
+            ice.pwd = pwd;
+            self.candidates.clear();
+            self.connected = false;
+            self.keep_candidates(&candidates);
+            return TransportNews::Restart;
+        }
+        TransportNews::Candidates(self.keep_candidates(&candidates))
+    }
+
+    fn keep_candidates(&mut self, candidates: &[Candidate]) -> Vec<Candidate> {
+        let mut fresh = Vec::new();
+        for candidate in candidates {
+            if self.candidates.len() < MAX_CANDIDATES && !self.candidates.contains(candidate) {
+                self.candidates.push(candidate.clone());
+                fresh.push(candidate.clone());
+            }
+        }
+        fresh
+    }
+
+    /// True if the side is behind ICE and not connected yet.
+    pub(super) fn awaits_ice(&self) -> bool {
+        matches!(self.local, LocalEnd::Ice { .. }) && !self.connected
+    }
+
+    /// True if the peer has put us on hold: it sends nothing, or wants nothing.
+    pub(super) fn is_held(&self) -> bool {
+        let Some(peer) = &self.peer else { return false };
+        !peer.direction.receives() || has_hold_address(peer)
+    }
+
+    /// The worker's orders for this side.
+    pub(super) fn spec(&self, bind: std::net::IpAddr, silence_limit: Option<Duration>) -> SideSpec {
+        let peer = self.peer.as_ref();
+        let direction = peer.map_or(Direction::Both, |peer| peer.direction);
+        let receive = direction.sends();
+        SideSpec {
+            transport: self.transport(bind),
+            format: self.format.clone(),
+            send: direction.receives() && !peer.is_some_and(has_hold_address),
+            receive,
+            silence_limit: silence_limit.filter(|_| receive && self.format.is_some()),
+        }
+    }
+
+    fn transport(&self, bind: std::net::IpAddr) -> SideTransport {
+        let peer = self.peer.as_ref().map(|stream| &stream.transport);
+        match &self.local {
+            LocalEnd::Rtp { port } => {
+                let peer = match peer {
+                    Some(Transport::Rtp(rtp)) => Some(rtp),
+                    Some(Transport::Ice(_)) | None => None,
+                };
+                let address = |a: &RtpTransport| a.address.filter(|a| !a.ip().is_unspecified());
+                SideTransport::Rtp(RtpSide {
+                    bind,
+                    port: *port,
+                    remote: peer.and_then(address),
+                    remote_rtcp: peer.and_then(|rtp| rtp.rtcp),
+                    rtcp_mux: false,
+                    symmetric: true,
+                    keys: RtpKeys::None,
+                })
+            }
+            LocalEnd::Ice { ufrag, pwd } => {
+                let peer = match peer {
+                    Some(Transport::Ice(ice)) => Some(ice),
+                    Some(Transport::Rtp(_)) | None => None,
+                };
+                SideTransport::Ice(IceSide {
+                    local_ufrag: ufrag.clone(),
+                    local_pwd: pwd.clone(),
+                    controlling: self.offered,
+                    rtcp_mux: peer.is_some_and(|ice| ice.rtcp_mux),
+                    remote: peer.map(|ice| IceRemote {
+                        ufrag: ice.ufrag.clone(),
+                        pwd: ice.pwd.clone(),
+                        candidates: self.candidates.clone(),
+                    }),
+                    dtls: peer.and_then(|ice| self.dtls(ice)),
+                })
+            }
+        }
+    }
+
+    fn dtls(&self, peer: &IceTransport) -> Option<DtlsSpec> {
+        let remote = peer.fingerprint.clone()?;
+        Some(DtlsSpec {
+            client: our_setup(remote.setup) == Setup::Active,
+            remote,
+        })
+    }
+}
+
+/// Our role beside the peer's (RFC 5763 §5): we connect unless the peer insists on connecting.
+pub(super) fn our_setup(peer: Setup) -> Setup {
+    match peer {
+        Setup::Actpass | Setup::Passive => Setup::Active,
+        Setup::Active => Setup::Passive,
+    }
+}
+
+/// RFC 2543 hold: media to nowhere.
+fn has_hold_address(stream: &Stream) -> bool {
+    match &stream.transport {
+        Transport::Rtp(rtp) => rtp.address.is_some_and(|a| a.ip().is_unspecified()),
+        Transport::Ice(_) => false,
+    }
+}

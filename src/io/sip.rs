@@ -1,0 +1,413 @@
+//! SIP sockets: UDP, TCP listeners and connections, and the resolver. What comes is handed on as
+//! [`NetInput`]; what shall go is never waited for.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::cmsg_space;
+use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+
+use crate::config::SipConfig;
+use crate::id::{ConnectionId, QueryId};
+use crate::net::{Flow, NetInput, NetOutput, Question, Record, SipTransport};
+
+/// What waits for the gateway. When it is full, datagrams stay in the kernel's buffer and stream
+/// peers are not read.
+const INWARD: usize = 4096;
+/// Messages that wait for a stream peer that does not read; with the next one it is cut off.
+const OUTWARD: usize = 256;
+/// How long a stream peer may take to read one message.
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Connections that peers opened. More are closed at once.
+const MAX_ACCEPTED: usize = 1024;
+/// SIP datagrams are at most 65,535 bytes (RFC 3261 §18.1.1).
+const MAX_DATAGRAM: usize = 65_535;
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// Connections that peers opened are numbered from here, so that they never meet ours.
+const FIRST_ACCEPTED: u64 = 1 << 63;
+
+/// Why the SIP side cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SipStartError {
+    /// A listening address cannot be had.
+    #[error("sip.listen: cannot listen on {transport}://{address}: {source}")]
+    Listen {
+        /// UDP, TCP or TLS.
+        transport: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Every SIP socket.
+pub struct SipNet {
+    udp: BTreeMap<SocketAddr, Arc<UdpSocket>>,
+    connections: BTreeMap<ConnectionId, mpsc::Sender<Vec<u8>>>,
+    inputs: mpsc::Sender<Inward>,
+    receiver: mpsc::Receiver<Inward>,
+    stream_local: Option<SocketAddr>,
+    next_accepted: u64,
+}
+
+enum Inward {
+    Input(NetInput),
+    Accepted {
+        local: SocketAddr,
+        remote: SocketAddr,
+        stream: TcpStream,
+    },
+    Gone(ConnectionId),
+}
+
+impl SipNet {
+    /// Opens every listening socket.
+    pub fn start(config: &SipConfig) -> Result<Self, SipStartError> {
+        let (inputs, receiver) = mpsc::channel(INWARD);
+        let mut net = Self {
+            udp: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            inputs,
+            receiver,
+            stream_local: None,
+            next_accepted: FIRST_ACCEPTED,
+        };
+        for (transport, address) in &config.listen {
+            let opened = match transport {
+                SipTransport::Udp => net.listen_udp(*address),
+                SipTransport::Tcp => net.listen_tcp(*address),
+                SipTransport::Tls => Err(io::Error::other("TLS is not supported yet")),
+            };
+            let transport = match transport {
+                SipTransport::Udp => "udp",
+                SipTransport::Tcp => "tcp",
+                SipTransport::Tls => "tls",
+            };
+            opened.map_err(|source| SipStartError::Listen {
+                transport,
+                address: *address,
+                source,
+            })?;
+        }
+        Ok(net)
+    }
+
+    /// The UDP addresses that are open, as the sockets have them.
+    pub fn udp_addresses(&self) -> Vec<SocketAddr> {
+        self.udp
+            .values()
+            .filter_map(|socket| socket.local_addr().ok())
+            .collect()
+    }
+
+    fn listen_udp(&mut self, address: SocketAddr) -> io::Result<()> {
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::DGRAM,
+            None,
+        )?;
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        // ICMP errors then say at once that a peer is not there, and who it is.
+        match address {
+            SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
+            SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
+        }
+        let socket = Arc::new(UdpSocket::from_std(socket.into())?);
+        tokio::spawn(read_udp(address, Arc::clone(&socket), self.inputs.clone()));
+        self.udp.insert(address, socket);
+        Ok(())
+    }
+
+    fn listen_tcp(&mut self, address: SocketAddr) -> io::Result<()> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(1024)?;
+        self.stream_local.get_or_insert(address);
+        tokio::spawn(accept(address, listener, self.inputs.clone()));
+        Ok(())
+    }
+
+    /// The next thing from the network.
+    pub async fn next(&mut self) -> NetInput {
+        loop {
+            match self.receiver.recv().await {
+                Some(Inward::Input(input)) => return input,
+                Some(Inward::Accepted {
+                    local,
+                    remote,
+                    stream,
+                }) => {
+                    self.accepted(local, remote, stream);
+                }
+                Some(Inward::Gone(connection)) => {
+                    self.connections.remove(&connection);
+                    return NetInput::Closed { connection };
+                }
+                // Never: we hold a sender ourselves.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn accepted(&mut self, local: SocketAddr, remote: SocketAddr, stream: TcpStream) {
+        let theirs = self
+            .connections
+            .range(ConnectionId(FIRST_ACCEPTED)..)
+            .count();
+        if theirs >= MAX_ACCEPTED {
+            tracing::warn!(limit = MAX_ACCEPTED, "a SIP connection was refused");
+            return;
+        }
+        let connection = ConnectionId(self.next_accepted);
+        self.next_accepted += 1;
+        let flow = Flow {
+            transport: SipTransport::Tcp,
+            local,
+            remote,
+            connection: Some(connection),
+        };
+        let (sender, receiver) = mpsc::channel(OUTWARD);
+        self.connections.insert(connection, sender);
+        tokio::spawn(serve(
+            flow,
+            connection,
+            stream,
+            receiver,
+            self.inputs.clone(),
+        ));
+    }
+
+    /// Does what the SIP room asks; never waits.
+    pub fn perform(&mut self, output: NetOutput) {
+        match output {
+            NetOutput::Send { flow, bytes } => self.send(flow, bytes),
+            NetOutput::Connect {
+                connection,
+                transport,
+                remote,
+                server_name: _,
+            } => {
+                self.connect(connection, transport, remote);
+            }
+            NetOutput::Close { connection } => {
+                self.connections.remove(&connection);
+            }
+            NetOutput::Resolve { query, question } => {
+                tokio::spawn(resolve(query, question, self.inputs.clone()));
+            }
+        }
+    }
+
+    fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
+        if let Some(connection) = flow.connection {
+            let sent = self
+                .connections
+                .get(&connection)
+                .map(|sender| sender.try_send(bytes));
+            if !matches!(sent, Some(Ok(()))) {
+                // Dropping the sender ends the connection's task, which reports it closed.
+                self.connections.remove(&connection);
+                self.report(Inward::Input(NetInput::Closed { connection }));
+            }
+            return;
+        }
+        let Some(socket) = self.udp.get(&flow.local) else {
+            self.report(Inward::Input(NetInput::Unsent { flow }));
+            return;
+        };
+        match socket.try_send_to(&bytes, flow.remote) {
+            Ok(_) => {}
+            // A full buffer is a lost datagram; the transaction sends it again.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            // A pending ICMP error of somebody else; the error queue says of whom.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                let _ = socket.try_send_to(&bytes, flow.remote);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a SIP datagram could not be sent");
+                self.report(Inward::Input(NetInput::Unsent { flow }));
+            }
+        }
+    }
+
+    fn report(&self, inward: Inward) {
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let _ = inputs.send(inward).await;
+        });
+    }
+
+    fn connect(&mut self, connection: ConnectionId, transport: SipTransport, remote: SocketAddr) {
+        let local = self.stream_local.unwrap_or(remote);
+        let flow = Flow {
+            transport,
+            local,
+            remote,
+            connection: Some(connection),
+        };
+        let (sender, receiver) = mpsc::channel(OUTWARD);
+        self.connections.insert(connection, sender);
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let opened = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(remote)).await;
+            match (transport, opened) {
+                (SipTransport::Tcp, Ok(Ok(stream))) => {
+                    let _ = inputs
+                        .send(Inward::Input(NetInput::Connected { flow }))
+                        .await;
+                    serve(flow, connection, stream, receiver, inputs).await;
+                }
+                (SipTransport::Tcp | SipTransport::Udp | SipTransport::Tls, _) => {
+                    let _ = inputs.send(Inward::Gone(connection)).await;
+                }
+            }
+        });
+    }
+}
+
+async fn read_udp(local: SocketAddr, socket: Arc<UdpSocket>, inputs: mpsc::Sender<Inward>) {
+    let mut buffer = vec![0; MAX_DATAGRAM];
+    loop {
+        let flow = |remote| Flow {
+            transport: SipTransport::Udp,
+            local,
+            remote,
+            connection: None,
+        };
+        match socket.recv_from(&mut buffer).await {
+            Ok((length, remote)) => {
+                let bytes = buffer[..length].to_vec();
+                let input = NetInput::Datagram {
+                    flow: flow(remote),
+                    bytes,
+                };
+                if inputs.send(Inward::Input(input)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "SIP socket error");
+                while let Some(remote) = unreachable_peer(&socket) {
+                    let input = NetInput::Unsent { flow: flow(remote) };
+                    if inputs.send(Inward::Input(input)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Takes one ICMP error from the socket's error queue: where did we send to?
+fn unreachable_peer(socket: &UdpSocket) -> Option<SocketAddr> {
+    let mut control = cmsg_space!([u8; 128]);
+    let mut data = [0; 64];
+    let mut parts = [io::IoSliceMut::new(&mut data)];
+    let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+    let message =
+        recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags)
+            .ok()?;
+    let address = message.address?;
+    let v4 = address
+        .as_sockaddr_in()
+        .map(|a| SocketAddr::V4((*a).into()));
+    v4.or_else(|| {
+        address
+            .as_sockaddr_in6()
+            .map(|a| SocketAddr::V6((*a).into()))
+    })
+}
+
+async fn accept(local: SocketAddr, listener: TcpListener, inputs: mpsc::Sender<Inward>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => {
+                let accepted = Inward::Accepted {
+                    local,
+                    remote,
+                    stream,
+                };
+                if inputs.send(accepted).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: waiting is all that helps.
+                tracing::warn!(%error, "a SIP connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Reads and writes one connection until either side ends it.
+async fn serve(
+    flow: Flow,
+    connection: ConnectionId,
+    mut stream: TcpStream,
+    mut messages: mpsc::Receiver<Vec<u8>>,
+    inputs: mpsc::Sender<Inward>,
+) {
+    let _ = stream.set_nodelay(true);
+    let mut buffer = vec![0; 16 * 1024];
+    let (mut reader, mut writer) = stream.split();
+    loop {
+        tokio::select! {
+            read = reader.read(&mut buffer) => match read {
+                Ok(0) | Err(_) => break,
+                Ok(length) => {
+                    let bytes = buffer[..length].to_vec();
+                    let input = NetInput::Stream { flow, bytes };
+                    if inputs.send(Inward::Input(input)).await.is_err() {
+                        break;
+                    }
+                }
+            },
+            message = messages.recv() => match message {
+                Some(bytes) => {
+                    let written = tokio::time::timeout(WRITE_LIMIT, writer.write_all(&bytes)).await;
+                    if !matches!(written, Ok(Ok(()))) {
+                        break;
+                    }
+                }
+                None => break,
+            },
+        }
+    }
+    let _ = writer.shutdown().await;
+    let _ = inputs.send(Inward::Gone(connection)).await;
+}
+
+async fn resolve(query: QueryId, question: Question, inputs: mpsc::Sender<Inward>) {
+    let records = match question {
+        Question::Addresses(name) => match tokio::net::lookup_host((name.as_str(), 0)).await {
+            Ok(addresses) => addresses
+                .map(|address| Record::Address(address.ip()))
+                .collect(),
+            Err(error) => {
+                tracing::debug!(%error, "a name could not be resolved");
+                Vec::new()
+            }
+        },
+        // The system resolver has no such records; the room falls back to addresses.
+        Question::Srv(_) | Question::Naptr(_) => Vec::new(),
+    };
+    let _ = inputs
+        .send(Inward::Input(NetInput::Resolved { query, records }))
+        .await;
+}
