@@ -241,6 +241,7 @@ mod tests {
             access: AccessConfig {
                 domains: vec!["example.org".parse().unwrap()],
                 users: vec![jid("romeo@example.net")],
+                country: None,
                 max_calls_per_user: 4,
                 calls_per_minute: 10,
             },
