@@ -23,7 +23,7 @@ pub struct Outgoing {
     pub trunks: Vec<String>,
     /// Who calls, as the callee shall see it: the user's number, or else the user's address.
     pub caller: Address,
-    /// The rules that said so, for people.
+    /// The rules that said so, for people. Names user and number whole: not for the log.
     pub why: String,
 }
 
@@ -39,7 +39,7 @@ pub struct Incoming {
 pub struct Refusal {
     /// What the caller's wire is told.
     pub reason: EndReason,
-    /// Text for people.
+    /// Text for people. Names nobody, so that it may go to the log and to the caller.
     pub text: String,
 }
 
@@ -68,17 +68,15 @@ impl Dialplan {
         let Some(permit) = self.permit(from) else {
             return Err(Refusal::new(
                 EndReason::Forbidden,
-                format!(
-                    "{from} may not call out: neither the user nor the domain is in access.allow"
-                ),
+                "you may not call out: neither user nor domain is in access.allow",
             ));
         };
         match to {
             Address::Number(_) | Address::Sip(_) => {}
-            Address::Xmpp(jid) => {
+            Address::Xmpp(_) => {
                 return Err(Refusal::new(
                     EndReason::NotFound,
-                    format!("{jid} is an XMPP address, and needs no gateway"),
+                    "an XMPP address needs no gateway",
                 ));
             }
             Address::Anonymous => {
@@ -87,9 +85,13 @@ impl Dialplan {
         }
         let found = self.routes.iter().position(|r| takes(&r.matches, to));
         let Some(index) = found else {
+            let what = match to {
+                Address::Sip(_) => "SIP domain",
+                Address::Number(_) | Address::Xmpp(_) | Address::Anonymous => "number",
+            };
             return Err(Refusal::new(
                 EndReason::NoRoute,
-                format!("no route takes {to}"),
+                format!("no route takes this {what}"),
             ));
         };
         let number = self.numbers.iter().find(|n| n.ring.contains(from));
@@ -118,14 +120,14 @@ impl Dialplan {
     /// rings that user (RFC 7247 §6), if it is the user of a number or may call out: else any
     /// trunk could ring the whole of XMPP through us.
     pub fn incoming(&self, to: &Address) -> Result<Incoming, Refusal> {
-        let not_found = |text: String| Err(Refusal::new(EndReason::NotFound, text));
+        let not_found = |text: &str| Err(Refusal::new(EndReason::NotFound, text));
         let user = match to {
             Address::Number(number) => {
                 return match self.number(number.as_str()) {
                     Some(n) => Ok(Incoming {
                         users: n.ring.clone(),
                     }),
-                    None => not_found(format!("{number} is none of our numbers")),
+                    None => not_found("this is none of our numbers"),
                 };
             }
             Address::Sip(SipAddress { user, host, .. }) => {
@@ -137,17 +139,17 @@ impl Dialplan {
                 }
                 match BareJid::new(&format!("{user}@{host}")) {
                     Ok(jid) => jid,
-                    Err(_) => return not_found(format!("{to} is nobody here")),
+                    Err(_) => return not_found("nobody here has this address"),
                 }
             }
             Address::Xmpp(jid) => jid.clone(),
-            Address::Anonymous => return not_found("nobody is called".to_owned()),
+            Address::Anonymous => return not_found("nobody is called"),
         };
         let has_number = self.numbers.iter().any(|n| n.ring.contains(&user));
         if has_number || self.permit(&user).is_some() {
             return Ok(Incoming { users: vec![user] });
         }
-        not_found(format!("{user} is nobody here"))
+        not_found("nobody here has this address")
     }
 
     /// True if `to` is one of our own numbers: a call of a user to it needs no trunk.
@@ -241,6 +243,7 @@ mod tests {
             access: AccessConfig {
                 domains: vec!["example.org".parse().unwrap()],
                 users: vec![jid("romeo@example.net")],
+                country: None,
                 max_calls_per_user: 4,
                 calls_per_minute: 10,
             },

@@ -1,22 +1,18 @@
 //! From [`Written`] to [`Config`]: fills the defaults in, checks every value, and tells of every
 //! mistake in one go.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::keys::nearest;
 use super::values;
 use super::written::{self, Written};
 use super::{
-    AccessConfig, CallConfig, Config, MediaConfig, Mistake, NumberConfig, RouteConfig, RouteMatch,
-    Secret, SipConfig, TrunkConfig, Warning, XmppConfig,
+    AccessConfig, CallConfig, Config, MediaConfig, Mistake, RouteConfig, Secret, SipConfig,
+    TrunkConfig, Warning, XmppConfig,
 };
+use crate::address::typed::Numbering;
 use crate::net::SipTransport;
-
-/// The codecs that a trunk can be told to use. `telephone-event` and comfort noise go along.
-pub const CODECS: &[&str] = &["opus", "G722", "PCMU", "PCMA"];
 
 /// One for each CPU, but a host with many has other work too.
 const MOST_DEFAULT_THREADS: usize = 8;
@@ -85,22 +81,22 @@ impl Written {
 
 /// What was found on the way.
 #[derive(Default)]
-struct Notes {
+pub(super) struct Notes {
     mistakes: Vec<Mistake>,
     warnings: Vec<Warning>,
 }
 
 impl Notes {
-    fn wrong(&mut self, key: impl Into<String>, reason: impl Into<String>) {
+    pub(super) fn wrong(&mut self, key: impl Into<String>, reason: impl Into<String>) {
         self.mistakes.push(Mistake::new(key, reason));
     }
 
-    fn warn(&mut self, key: impl Into<String>, reason: impl Into<String>) {
+    pub(super) fn warn(&mut self, key: impl Into<String>, reason: impl Into<String>) {
         self.warnings.push(Warning(Mistake::new(key, reason)));
     }
 
     /// The value, or `instead` and a mistake: the mistake keeps it from ever being used.
-    fn take<T>(&mut self, key: &str, read: Result<T, String>, instead: T) -> T {
+    pub(super) fn take<T>(&mut self, key: &str, read: Result<T, String>, instead: T) -> T {
         read.unwrap_or_else(|reason| {
             self.wrong(key, reason);
             instead
@@ -108,7 +104,7 @@ impl Notes {
     }
 
     /// The values that can be read.
-    fn take_all<T>(
+    pub(super) fn take_all<T>(
         &mut self,
         key: &str,
         texts: &[String],
@@ -124,7 +120,12 @@ impl Notes {
         values
     }
 
-    fn required(&mut self, key: &str, value: Option<String>, hint: &str) -> Option<String> {
+    pub(super) fn required(
+        &mut self,
+        key: &str,
+        value: Option<String>,
+        hint: &str,
+    ) -> Option<String> {
         let value = value.filter(|text| !text.trim().is_empty());
         if value.is_none() {
             self.wrong(key, format!("is missing; {hint}"));
@@ -132,7 +133,7 @@ impl Notes {
         value
     }
 
-    fn number(&mut self, key: &str, value: Option<u64>, default: u64, most: u64) -> u64 {
+    pub(super) fn number(&mut self, key: &str, value: Option<u64>, default: u64, most: u64) -> u64 {
         let value = value.unwrap_or(default);
         if value > most {
             self.wrong(key, format!("`{value}` is too much; the most is {most}"));
@@ -151,7 +152,7 @@ impl Notes {
         Duration::from_secs(seconds)
     }
 
-    fn secret(&mut self, key: &str, secret: Option<Secret>, whose: &str) -> Secret {
+    pub(super) fn secret(&mut self, key: &str, secret: Option<Secret>, whose: &str) -> Secret {
         let text = secret.as_ref().map_or("", |s| s.0.trim());
         if text.is_empty() {
             self.wrong(key, format!("is missing; {whose}, here or in {key}_file"));
@@ -239,7 +240,7 @@ impl Notes {
         }
         let advertise = self.advertise("sip.advertise", advertise);
         if let Some(ip) = advertise {
-            let other = |(_, socket): &(SipTransport, std::net::SocketAddr)| {
+            let other = |(_, socket): &(SipTransport, SocketAddr)| {
                 socket.is_ipv4() != ip.is_ipv4() && !socket.ip().is_unspecified()
             };
             if !listen.is_empty() && listen.iter().all(other) {
@@ -382,276 +383,10 @@ impl Notes {
         }
     }
 
-    fn trunks(&mut self, written: Vec<written::Trunk>) -> Vec<TrunkConfig> {
-        let mut trunks: Vec<TrunkConfig> = Vec::new();
-        let mut networks: BTreeMap<(IpAddr, u8), String> = BTreeMap::new();
-        for (index, one) in written.into_iter().enumerate() {
-            let at = |name: &str| format!("trunk[{index}].{name}");
-            let trunk = self.trunk(one, &at);
-            if trunks.iter().any(|t| t.name == trunk.name) && !trunk.name.is_empty() {
-                self.wrong(
-                    at("name"),
-                    format!("`{}` is the name of another trunk too", trunk.name),
-                );
-            }
-            for network in &trunk.from_networks {
-                if let Some(other) = networks.insert(*network, trunk.name.clone()) {
-                    self.warn(
-                        at("from_networks"),
-                        format!(
-                            "{}/{} belongs to trunk {other} too; its calls count as that one's",
-                            network.0, network.1
-                        ),
-                    );
-                }
-            }
-            trunks.push(trunk);
-        }
-        trunks
-    }
-
-    fn trunk(&mut self, written: written::Trunk, at: &impl Fn(&str) -> String) -> TrunkConfig {
-        let written::Trunk {
-            name,
-            uri,
-            username,
-            password,
-            codecs,
-            from_networks,
-            from_domain,
-            max_calls,
-            options_s,
-            register,
-            outbound_proxy,
-            srtp,
-        } = written;
-        let name = self
-            .required(&at("name"), name, "routes, logs and metrics call it so")
-            .unwrap_or_default();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if name.len() > 64 || !name.chars().all(plain) {
-            self.wrong(
-                at("name"),
-                format!("`{name}` must be of letters, digits, - _ and . only, at most 64"),
-            );
-        }
-        let uri = self
-            .required(
-                &at("uri"),
-                uri,
-                "requests go there: sip:sip.carrier.example",
-            )
-            .unwrap_or_default();
-        let target = match uri.as_str() {
-            "" => None,
-            uri => match values::trunk_uri(uri) {
-                Ok(target) => Some(target),
-                Err(reason) => {
-                    self.wrong(at("uri"), reason);
-                    None
-                }
-            },
-        };
-        let (host, port, transport) = target.map_or((String::new(), None, None), |t| {
-            (t.host, t.port, t.transport)
-        });
-        match (&username, &password) {
-            (Some(_), None) => self.wrong(
-                at("password"),
-                "is missing, but username is there; both or none",
-            ),
-            (None, Some(_)) => self.wrong(
-                at("username"),
-                "is missing, but password is there; both or none",
-            ),
-            (Some(_), Some(_)) => {
-                self.secret(
-                    &at("password"),
-                    password.clone(),
-                    "give the trunk's password",
-                );
-            }
-            (None, None) => {}
-        }
-        let codecs = self.codecs(&at("codecs"), codecs);
-        let from_networks = self.take_all(&at("from_networks"), &from_networks, values::network);
-        if let Some(Err(reason)) = from_domain.as_deref().map(values::host_and_port) {
-            self.wrong(at("from_domain"), reason);
-        }
-        let most = u64::from(u32::MAX);
-        let max_calls = max_calls.map(|n| self.number(&at("max_calls"), Some(n), 0, most));
-        if max_calls == Some(0) {
-            self.wrong(
-                at("max_calls"),
-                "0 lets no call through; leave the key out for no limit",
-            );
-        }
-        let options_s = self.number(&at("options_s"), options_s, 30, 86400);
-        self.later_of_trunk(register, outbound_proxy, srtp, username.is_some(), at);
-        TrunkConfig {
-            name,
-            uri,
-            host,
-            port,
-            transport,
-            username,
-            password,
-            codecs,
-            from_networks,
-            max_calls: max_calls.and_then(|n| u32::try_from(n).ok()),
-            options: Duration::from_secs(options_s),
-            from_domain,
-        }
-    }
-
-    fn codecs(&mut self, key: &str, written: Option<Vec<String>>) -> Vec<String> {
-        let Some(written) = written else {
-            return CODECS.iter().map(|&name| name.to_owned()).collect();
-        };
-        if written.is_empty() {
-            self.wrong(key, "is empty: no call could be made; leave the key out");
-        }
-        let mut codecs = self.take_all(key, &written, |text| {
-            if let Some(codec) = CODECS.iter().find(|c| c.eq_ignore_ascii_case(text)) {
-                return Ok((*codec).to_owned());
-            }
-            let lower = text.to_ascii_lowercase();
-            let hint = match lower.as_str() {
-                "ulaw" | "g711u" | "mulaw" => "; PCMU is meant".to_owned(),
-                "alaw" | "g711a" => "; PCMA is meant".to_owned(),
-                "telephone-event" | "cn" => "; it goes along by itself".to_owned(),
-                _ => match nearest(text, CODECS) {
-                    Some(near) => format!("; did you mean {near}?"),
-                    None => format!("; there are {}", CODECS.join(", ")),
-                },
-            };
-            Err(format!("there is no codec `{text}` here{hint}"))
-        });
-        for index in (1..codecs.len()).rev() {
-            if codecs[..index].contains(&codecs[index]) {
-                self.wrong(key, format!("{} is listed twice", codecs[index]));
-                codecs.remove(index);
-            }
-        }
-        codecs
-    }
-
-    fn later_of_trunk(
-        &mut self,
-        register: bool,
-        outbound_proxy: Option<String>,
-        srtp: Option<String>,
-        has_user: bool,
-        at: &impl Fn(&str) -> String,
-    ) {
-        const LATER: &str = "not in this version: it is checked, and else ignored";
-        if register {
-            match has_user {
-                true => self.warn(at("register"), LATER),
-                false => self.wrong(at("register"), "needs username and password"),
-            }
-        }
-        if let Some(proxy) = outbound_proxy {
-            match values::trunk_uri(&proxy) {
-                Ok(_) => self.warn(at("outbound_proxy"), LATER),
-                Err(reason) => self.wrong(at("outbound_proxy"), reason),
-            }
-        }
-        match srtp.as_deref() {
-            None | Some("off") => {}
-            Some("offer") => self.warn(at("srtp"), LATER),
-            // Ignoring this one would send in the clear what must not be.
-            Some("require") => self.wrong(
-                at("srtp"),
-                "`require` is not supported yet, and calls would go unprotected; write off",
-            ),
-            Some(other) => self.wrong(
-                at("srtp"),
-                format!("`{other}` is none of off, offer, require"),
-            ),
-        }
-    }
-
-    fn routes(
-        &mut self,
-        written: Vec<written::Route>,
-        trunks: &[TrunkConfig],
-        all_named: bool,
-    ) -> Vec<RouteConfig> {
-        let names: Vec<&str> = trunks.iter().map(|t| t.name.as_str()).collect();
-        let mut routes: Vec<RouteConfig> = Vec::new();
-        for (index, one) in written.into_iter().enumerate() {
-            let at = |name: &str| format!("route[{index}].{name}");
-            let written::Route { r#match, trunk } = one;
-            let matches = self
-                .required(
-                    &at("match"),
-                    r#match,
-                    "+49 for numbers, @example.org for SIP addresses, * for everything",
-                )
-                .map(|text| self.take(&at("match"), route_match(&text), RouteMatch::Any));
-            if trunk.is_empty() {
-                self.wrong(at("trunk"), "names no trunk; write [\"NAME\"]");
-            }
-            for (position, name) in trunk.iter().enumerate() {
-                let key = format!("{}[{position}]", at("trunk"));
-                if !all_named || names.contains(&name.as_str()) {
-                    if trunk[..position].contains(name) {
-                        self.wrong(key, format!("`{name}` is listed twice"));
-                    }
-                    continue;
-                }
-                let hint = match nearest(name, &names) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None if names.is_empty() => "there is no [[trunk]]".to_owned(),
-                    None => format!("there are {}", names.join(", ")),
-                };
-                self.wrong(key, format!("no trunk is named `{name}`; {hint}"));
-            }
-            let Some(matches) = matches else { continue };
-            if let Some(earlier) = routes.iter().position(|r| covers(&r.matches, &matches)) {
-                self.warn(
-                    at("match"),
-                    format!("is never reached: route[{earlier}] takes all of it"),
-                );
-            }
-            routes.push(RouteConfig {
-                matches,
-                trunks: trunk,
-            });
-        }
-        routes
-    }
-
-    fn numbers(&mut self, written: Vec<written::Number>) -> Vec<NumberConfig> {
-        let mut numbers: Vec<NumberConfig> = Vec::new();
-        for (index, one) in written.into_iter().enumerate() {
-            let at = |name: &str| format!("number[{index}].{name}");
-            let written::Number { number, ring } = one;
-            let number = self
-                .required(&at("number"), number, "such as +15550001000")
-                .map(|text| values::number(&text));
-            if ring.is_empty() {
-                self.wrong(at("ring"), "rings nobody; write [\"juliet@example.org\"]");
-            }
-            let ring = self.take_all(&at("ring"), &ring, values::user);
-            match number {
-                None => {}
-                Some(Err(reason)) => self.wrong(at("number"), reason),
-                Some(Ok(number)) => {
-                    if numbers.iter().any(|n| n.number == number) {
-                        self.wrong(at("number"), format!("`{number}` is listed twice"));
-                    }
-                    numbers.push(NumberConfig { number, ring });
-                }
-            }
-        }
-        numbers
-    }
-
     fn access(&mut self, written: written::Access, own_domain: &str) -> AccessConfig {
         let written::Access {
             allow,
+            country,
             max_calls_per_user,
             calls_per_minute,
             max_call_s: _,
@@ -680,6 +415,16 @@ impl Notes {
                 }
             }
         }
+        let country = country.and_then(|text| {
+            let numbering = Numbering::of_country(text.strip_prefix('+').unwrap_or(&text));
+            if numbering.is_none() {
+                self.wrong(
+                    "access.country",
+                    format!("`{text}` is no country code; write its digits, such as \"49\""),
+                );
+            }
+            numbering
+        });
         let mut limit = |key: &str, value, default: u32| {
             let value = self.number(key, value, default.into(), u32::MAX.into());
             if value == 0 {
@@ -692,6 +437,7 @@ impl Notes {
             calls_per_minute: limit("access.calls_per_minute", calls_per_minute, 10),
             domains,
             users,
+            country,
         }
     }
 
@@ -725,13 +471,9 @@ impl Notes {
         }) = mix
         {
             self.warn("mix", LATER);
-            match self.required("mix.domain", domain, "such as mix.example.org") {
-                Some(text) => {
-                    if let Err(reason) = values::domain(&text) {
-                        self.wrong("mix.domain", reason);
-                    }
-                }
-                None => {}
+            let domain = self.required("mix.domain", domain, "such as mix.example.org");
+            if let Some(Err(reason)) = domain.map(|text| values::domain(&text)) {
+                self.wrong("mix.domain", reason);
             }
             if let Some(server) = server {
                 self.server("mix.server", &server);
@@ -759,22 +501,25 @@ impl Notes {
         }
         if let Some(written::Admin { listen }) = admin {
             self.warn("admin", LATER);
-            if let Some(text) = self.required("admin.listen", listen, "such as 127.0.0.1:9080") {
-                if text.parse::<std::net::SocketAddr>().is_err() {
-                    self.wrong(
-                        "admin.listen",
-                        format!("`{text}` is no address and port; write 127.0.0.1:9080"),
-                    );
-                }
+            let listen = self.required("admin.listen", listen, "such as 127.0.0.1:9080");
+            let listen = listen.filter(|text| text.parse::<SocketAddr>().is_err());
+            if let Some(text) = listen {
+                self.wrong(
+                    "admin.listen",
+                    format!("`{text}` is no address and port; write 127.0.0.1:9080"),
+                );
             }
         }
         if let Some(written::Store { url }) = store {
             self.warn("store", LATER);
             let hint = "such as sqlite:///var/lib/offhook/offhook.db";
-            if let Some(text) = self.required("store.url", url, hint) {
-                if !text.starts_with("sqlite://") && !text.starts_with("postgres://") {
-                    self.wrong("store.url", "starts with neither sqlite:// nor postgres://");
-                }
+            let known =
+                |url: &String| url.starts_with("sqlite://") || url.starts_with("postgres://");
+            if self
+                .required("store.url", url, hint)
+                .is_some_and(|url| !known(&url))
+            {
+                self.wrong("store.url", "starts with neither sqlite:// nor postgres://");
             }
         }
     }
@@ -792,43 +537,5 @@ impl Notes {
         if access.domains.is_empty() && access.users.is_empty() {
             self.warn("access.allow", "is empty: nobody can call out");
         }
-    }
-}
-
-fn route_match(text: &str) -> Result<RouteMatch, String> {
-    if text == "*" {
-        return Ok(RouteMatch::Any);
-    }
-    if let Some(domain) = text.strip_prefix('@') {
-        return match values::host_and_port(domain) {
-            Ok((host, None)) => Ok(RouteMatch::Domain(host)),
-            Ok((host, Some(_))) => Err(format!("`{text}` has a port; write @{host}")),
-            Err(reason) => Err(format!("`{text}`: {reason}")),
-        };
-    }
-    let digits = text.strip_prefix('+').unwrap_or(text);
-    let is_number = digits.bytes().all(|b| b.is_ascii_digit()) && digits.len() <= 15;
-    match (is_number, text.starts_with('+')) {
-        (true, true) => Ok(RouteMatch::Prefix(text.to_owned())),
-        (true, false) if !digits.starts_with('0') => {
-            Err(format!("`{text}` does not start with +; write +{text}"))
-        }
-        _ if values::host_and_port(text).is_ok() && text.contains('.') => {
-            Err(format!("`{text}` looks like a domain; write @{text}"))
-        }
-        _ => Err(format!(
-            "`{text}` is none of + and digits, @ and a domain, *"
-        )),
-    }
-}
-
-/// True if `earlier` takes every address that `later` takes.
-fn covers(earlier: &RouteMatch, later: &RouteMatch) -> bool {
-    match (earlier, later) {
-        (RouteMatch::Any, _) => true,
-        (RouteMatch::Prefix(a), RouteMatch::Prefix(b)) => b.starts_with(a.as_str()),
-        (RouteMatch::Domain(a), RouteMatch::Domain(b)) => a == b,
-        (RouteMatch::Prefix(_), RouteMatch::Domain(_) | RouteMatch::Any)
-        | (RouteMatch::Domain(_), RouteMatch::Prefix(_) | RouteMatch::Any) => false,
     }
 }

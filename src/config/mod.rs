@@ -1,6 +1,6 @@
 //! The configuration as it is meant: every value checked, every default filled in.
 //!
-//! `keys.rs` is the table of every key, `written.rs` holds the file as it stands, `meant.rs` goes
+//! `keys.rs` is the table of every key, `written.rs` holds the file as it stands, `meant.rs` and `trunks.rs` go
 //! from there to here and finds every mistake in one go, `report.rs` says in words what it means.
 //! Reading the file and the environment is `io/config.rs`. [`Config`] holds only what the program
 //! acts on.
@@ -13,15 +13,18 @@ use std::time::Duration;
 use jid::{BareJid, DomainPart};
 
 use crate::address::E164;
+use crate::address::typed::Numbering;
 use crate::net::SipTransport;
 
 pub mod keys;
 pub mod meant;
 pub mod report;
+mod trunks;
 pub mod values;
 pub mod written;
 
 pub use meant::Meaning;
+pub use trunks::CODECS;
 
 /// What is wrong with the value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +197,8 @@ pub struct AccessConfig {
     pub domains: Vec<DomainPart>,
     /// Users who may call out.
     pub users: Vec<BareJid>,
+    /// How people dial who leave the country code out; `None`: they may not.
+    pub country: Option<Numbering>,
     /// Calls of one user at a time. Default 4.
     pub max_calls_per_user: u32,
     /// Calls that one user may start in a minute. Default 10.

@@ -180,6 +180,7 @@ fn write_access(out: &mut String, access: &AccessConfig) -> std::fmt::Result {
     let AccessConfig {
         domains,
         users,
+        country,
         max_calls_per_user,
         calls_per_minute,
     } = access;
@@ -193,6 +194,13 @@ fn write_access(out: &mut String, access: &AccessConfig) -> std::fmt::Result {
         false => who.join(", "),
     };
     writeln!(out, "access   {who} may call out")?;
+    if let Some(numbering) = country {
+        writeln!(
+            out,
+            "         numbers without a country code are in +{}",
+            numbering.country
+        )?;
+    }
     writeln!(
         out,
         "         each {max_calls_per_user} calls at a time, {calls_per_minute} new ones a minute"

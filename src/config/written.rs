@@ -126,6 +126,7 @@ pub struct Number {
 #[expect(missing_docs, reason = "conf/offhook.toml tells of each key")]
 pub struct Access {
     pub allow: Vec<String>,
+    pub country: Option<String>,
     pub max_calls_per_user: Option<u64>,
     pub calls_per_minute: Option<u64>,
     pub max_call_s: Option<u64>,

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use jid::{BareJid, Jid};
 
 use super::config;
-use crate::address::{Address, SipAddress};
+use crate::address::Address;
+use crate::address::contact::{self, AddressError};
+use crate::address::typed::{self, Numbering};
 use crate::call::dialplan::Dialplan;
 use crate::config::keys::nearest;
 use crate::config::values;
@@ -379,7 +381,8 @@ pub fn route(
             return Ok(WRONG);
         }
     };
-    let to = match dialled_address(dialled, &config.xmpp.domain) {
+    let country = config.access.country.as_ref();
+    let to = match dialled_address(dialled, &config.xmpp.domain, country) {
         Ok(to) => to,
         Err(reason) => {
             writeln!(err, "{reason}")?;
@@ -415,50 +418,21 @@ pub fn route(
     Ok(DONE)
 }
 
-/// What a person means who dials `text`: a number, a SIP URI, or a contact at `domain`.
-fn dialled_address(text: &str, domain: &str) -> Result<Address, String> {
-    let text = text.trim();
-    let (scheme, rest) = match text.split_once(':') {
-        Some((s, rest))
-            if ["tel", "sip", "xmpp"]
-                .iter()
-                .any(|n| s.eq_ignore_ascii_case(n)) =>
-        {
-            (s.to_ascii_lowercase(), rest)
-        }
-        _ => (String::new(), text),
+/// What a person means who dials `text`: a contact at `domain`, or whatever else people type.
+fn dialled_address(
+    text: &str,
+    domain: &str,
+    country: Option<&Numbering>,
+) -> Result<Address, AddressError> {
+    let contact = text
+        .trim()
+        .rsplit_once('@')
+        .filter(|(user, host)| host.eq_ignore_ascii_case(domain) && !user.contains(':'));
+    let contact = match contact {
+        Some((local, _)) => contact::parse(local)?,
+        None => typed::parse(text, country)?,
     };
-    let rest = rest.split(';').next().unwrap_or(rest);
-    let contact = rest
-        .split_once('@')
-        .filter(|(_, host)| scheme != "sip" && host.eq_ignore_ascii_case(domain))
-        .map(|(user, _)| user);
-    let rest = match contact {
-        // XEP-0106 writes the @ of a SIP URI as \40, XEP-0276 as %.
-        Some(user) => user.replace("\\40", "@").replacen('%', "@", 1),
-        None => rest.to_owned(),
-    };
-    let (user, host) = match rest.rsplit_once('@') {
-        Some((user, host)) => (user, Some(host)),
-        None => (rest.as_str(), None),
-    };
-    let number: String = user.chars().filter(|c| !" -./()".contains(*c)).collect();
-    let phone = text.to_ascii_lowercase().contains(";user=phone");
-    if host.is_none() || phone {
-        return values::number(&number)
-            .map(Address::Number)
-            .map_err(|_| values::number(user).err().unwrap_or_default());
-    }
-    let (host, port) = values::host_and_port(host.unwrap_or_default())?;
-    let host = match host.contains(':') {
-        true => format!("[{host}]"),
-        false => host,
-    };
-    Ok(Address::Sip(SipAddress {
-        user: user.to_owned(),
-        host,
-        port,
-    }))
+    Ok(contact.address)
 }
 
 #[cfg(test)]
@@ -563,15 +537,18 @@ mod tests {
 
     #[test]
     fn dialled_texts_are_understood() {
-        let means = |text: &str| dialled_address(text, "phone.example.org").map(|a| a.to_string());
+        let country = Numbering::of_country("1");
+        let means = |text: &str| {
+            dialled_address(text, "phone.example.org", country.as_ref()).map(|a| a.to_string())
+        };
         for text in [
             "+15551234567",
             "+1 (555) 123-4567",
+            "(555) 123-4567",
             "tel:+1-555-123-4567",
             "+15551234567@phone.example.org",
-            "sip:+15551234567@sip.example;user=phone",
         ] {
-            assert_eq!(means(text).as_deref(), Ok("+15551234567"), "{text}");
+            assert_eq!(means(text), Ok("+15551234567".to_owned()), "{text}");
         }
         for text in [
             "romeo@example.net",
@@ -579,8 +556,9 @@ mod tests {
             "romeo\\40example.net@phone.example.org",
             "romeo%example.net@phone.example.org",
         ] {
-            assert_eq!(means(text).as_deref(), Ok("romeo@example.net"), "{text}");
+            assert_eq!(means(text), Ok("romeo@example.net".to_owned()), "{text}");
         }
-        assert!(means("555-1234").unwrap_err().contains("country code"));
+        let at_home = dialled_address("(555) 123-4567", "phone.example.org", None);
+        assert!(at_home.is_err());
     }
 }

@@ -263,6 +263,8 @@ fn each_mistake_names_its_key() {
     refuses(&trunk(route), "route[0].match", "write @example.org");
     let open = "[access]\nallow = [\"*\"]";
     refuses(&more(open), "access.allow[0]", "at your cost");
+    let country = "[access]\ncountry = \"DE\"";
+    refuses(&more(country), "access.country", "such as \"49\"");
     let own = "[access]\nallow = [\"phone.example.org\"]";
     refuses(&more(own), "access.allow[0]", "own domain");
     refuses(
@@ -277,6 +279,18 @@ fn each_mistake_names_its_key() {
     );
     refuses(&more("[store]\nurl = \"x.db\""), "store.url", "sqlite://");
     refuses(&more("[mix]\n"), "mix.domain", "is missing");
+}
+
+#[test]
+fn odd_names_are_unknown_keys_like_others() {
+    for name in ["a-b", "x[", "a.b", "[0]", "", "trunk[0]", "é"] {
+        let text = format!("\"{name}\" = 1\n{MINIMAL}");
+        let told = with(&text, &[]).expect_err(name).to_string();
+        assert!(
+            told.contains("unknown") || told.contains("is a "),
+            "{name}: {told}"
+        );
+    }
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The files in `conf/` and the operator's page: they parse, and say what the program does.
 
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use offhook::config::keys::{KEYS, Kind};
 use offhook::config::{Config, Meaning};
+use offhook::io::cli;
 use offhook::io::config::{Mistakes, interpret};
 
 fn file(name: &str) -> String {
@@ -159,7 +161,87 @@ fn the_unit_file_is_one() {
     }
 }
 
-/// The blocks of docs/operator.md that follow a line with `words`.
+/// A configuration in a folder of its own, with the secrets that it names.
+fn on_disk(name: &str, config: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir_all(&folder).expect("a folder");
+    for secret in ["xmpp.secret", "carrier.password"] {
+        fs::write(folder.join(secret), "a long random text\n").expect("a file");
+    }
+    let path = folder.join("offhook.toml");
+    fs::write(&path, config).expect("a file");
+    path
+}
+
+/// The exit status of a command, and what it wrote to stdout and stderr.
+fn said(
+    command: impl FnOnce(&mut dyn Write, &mut dyn Write) -> std::io::Result<u8>,
+) -> (u8, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let status = command(&mut out, &mut err).expect("memory takes it all");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (status, text(out), text(err))
+}
+
+#[test]
+fn check_says_what_a_file_means_or_what_is_wrong() {
+    let good = on_disk("check", &file("conf/offhook.toml"));
+    let (status, out, err) = said(|out, err| cli::check(&good, out, err));
+    assert_eq!((status, err.as_str()), (cli::DONE, ""));
+    assert!(
+        out.contains("xmpp     component phone.example.org"),
+        "{out}"
+    );
+    assert!(
+        out.contains("warning  trunk: there is no [[trunk]]"),
+        "{out}"
+    );
+    assert!(out.ends_with("offhook.toml is fine\n"), "{out}");
+
+    let bad = on_disk("bad", "[xmpp]\nsecret_file = \"nowhere\"\n");
+    let (status, out, err) = said(|out, err| cli::check(&bad, out, err));
+    assert_eq!((status, out.as_str()), (cli::WRONG, ""));
+    assert_eq!(err.lines().count(), 2, "{err}");
+    assert!(
+        err.contains("xmpp.secret_file: ") && err.contains("xmpp.domain: "),
+        "{err}"
+    );
+
+    let torn = on_disk("torn", "[xmpp\ndomain = 1\n");
+    let (status, _, err) = said(|out, err| cli::check(&torn, out, err));
+    assert_eq!(status, cli::WRONG);
+    assert!(
+        err.contains("offhook.toml: ") && err.contains("line 1"),
+        "{err}"
+    );
+
+    let nowhere = bad.with_file_name("nowhere.toml");
+    let (status, _, err) = said(|out, err| cli::check(&nowhere, out, err));
+    assert_eq!(status, cli::WRONG);
+    assert!(err.contains("nowhere.toml: cannot be read: "), "{err}");
+}
+
+#[test]
+fn route_tells_why_a_call_goes_nowhere() {
+    let page = file("docs/operator.md");
+    let config = on_disk("route", block_after(&page, "A configuration to start with"));
+    let refused = |from: &str, to: &str| {
+        let from = from.parse().expect("a JID");
+        let (status, out, err) = said(|out, err| cli::route(&config, &from, to, out, err));
+        assert_eq!((status, out.as_str()), (cli::FAILED, ""));
+        err
+    };
+    let stranger = refused("tybalt@example.net", "+15551234567");
+    assert!(stranger.starts_with("forbidden: "), "{stranger}");
+    let nowhere = refused("juliet@example.org", "sip:romeo@example.net");
+    assert!(
+        nowhere.contains("no route takes this SIP domain"),
+        "{nowhere}"
+    );
+    assert!(!refused("juliet@example.org", "???").is_empty());
+}
+
+/// The block of docs/operator.md that follows a line with `words`.
 fn block_after<'a>(page: &'a str, words: &str) -> &'a str {
     let (_, after) = page.split_once(words).unwrap_or_else(|| panic!("{words}"));
     let (_, block) = after.split_once("```").expect("a block");
@@ -179,6 +261,20 @@ fn the_operators_page_shows_what_check_prints() {
         meaning.config.report()
     );
     assert_eq!(shown, expected, "docs/operator.md should say:\n{expected}");
+
+    let config = on_disk("operator", config);
+    let (status, out, err) = said(|out, err| {
+        let from = "juliet@example.org".parse().expect("a JID");
+        cli::route(&config, &from, "(555) 123-4567", out, err)
+    });
+    assert_eq!((status, err.as_str()), (cli::DONE, ""));
+    let shown = block_after(&page, "To see how one call would go");
+    let expected = format!(
+        "$ offhook route --config /etc/offhook/offhook.toml --from juliet@example.org --to \
+         \"(555) 123-4567\"\n{out}"
+    );
+    assert_eq!(shown, expected, "docs/operator.md should say:\n{expected}");
+
     let wrong = block_after(&page, "A file with mistakes");
     let told = reads(wrong).expect_err("has mistakes").to_string();
     let shown = block_after(&page, "is answered with all of them");
