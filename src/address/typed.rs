@@ -66,7 +66,7 @@ impl Numbering {
 
 /// Reads what somebody has typed.
 pub fn parse(text: &str, numbering: Option<&Numbering>) -> Result<Contact, AddressError> {
-    let text = text.trim();
+    let text = text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
     if text.is_empty() {
         return Err(AddressError::Empty);
     }
@@ -171,9 +171,17 @@ fn percent_decoded(text: &str) -> Result<String, AddressError> {
 /// Signs that people put into numbers, those of copied web pages included.
 fn is_separator(c: char) -> bool {
     c.is_whitespace()
-        || matches!(c, '-' | '.' | '(' | ')' | '/')
-        || matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ad}' | '\u{200b}'..='\u{200f}')
-        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || is_invisible(c)
+        || matches!(
+            c,
+            '-' | '.' | '(' | ')' | '/' | '\u{2010}'..='\u{2015}' | '\u{2212}'
+        )
+}
+
+/// Soft hyphens, joiners and direction marks: address books wrap numbers in them.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A decimal digit of the scripts that phones show: Latin, full-width, Arabic, Persian, Devanagari.
@@ -249,11 +257,13 @@ mod tests {
         for text in ["(555) 123-4567", "1-555-123-4567", "011 1 555 123 4567"] {
             assert_eq!(read(text, "1").as_deref(), Ok("+15551234567"), "{text}");
         }
-        for text in ["030 123456", "+49 (0) 30 123456", "0049 30/123456", "（"] {
-            let number = read(text, "49");
-            if text != "（" {
-                assert_eq!(number.as_deref(), Ok("+4930123456"), "{text}");
-            }
+        for text in [
+            "030 123456",
+            "+49 (0) 30 123456",
+            "0049 30/123456",
+            "٠٣٠ ١٢٣٤٥٦",
+        ] {
+            assert_eq!(read(text, "49").as_deref(), Ok("+4930123456"), "{text}");
         }
         assert_eq!(read("06 123 4567", "39").as_deref(), Ok("+39061234567"));
         assert_eq!(read("912 345 678", "34").as_deref(), Ok("+34912345678"));

@@ -240,6 +240,7 @@ impl Xmpp {
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(question) = self.questions.pop_due(now) {
             debug!(of = ?Pii(&question.of), "disco#info was not answered");
+            self.resources.unanswered(&question.of);
         }
         self.jingle.handle_timeout(now);
     }
@@ -389,20 +390,16 @@ impl Xmpp {
     }
 
     fn message(&mut self, now: Instant, kind: MessageType, head: &StanzaHead, stanza: &Element) {
+        let takes_calls = matches!(kind, MessageType::Chat | MessageType::Normal);
         let invitation = stanza.children().find(|c| c.ns() == jingle::NS_JMI);
-        match (kind, invitation) {
-            (MessageType::Chat | MessageType::Normal, Some(payload)) => {
-                self.jingle.handle_message(now, head, payload);
-            }
-            // Receipts, chat states and markers want no answer.
-            _ if !stanza.children().any(|c| c.name() == "body") => {}
-            _ => {
-                let error = StanzaError::because(
-                    Condition::ServiceUnavailable,
-                    "this contact takes calls only, no text",
-                );
-                self.out.error(head, &error);
-            }
+        if let (true, Some(payload)) = (takes_calls, invitation) {
+            return self.jingle.handle_message(now, head, payload);
+        }
+        // Receipts, chat states and markers want no answer.
+        if stanza.children().any(|c| c.name() == "body") {
+            let text = "this contact takes calls only, no text";
+            let error = StanzaError::because(Condition::ServiceUnavailable, text);
+            self.out.error(head, &error);
         }
     }
 
@@ -421,7 +418,7 @@ impl Xmpp {
     fn ask(&mut self, now: Instant, from: &Jid, of: &FullJid, announced: Announced) {
         if !self.questions.has_room() {
             debug!("too many open requests");
-            return;
+            return self.resources.unanswered(of);
         }
         let node = format!("{}#{}", announced.node, announced.ver);
         let query = stanza::element("query", disco::NS_INFO).attr("node", node);
