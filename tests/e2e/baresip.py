@@ -51,6 +51,7 @@ class Baresip(Process):
                     f"rtp_ports {self.rtp}-{self.rtp + 19}",
                     "net_interface 127.0.0.1",
                     "call_local_timeout 120",
+                    "statmode_default off",
                     "",
                 ]
             )

@@ -96,15 +96,11 @@ class Client:
     def __init__(self, port: int, user: str, password: str, domain: str = "localhost"):
         self.port = port
         self.bare = f"{user}@{domain}"
-        self.stream = ClientXMPP(f"{self.bare}/e2e-{uuid.uuid4().hex[:6]}", password)
-        self.stream.enable_plaintext = True
-        self.stream.enable_starttls = False
-        self.stream.enable_direct_tls = False
-        self.stream["feature_mechanisms"].unencrypted_plain = True
-        self.stream.auto_authorize = self.stream.auto_subscribe = None
+        self.password = password
         self.seen: list[Seen] = []
         self.calls: dict[str, Call] = {}
         self._news = asyncio.Condition()
+        self._session = asyncio.Event()
         self._answers: dict[str, asyncio.Future] = {}
         self._tasks: set[asyncio.Task] = set()
 
@@ -113,16 +109,38 @@ class Client:
         return self.stream.boundjid.full
 
     async def __aenter__(self) -> "Client":
-        started = asyncio.get_running_loop().create_future()
-        self.stream.add_event_handler("session_start", lambda _: started.set_result(None))
-        self.stream.add_event_handler(
-            "failed_all_auth", lambda _: started.set_exception(AssertionError("not let in"))
-        )
+        # slixmpp ties itself to the running loop, so not before.
+        self.stream = ClientXMPP(f"{self.bare}/e2e-{uuid.uuid4().hex[:6]}", self.password)
+        self.stream.enable_plaintext = True
+        self.stream.enable_starttls = False
+        self.stream.enable_direct_tls = False
+        self.stream["feature_mechanisms"].unencrypted_plain = True
+        self.stream.auto_authorize = self.stream.auto_subscribe = None
+        self.stream.add_event_handler("session_start", lambda _: self._session.set())
         self.stream.add_filter("in", self._incoming)
         self.stream.connect("127.0.0.1", self.port)
-        await asyncio.wait_for(started, 10)
-        self.send(f"<presence>{OWN_CAPS}</presence>")
+        await asyncio.wait_for(self._session.wait(), 10)
+        await self._show_up()
         return self
+
+    async def _show_up(self) -> None:
+        # Only the presence that comes back says that the server now routes to this client.
+        start = time.monotonic()
+        self.send(f"<presence>{OWN_CAPS}</presence>")
+        await self.will_see("presence", sender=self.full, after=start)
+
+    async def log_in_again(self, timeout: float = 10) -> None:
+        """Comes back with the same resource after the server was away."""
+        end = time.monotonic() + timeout
+        self._session.clear()
+        while not self._session.is_set():
+            assert time.monotonic() < end, "the server does not let the client in again"
+            self.stream.connect("127.0.0.1", self.port)
+            try:
+                await asyncio.wait_for(self._session.wait(), 1)
+            except TimeoutError:
+                continue
+        await self._show_up()
 
     async def __aexit__(self, *_) -> None:
         for call in self.calls.values():

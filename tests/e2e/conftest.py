@@ -6,7 +6,9 @@ import inspect
 import pytest
 
 from baresip import Baresip
-from prosody import Prosody
+from client import Client
+from gateway import Echo, Gateway
+from prosody import USERS, Prosody
 from sipp import Sipp
 
 # No test may hang the run.
@@ -62,3 +64,34 @@ def sipp(tmp_path):
     yield start
     for one in started:
         one.stop()
+
+
+@pytest.fixture
+def gateway(tmp_path, prosody):
+    """Starts the gateway: `gateway("sip:127.0.0.1:5070")`; at the end it must stop clean."""
+    started = []
+
+    def start(trunk, **options):
+        started.append(Gateway(tmp_path / "gateway", prosody, trunk, **options))
+        return started[-1]
+
+    yield start
+    try:
+        for one in started:
+            one.check_end()
+    finally:
+        for one in started:
+            one.stop()
+
+
+@pytest.fixture
+def echo(tmp_path):
+    endpoint = Echo(tmp_path / "echo")
+    yield endpoint
+    endpoint.stop()
+
+
+@pytest.fixture
+def alice(prosody):
+    """A client that is not yet logged in: `async with alice:`."""
+    return Client(prosody.c2s, "alice", USERS["alice"])

@@ -29,3 +29,9 @@ def free(count: int = 1) -> int:
             _taken.update(block)
             return first
     raise RuntimeError("no free ports on loopback")
+
+
+def is_bound(port: int, kind: str = "udp") -> bool:
+    """Whether a program holds the port. Only looks: a probe by bind() would get in its way."""
+    with open(f"/proc/net/{kind}") as table:
+        return any(line.split()[1].endswith(f":{port:04X}") for line in list(table)[1:])

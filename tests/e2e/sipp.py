@@ -1,6 +1,7 @@
 """SIPp: one scripted SIP endpoint for one call."""
 
 import re
+import time
 from pathlib import Path
 
 import ports
@@ -25,19 +26,22 @@ class Sipp(Process):
         self.sip = ports.free()
         media = ports.free(8)
         (folder / "tone.raw").write_bytes(bytes(map(_mu_law, sine(440, 8000, 0, 8000))))
+        # SIPp wants the status code as a number when it reads the scenario, so `-key` comes too late.
+        text = (SCENARIOS / f"{scenario}.xml").read_text()
+        for key, value in keys.items():
+            text = text.replace(f"[{key}]", str(value))
+        (folder / "scenario.xml").write_text(text)
         command = ["sipp"] + ([target, "-s", user] if target else [])
-        command += ["-sf", SCENARIOS / f"{scenario}.xml", "-i", "127.0.0.1", "-p", self.sip, "-t", transport]
+        command += ["-sf", folder / "scenario.xml", "-i", "127.0.0.1", "-p", self.sip, "-t", transport]
         command += ["-mi", "127.0.0.1", "-mp", media, "-m", 1, "-nostdin", "-timeout", "40s", "-timeout_error"]
-        command += ["-min_rtp_port", media + 2, "-max_rtp_port", media + 7]
         command += ["-trace_msg", "-message_file", folder / "messages", "-trace_err", "-error_file", folder / "errors"]
         if not target:
             command.append("-rtp_echo")
-        for key, value in keys.items():
-            command += ["-key", key, value]
         self.launch(command)
         if not target:
-            while self.running and ports._is_free(self.sip):
-                pass
+            while not ports.is_bound(self.sip):
+                assert self.running, f"{self.name}: {self.log}"
+                time.sleep(0.01)
 
     @property
     def messages(self) -> str:

@@ -49,7 +49,7 @@ async def test_two_phones_call_each_other(phone, codec):
 
 
 async def test_sipp_calls_a_phone_with_tone_and_keys(phone, sipp):
-    async with phone(hz=660, answer="auto") as callee:
+    async with phone(hz=660, codecs=["PCMU"], answer="auto") as callee:
         caller = sipp("calls", target=f"127.0.0.1:{callee.sip}", user=callee.user)
         await callee.will_say("CALL_ESTABLISHED")
         await caller.done()
