@@ -15,10 +15,13 @@
 
 pub mod address;
 pub mod border;
+pub mod call;
 pub mod config;
 pub mod description;
 pub mod id;
+pub mod io;
 pub mod leg;
 pub mod net;
 pub mod pii;
 pub mod timer;
+pub mod xmpp;

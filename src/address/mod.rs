@@ -1,5 +1,8 @@
 //! Who can be called: telephone numbers, SIP URIs and XMPP addresses, and their contact JIDs.
 
+pub mod contact;
+pub mod typed;
+
 use std::fmt;
 
 use jid::BareJid;

@@ -1,8 +1,11 @@
 //! The configuration as it is meant: every value checked, every default filled in.
 //!
-//! `written.rs` holds it as it stands in the file; going from there to here finds every mistake in
-//! one go.
+//! `keys.rs` is the table of every key, `written.rs` holds the file as it stands, `meant.rs` and `trunks.rs` go
+//! from there to here and finds every mistake in one go, `report.rs` says in words what it means.
+//! Reading the file and the environment is `io/config.rs`. [`Config`] holds only what the program
+//! acts on.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -10,7 +13,53 @@ use std::time::Duration;
 use jid::{BareJid, DomainPart};
 
 use crate::address::E164;
+use crate::address::typed::Numbering;
 use crate::net::SipTransport;
+
+pub mod keys;
+pub mod meant;
+pub mod report;
+mod trunks;
+pub mod values;
+pub mod written;
+
+pub use meant::Meaning;
+pub use trunks::CODECS;
+
+/// What is wrong with the value of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The key, such as `trunk[0].uri`.
+    pub key: String,
+    /// What is wrong and what to write instead.
+    pub reason: String,
+}
+
+impl Mistake {
+    /// Puts the two together.
+    pub fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.reason)
+    }
+}
+
+/// What an operator should know about a key, though the program starts with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning(pub Mistake);
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// Everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +99,8 @@ pub struct XmppConfig {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
     }
 }
@@ -148,6 +197,8 @@ pub struct AccessConfig {
     pub domains: Vec<DomainPart>,
     /// Users who may call out.
     pub users: Vec<BareJid>,
+    /// How people dial who leave the country code out; `None`: they may not.
+    pub country: Option<Numbering>,
     /// Calls of one user at a time. Default 4.
     pub max_calls_per_user: u32,
     /// Calls that one user may start in a minute. Default 10.

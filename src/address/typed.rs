@@ -1,0 +1,328 @@
+//! What people type when they want to call somebody: phone numbers in every local fashion, `tel:`
+//! URIs (RFC 3966), `sip:` URIs (RFC 3261 §19.1), or plain addresses.
+
+use super::contact::{AddressError, Contact, Spelling};
+use super::{Address, E164, SipAddress};
+
+/// Longer texts are not read: the longest address is a local part of a JID.
+const MAX_TYPED: usize = 1023;
+
+/// How numbers are dialled in the operator's country, so that people may leave the country out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbering {
+    /// The country code without `+`, such as `49`.
+    pub country: String,
+    /// What comes before the area code within the country: `0` in most, nothing in many. Numbers
+    /// without it are taken as short of their area code, unless it is empty or `1`.
+    pub trunk_prefix: String,
+    /// What stands for the `+`: `00` in most, `011` in North America.
+    pub international_prefix: String,
+}
+
+impl Numbering {
+    /// The usual prefixes of a country code; `None` if that is no code.
+    pub fn of_country(country: &str) -> Option<Self> {
+        let digits = country.bytes().all(|b| b.is_ascii_digit());
+        if !digits || !(1..=3).contains(&country.len()) || country.starts_with('0') {
+            return None;
+        }
+        let (trunk_prefix, international_prefix) = match country {
+            "1" => ("1", "011"),
+            "7" => ("8", "810"),
+            // Closed plans: the whole number is always dialled, and a leading 0 is part of it.
+            "30" | "34" | "39" | "45" | "47" | "48" | "65" | "351" | "352" | "354" | "356"
+            | "357" | "371" | "372" | "378" | "420" | "852" => ("", "00"),
+            _ => ("0", "00"),
+        };
+        Some(Self {
+            country: country.to_owned(),
+            trunk_prefix: trunk_prefix.to_owned(),
+            international_prefix: international_prefix.to_owned(),
+        })
+    }
+
+    /// The whole number of what is dialled within the country.
+    fn complete(&self, digits: &str) -> Option<String> {
+        let Self {
+            country,
+            trunk_prefix,
+            international_prefix,
+        } = self;
+        if let Some(rest) = digits.strip_prefix(international_prefix.as_str()) {
+            return Some(format!("+{rest}"));
+        }
+        if country == "1" {
+            // North America leaves its prefix out as it likes; its numbers have ten digits.
+            let ten = match digits.len() {
+                11 => digits.strip_prefix('1')?,
+                _ => digits,
+            };
+            return (ten.len() == 10).then(|| format!("+1{ten}"));
+        }
+        let rest = digits.strip_prefix(trunk_prefix.as_str())?;
+        Some(format!("+{country}{rest}"))
+    }
+}
+
+/// Reads what somebody has typed.
+pub fn parse(text: &str, numbering: Option<&Numbering>) -> Result<Contact, AddressError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(AddressError::Empty);
+    }
+    if text.len() > MAX_TYPED {
+        return Err(AddressError::TooLong);
+    }
+    let text = text
+        .strip_prefix('<')
+        .and_then(|t| t.strip_suffix('>'))
+        .unwrap_or(text);
+    if let Some((scheme, rest)) = scheme(text) {
+        return match scheme.as_str() {
+            "tel" => number(&percent_decoded(tel_number(rest)?)?, numbering),
+            "sip" => sip_uri(rest),
+            _ => Err(AddressError::Scheme(scheme)),
+        };
+    }
+    if let Some((user, host)) = text.rsplit_once('@') {
+        return Ok(sip(SipAddress::new(user, host)?, Spelling::Escaped));
+    }
+    let looks_like_a_number = text.starts_with(['+', '(', '＋'])
+        || text.chars().next().is_some_and(|c| digit(c).is_some());
+    match text.rsplit_once('%') {
+        Some((user, host)) => Ok(sip(SipAddress::new(user, host)?, Spelling::Percent)),
+        None if text.contains(r"\40") => super::contact::parse(text),
+        None if looks_like_a_number => number(text, numbering),
+        None => Err(AddressError::NoHost(text.to_owned())),
+    }
+}
+
+fn sip(address: SipAddress, spelling: Spelling) -> Contact {
+    Contact {
+        address: Address::Sip(address),
+        spelling,
+    }
+}
+
+/// A URI's scheme in lower case, and what follows it. `example.net:5060` has none.
+fn scheme(text: &str) -> Option<(String, &str)> {
+    let (scheme, rest) = text.split_once(':')?;
+    let letters = scheme.bytes().all(|b| b.is_ascii_alphabetic());
+    (letters && !scheme.is_empty()).then(|| (scheme.to_ascii_lowercase(), rest))
+}
+
+/// RFC 3966 §3: the digits of a global number. A local one needs its context to be understood,
+/// which is seldom a number's beginning.
+fn tel_number(rest: &str) -> Result<&str, AddressError> {
+    let rest = rest.trim_start_matches('/');
+    let (number, parameters) = rest.split_once(';').unwrap_or((rest, ""));
+    let has = |name: &str| {
+        let mut names = parameters
+            .split(';')
+            .map(|p| p.split('=').next().unwrap_or_default());
+        names.any(|parameter| parameter.eq_ignore_ascii_case(name))
+    };
+    if has("ext") {
+        return Err(AddressError::Extension);
+    }
+    if has("phone-context") && !number.starts_with('+') {
+        return Err(AddressError::NoCountry(number.to_owned()));
+    }
+    Ok(number)
+}
+
+/// RFC 3261 §19.1.1, without parameters and headers: those are the trunk's business.
+fn sip_uri(rest: &str) -> Result<Contact, AddressError> {
+    let rest = rest.trim_start_matches('/');
+    let (user, host) = match rest.rsplit_once('@') {
+        Some((user, host)) => (user, host),
+        None => ("", rest),
+    };
+    let host = host.split([';', '?']).next().unwrap_or_default();
+    // A password in a URI is a mistake (RFC 3261 §19.1.1) that is not passed on.
+    if user.contains(':') {
+        return Err(AddressError::BadUser);
+    }
+    let user = percent_decoded(user)?;
+    Ok(sip(SipAddress::new(&user, host)?, Spelling::Escaped))
+}
+
+/// RFC 3986 §2.1.
+fn percent_decoded(text: &str) -> Result<String, AddressError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        rest = tail;
+        if *first != b'%' {
+            bytes.push(*first);
+            continue;
+        }
+        let code = tail
+            .get(..2)
+            .filter(|code| code.iter().all(u8::is_ascii_hexdigit));
+        let code = code.and_then(|code| std::str::from_utf8(code).ok());
+        let byte = code.and_then(|code| u8::from_str_radix(code, 16).ok());
+        bytes.push(byte.ok_or(AddressError::BadUser)?);
+        rest = &tail[2..];
+    }
+    String::from_utf8(bytes).map_err(|_| AddressError::BadUser)
+}
+
+/// Signs that people put into numbers, those of copied web pages included.
+fn is_separator(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c, '-' | '.' | '(' | ')' | '/')
+        || matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ad}' | '\u{200b}'..='\u{200f}')
+        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A decimal digit of the scripts that phones show: Latin, full-width, Arabic, Persian, Devanagari.
+fn digit(c: char) -> Option<char> {
+    let zero = match c {
+        '0'..='9' => '0',
+        '\u{ff10}'..='\u{ff19}' => '\u{ff10}',
+        '\u{660}'..='\u{669}' => '\u{660}',
+        '\u{6f0}'..='\u{6f9}' => '\u{6f0}',
+        '\u{966}'..='\u{96f}' => '\u{966}',
+        _ => return None,
+    };
+    char::from_digit(c as u32 - zero as u32, 10)
+}
+
+fn number(text: &str, numbering: Option<&Numbering>) -> Result<Contact, AddressError> {
+    // In "+49 (0) 30" the 0 is for callers within the country.
+    let text = match text.starts_with('+') {
+        true => text.replacen("(0)", "", 1),
+        false => text.to_owned(),
+    };
+    let mut digits = String::with_capacity(text.len());
+    for c in text.chars() {
+        match digit(c) {
+            Some(digit) => digits.push(digit),
+            None if matches!(c, '+' | '＋') && digits.is_empty() => digits.push('+'),
+            None if is_separator(c) => {}
+            None if matches!(c, 'x' | 'X' | ',' | ';') && digits.len() > 3 => {
+                return Err(AddressError::Extension);
+            }
+            None => return Err(AddressError::NotADigit(c)),
+        }
+    }
+    let whole = match digits.starts_with('+') {
+        true => digits,
+        false => {
+            let complete = numbering.and_then(|numbering| numbering.complete(&digits));
+            complete.ok_or(AddressError::NoCountry(digits))?
+        }
+    };
+    match E164::parse(&whole) {
+        Some(number) => Ok(Contact {
+            address: Address::Number(number),
+            spelling: Spelling::default(),
+        }),
+        None => Err(AddressError::NotE164(whole)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, country: &str) -> Result<String, AddressError> {
+        let numbering = Numbering::of_country(country);
+        parse(text, numbering.as_ref()).map(|contact| contact.address.to_string())
+    }
+
+    #[test]
+    fn people_write_one_number_in_many_ways() {
+        for text in [
+            "+15551234567",
+            "+1 (555) 123-4567",
+            "tel:+1-555-123-4567",
+            "TEL:+1.555.123.4567;cic=+1-288",
+            "tel:%2B15551234567",
+            "+1\u{a0}555\u{2011}123\u{2011}4567",
+            "\u{202a}+1 555 123 4567\u{202c}",
+            "  +1 555 1234567 ",
+        ] {
+            assert_eq!(read(text, "").as_deref(), Ok("+15551234567"), "{text}");
+        }
+        for text in ["(555) 123-4567", "1-555-123-4567", "011 1 555 123 4567"] {
+            assert_eq!(read(text, "1").as_deref(), Ok("+15551234567"), "{text}");
+        }
+        for text in ["030 123456", "+49 (0) 30 123456", "0049 30/123456", "（"] {
+            let number = read(text, "49");
+            if text != "（" {
+                assert_eq!(number.as_deref(), Ok("+4930123456"), "{text}");
+            }
+        }
+        assert_eq!(read("06 123 4567", "39").as_deref(), Ok("+39061234567"));
+        assert_eq!(read("912 345 678", "34").as_deref(), Ok("+34912345678"));
+    }
+
+    #[test]
+    fn people_write_one_address_in_many_ways() {
+        for text in [
+            "romeo@example.net",
+            "sip:romeo@example.net",
+            "SIP:romeo@EXAMPLE.net;transport=tcp?subject=x",
+            "<sip:romeo@example.net>",
+            "romeo%example.net",
+            r"romeo\40example.net",
+            "sip:%72omeo@example.net",
+        ] {
+            assert_eq!(read(text, "").as_deref(), Ok("romeo@example.net"), "{text}");
+        }
+        assert_eq!(
+            read("sip:example.net:5070", "").as_deref(),
+            Ok("example.net:5070")
+        );
+        assert_eq!(
+            read("sip:+1555@[2001:db8::1]:5070;user=phone", "").as_deref(),
+            Ok("+1555@[2001:db8::1]:5070")
+        );
+        let spelling = |text| parse(text, None).unwrap().spelling;
+        assert_eq!(spelling("romeo%example.net"), Spelling::Percent);
+        assert_eq!(spelling("romeo@example.net"), Spelling::Escaped);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        use AddressError as E;
+        assert_eq!(read("  ", ""), Err(E::Empty));
+        assert_eq!(
+            read("(555) 123-4567", ""),
+            Err(E::NoCountry("5551234567".into()))
+        );
+        assert_eq!(read("123-4567", "1"), Err(E::NoCountry("1234567".into())));
+        assert_eq!(read("123456", "49"), Err(E::NoCountry("123456".into())));
+        assert_eq!(read("+1 800 FLOWERS", ""), Err(E::NotADigit('F')));
+        assert_eq!(read("+1 555 123 4567 x12", ""), Err(E::Extension));
+        assert_eq!(read("tel:+15551234567;ext=12", ""), Err(E::Extension));
+        assert_eq!(
+            read("tel:7042;phone-context=example.com", "1"),
+            Err(E::NoCountry("7042".into()))
+        );
+        assert_eq!(read("+0123", ""), Err(E::NotE164("+0123".into())));
+        assert_eq!(
+            read("+1234567890123456", ""),
+            Err(E::NotE164("+1234567890123456".into()))
+        );
+        assert_eq!(read("romeo", ""), Err(E::NoHost("romeo".into())));
+        assert_eq!(
+            read("xmpp:romeo@example.net", ""),
+            Err(E::Scheme("xmpp".into()))
+        );
+        assert_eq!(
+            read("sips:romeo@example.net", ""),
+            Err(E::Scheme("sips".into()))
+        );
+        assert_eq!(
+            read("romeo@exa mple", ""),
+            Err(E::BadHost("exa mple".into()))
+        );
+        assert_eq!(read("sip:a:secret@example.net", ""), Err(E::BadUser));
+        assert_eq!(read("sip:%zz@example.net", ""), Err(E::BadUser));
+        assert_eq!(read(&"9".repeat(2000), ""), Err(E::TooLong));
+        assert_eq!(Numbering::of_country("0"), None);
+    }
+}

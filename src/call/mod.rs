@@ -1,0 +1,3 @@
+//! The call room: knows no protocol word.
+
+pub mod dialplan;

@@ -1,0 +1,541 @@
+//! From [`Written`] to [`Config`]: fills the defaults in, checks every value, and tells of every
+//! mistake in one go.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::values;
+use super::written::{self, Written};
+use super::{
+    AccessConfig, CallConfig, Config, MediaConfig, Mistake, RouteConfig, Secret, SipConfig,
+    TrunkConfig, Warning, XmppConfig,
+};
+use crate::address::typed::Numbering;
+use crate::net::SipTransport;
+
+/// One for each CPU, but a host with many has other work too.
+const MOST_DEFAULT_THREADS: usize = 8;
+/// Each thread has an ICE port of its own, and more threads than that help no host of ours.
+const MOST_THREADS: u64 = 256;
+/// No time limit of a call makes sense beyond a week; and a typo with too many zeros is caught.
+const MOST_SECONDS: u64 = 7 * 24 * 3600;
+
+/// What a configuration means.
+#[derive(Clone, Debug)]
+pub struct Meaning {
+    /// The configuration.
+    pub config: Config,
+    /// What the operator should know but may want.
+    pub warnings: Vec<Warning>,
+}
+
+impl Written {
+    /// Checks everything. `cpus` is the host's number, for the default of `media.threads`.
+    pub fn meaning(self, cpus: usize) -> Result<Meaning, Vec<Mistake>> {
+        let mut notes = Notes::default();
+        let Self {
+            xmpp,
+            sip,
+            media,
+            trunk,
+            route,
+            number,
+            access,
+            call,
+            mix,
+            admin,
+            store,
+        } = self;
+        notes.later(mix, admin, store);
+        let xmpp = notes.xmpp(xmpp);
+        let sip = notes.sip(sip);
+        let media = notes.media(media, cpus);
+        notes.ports(&sip, &media);
+        let all_named = trunk.iter().all(|t| t.name.is_some());
+        let trunks = notes.trunks(trunk);
+        let routes = notes.routes(route, &trunks, all_named);
+        let numbers = notes.numbers(number);
+        let max_call = notes.seconds("access.max_call_s", access.max_call_s, 14400);
+        let access = notes.access(access, &xmpp.domain);
+        let call = notes.call(call, max_call);
+        notes.silence(&trunks, &routes, &access);
+        if !notes.mistakes.is_empty() {
+            return Err(notes.mistakes);
+        }
+        Ok(Meaning {
+            config: Config {
+                xmpp,
+                sip,
+                media,
+                trunks,
+                routes,
+                numbers,
+                access,
+                call,
+            },
+            warnings: notes.warnings,
+        })
+    }
+}
+
+/// What was found on the way.
+#[derive(Default)]
+pub(super) struct Notes {
+    mistakes: Vec<Mistake>,
+    warnings: Vec<Warning>,
+}
+
+impl Notes {
+    pub(super) fn wrong(&mut self, key: impl Into<String>, reason: impl Into<String>) {
+        self.mistakes.push(Mistake::new(key, reason));
+    }
+
+    pub(super) fn warn(&mut self, key: impl Into<String>, reason: impl Into<String>) {
+        self.warnings.push(Warning(Mistake::new(key, reason)));
+    }
+
+    /// The value, or `instead` and a mistake: the mistake keeps it from ever being used.
+    pub(super) fn take<T>(&mut self, key: &str, read: Result<T, String>, instead: T) -> T {
+        read.unwrap_or_else(|reason| {
+            self.wrong(key, reason);
+            instead
+        })
+    }
+
+    /// The values that can be read.
+    pub(super) fn take_all<T>(
+        &mut self,
+        key: &str,
+        texts: &[String],
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let mut values = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            match read(text) {
+                Ok(value) => values.push(value),
+                Err(reason) => self.wrong(format!("{key}[{index}]"), reason),
+            }
+        }
+        values
+    }
+
+    pub(super) fn required(
+        &mut self,
+        key: &str,
+        value: Option<String>,
+        hint: &str,
+    ) -> Option<String> {
+        let value = value.filter(|text| !text.trim().is_empty());
+        if value.is_none() {
+            self.wrong(key, format!("is missing; {hint}"));
+        }
+        value
+    }
+
+    pub(super) fn number(&mut self, key: &str, value: Option<u64>, default: u64, most: u64) -> u64 {
+        let value = value.unwrap_or(default);
+        if value > most {
+            self.wrong(key, format!("`{value}` is too much; the most is {most}"));
+        }
+        value
+    }
+
+    fn seconds(&mut self, key: &str, value: Option<u64>, default: u64) -> Duration {
+        let seconds = self.number(key, value, default, MOST_SECONDS);
+        if seconds == 0 {
+            self.wrong(
+                key,
+                format!("0 seconds end every call; the default is {default}"),
+            );
+        }
+        Duration::from_secs(seconds)
+    }
+
+    pub(super) fn secret(&mut self, key: &str, secret: Option<Secret>, whose: &str) -> Secret {
+        let text = secret.as_ref().map_or("", |s| s.0.trim());
+        if text.is_empty() {
+            self.wrong(key, format!("is missing; {whose}, here or in {key}_file"));
+        } else if ["…", "...", "<secret>", "<password>"].contains(&text) {
+            self.wrong(key, format!("still holds the placeholder; {whose}"));
+        }
+        secret.unwrap_or_else(|| Secret(String::new()))
+    }
+
+    fn xmpp(&mut self, written: written::Xmpp) -> XmppConfig {
+        let written::Xmpp {
+            server,
+            domain,
+            secret,
+            resource,
+        } = written;
+        let server = server.unwrap_or_else(|| "127.0.0.1:5347".to_owned());
+        self.server("xmpp.server", &server);
+        let domain = self.required(
+            "xmpp.domain",
+            domain,
+            "it is the component's domain, such as phone.example.org",
+        );
+        let domain = domain.map_or(String::new(), |text| {
+            let read = values::domain(&text).map(|domain| domain.to_string());
+            self.take("xmpp.domain", read, String::new())
+        });
+        let secret = self.secret(
+            "xmpp.secret",
+            secret,
+            "give the component secret that the XMPP server has",
+        );
+        let resource = resource.unwrap_or_else(|| "phone".to_owned());
+        let fits = jid::ResourcePart::new(&resource).is_ok_and(|r| r.as_str() == resource);
+        if !fits || resource.trim() != resource {
+            self.wrong(
+                "xmpp.resource",
+                format!("`{resource}` is no resource; the default is phone"),
+            );
+        }
+        XmppConfig {
+            server,
+            domain,
+            secret,
+            resource,
+        }
+    }
+
+    fn server(&mut self, key: &str, text: &str) {
+        match values::host_and_port(text) {
+            Ok((_, Some(_))) => {}
+            Ok((_, None)) => self.wrong(
+                key,
+                format!("`{text}` has no port; write {text}:5347, or what the server listens on"),
+            ),
+            Err(reason) => self.wrong(key, format!("`{text}`: {reason}")),
+        }
+    }
+
+    fn sip(&mut self, written: written::Sip) -> SipConfig {
+        // The table of keys refuses [sip.tls] before it comes here.
+        let written::Sip {
+            listen,
+            advertise,
+            user_agent,
+            tls: _,
+        } = written;
+        let listen = listen.unwrap_or_else(|| {
+            vec![
+                "udp://0.0.0.0:5060".to_owned(),
+                "tcp://0.0.0.0:5060".to_owned(),
+            ]
+        });
+        if listen.is_empty() {
+            self.wrong("sip.listen", "is empty; write [\"udp://0.0.0.0:5060\"]");
+        }
+        let listen = self.take_all("sip.listen", &listen, values::listener);
+        for (index, one) in listen.iter().enumerate() {
+            if listen[..index].contains(one) {
+                self.wrong(
+                    format!("sip.listen[{index}]"),
+                    format!("{} {} is listed twice", one.0, one.1),
+                );
+            }
+        }
+        let advertise = self.advertise("sip.advertise", advertise);
+        if let Some(ip) = advertise {
+            let other = |(_, socket): &(SipTransport, SocketAddr)| {
+                socket.is_ipv4() != ip.is_ipv4() && !socket.ip().is_unspecified()
+            };
+            if !listen.is_empty() && listen.iter().all(other) {
+                self.wrong(
+                    "sip.advertise",
+                    format!("`{ip}` is of another IP version than every address in sip.listen"),
+                );
+            }
+        }
+        let user_agent = user_agent.unwrap_or_else(|| "Offhook".to_owned());
+        // RFC 3261 §25.1: a header value is one line.
+        if user_agent.is_empty() || user_agent.chars().any(char::is_control) {
+            self.wrong("sip.user_agent", "is empty or has control characters");
+        }
+        SipConfig {
+            listen,
+            advertise,
+            user_agent,
+        }
+    }
+
+    fn advertise(&mut self, key: &str, text: Option<String>) -> Option<IpAddr> {
+        let read = text.map(|text| values::advertised(&text)).transpose();
+        let ip = self.take(key, read, None);
+        if ip.is_some_and(|ip| ip.is_loopback()) {
+            self.warn(
+                key,
+                "is this host's own loopback: nobody outside can send here",
+            );
+        }
+        ip
+    }
+
+    fn media(&mut self, written: written::Media, cpus: usize) -> MediaConfig {
+        let written::Media {
+            bind,
+            advertise,
+            xmpp_port,
+            rtp_ports,
+            threads,
+        } = written;
+        let unspecified = IpAddr::from([0, 0, 0, 0]);
+        let bind = match bind {
+            Some(text) => self.take("media.bind", values::ip(&text), unspecified),
+            None => unspecified,
+        };
+        let advertise = self.advertise("media.advertise", advertise);
+        if let Some(ip) = advertise.filter(|ip| ip.is_ipv4() != bind.is_ipv4()) {
+            let dual_stack = bind.is_unspecified() && bind.is_ipv6();
+            if !dual_stack {
+                self.wrong(
+                    "media.advertise",
+                    format!("`{ip}` is of another IP version than media.bind, `{bind}`"),
+                );
+            }
+        }
+        let threads = match self.number("media.threads", threads, 0, MOST_THREADS) {
+            0 => cpus.clamp(1, MOST_DEFAULT_THREADS),
+            given => usize::try_from(given).unwrap_or(1),
+        };
+        let port = xmpp_port.unwrap_or(40000);
+        let xmpp_port = match u16::try_from(port) {
+            Ok(port) if port != 0 && usize::from(port) + threads <= 65536 => port,
+            Ok(port) if port != 0 => {
+                self.wrong(
+                    "media.xmpp_port",
+                    format!(
+                        "`{port}` and one port more for each of {threads} threads go past 65535"
+                    ),
+                );
+                port
+            }
+            _ => {
+                self.wrong(
+                    "media.xmpp_port",
+                    format!("`{port}` is no port; ports are 1 to 65535"),
+                );
+                1
+            }
+        };
+        let rtp_ports = rtp_ports.unwrap_or_else(|| "20000-29999".to_owned());
+        let rtp_ports = self.take(
+            "media.rtp_ports",
+            values::port_range(&rtp_ports),
+            20000..=29999,
+        );
+        MediaConfig {
+            bind,
+            advertise,
+            xmpp_port,
+            rtp_ports,
+            threads,
+        }
+    }
+
+    /// No UDP port may be wanted twice.
+    fn ports(&mut self, sip: &SipConfig, media: &MediaConfig) {
+        if self.mistakes.iter().any(|m| m.key.starts_with("media.")) {
+            return;
+        }
+        let count = u16::try_from(media.threads - 1).unwrap_or(u16::MAX);
+        let xmpp = media.xmpp_port..=media.xmpp_port.saturating_add(count);
+        let meet = |a: &RangeInclusive<u16>, b: &RangeInclusive<u16>| {
+            a.start() <= b.end() && b.start() <= a.end()
+        };
+        let shown = |r: &RangeInclusive<u16>| format!("{}-{}", r.start(), r.end());
+        if meet(&xmpp, &media.rtp_ports) {
+            self.wrong(
+                "media.xmpp_port",
+                format!(
+                    "the ports {} (one for each of {} threads) lie within media.rtp_ports, {}",
+                    shown(&xmpp),
+                    media.threads,
+                    shown(&media.rtp_ports)
+                ),
+            );
+        }
+        for (transport, socket) in &sip.listen {
+            let same_ip = socket.ip() == media.bind
+                || socket.ip().is_unspecified()
+                || media.bind.is_unspecified();
+            if *transport != SipTransport::Udp || !same_ip {
+                continue;
+            }
+            for (key, range) in [
+                ("media.xmpp_port", &xmpp),
+                ("media.rtp_ports", &media.rtp_ports),
+            ] {
+                if range.contains(&socket.port()) {
+                    self.wrong(
+                        "sip.listen",
+                        format!(
+                            "udp port {} lies within the ports of {key}, {}",
+                            socket.port(),
+                            shown(range)
+                        ),
+                    );
+                }
+            }
+        }
+    }
+
+    fn access(&mut self, written: written::Access, own_domain: &str) -> AccessConfig {
+        let written::Access {
+            allow,
+            country,
+            max_calls_per_user,
+            calls_per_minute,
+            max_call_s: _,
+        } = written;
+        let (mut domains, mut users) = (Vec::new(), Vec::new());
+        for (index, text) in allow.iter().enumerate() {
+            let key = format!("access.allow[{index}]");
+            if text == "*" {
+                self.wrong(
+                    key,
+                    "`*` would let the whole world call at your cost; list domains and users",
+                );
+            } else if text.contains('@') {
+                match values::user(text) {
+                    Ok(user) => users.push(user),
+                    Err(reason) => self.wrong(key, reason),
+                }
+            } else {
+                match values::domain(text) {
+                    Ok(domain) if domain.as_str() == own_domain => self.wrong(
+                        key,
+                        format!("`{text}` is this gateway's own domain: no user has it"),
+                    ),
+                    Ok(domain) => domains.push(domain),
+                    Err(reason) => self.wrong(key, reason),
+                }
+            }
+        }
+        let country = country.and_then(|text| {
+            let numbering = Numbering::of_country(text.strip_prefix('+').unwrap_or(&text));
+            if numbering.is_none() {
+                self.wrong(
+                    "access.country",
+                    format!("`{text}` is no country code; write its digits, such as \"49\""),
+                );
+            }
+            numbering
+        });
+        let mut limit = |key: &str, value, default: u32| {
+            let value = self.number(key, value, default.into(), u32::MAX.into());
+            if value == 0 {
+                self.wrong(key, format!("0 lets nobody call; the default is {default}"));
+            }
+            u32::try_from(value).unwrap_or(default)
+        };
+        AccessConfig {
+            max_calls_per_user: limit("access.max_calls_per_user", max_calls_per_user, 4),
+            calls_per_minute: limit("access.calls_per_minute", calls_per_minute, 10),
+            domains,
+            users,
+            country,
+        }
+    }
+
+    fn call(&mut self, written: written::Call, max_call: Duration) -> CallConfig {
+        let written::Call {
+            ring_limit_s,
+            silence_limit_s,
+            connect_limit_s,
+        } = written;
+        CallConfig {
+            ring_limit: self.seconds("call.ring_limit_s", ring_limit_s, 120),
+            max_call,
+            silence_limit: self.seconds("call.silence_limit_s", silence_limit_s, 30),
+            connect_limit: self.seconds("call.connect_limit_s", connect_limit_s, 15),
+        }
+    }
+
+    /// The sections that this version only checks.
+    fn later(
+        &mut self,
+        mix: Option<written::Mix>,
+        admin: Option<written::Admin>,
+        store: Option<written::Store>,
+    ) {
+        const LATER: &str = "not in this version: the section is checked, and else ignored";
+        if let Some(written::Mix {
+            domain,
+            server,
+            secret,
+            channel,
+        }) = mix
+        {
+            self.warn("mix", LATER);
+            let domain = self.required("mix.domain", domain, "such as mix.example.org");
+            if let Some(Err(reason)) = domain.map(|text| values::domain(&text)) {
+                self.wrong("mix.domain", reason);
+            }
+            if let Some(server) = server {
+                self.server("mix.server", &server);
+            }
+            if let Some(secret) = secret {
+                self.secret("mix.secret", Some(secret), "leave it out to use [xmpp]'s");
+            }
+            for (index, one) in channel.into_iter().enumerate() {
+                let at = |name: &str| format!("mix.channel[{index}].{name}");
+                let written::Channel {
+                    name,
+                    owner,
+                    phones,
+                } = one;
+                self.required(&at("name"), name, "such as support");
+                if owner.is_empty() {
+                    self.wrong(
+                        at("owner"),
+                        "nobody owns it; write [\"juliet@example.org\"]",
+                    );
+                }
+                self.take_all(&at("owner"), &owner, values::user);
+                self.take_all(&at("phones"), &phones, values::number);
+            }
+        }
+        if let Some(written::Admin { listen }) = admin {
+            self.warn("admin", LATER);
+            let listen = self.required("admin.listen", listen, "such as 127.0.0.1:9080");
+            let listen = listen.filter(|text| text.parse::<SocketAddr>().is_err());
+            if let Some(text) = listen {
+                self.wrong(
+                    "admin.listen",
+                    format!("`{text}` is no address and port; write 127.0.0.1:9080"),
+                );
+            }
+        }
+        if let Some(written::Store { url }) = store {
+            self.warn("store", LATER);
+            let hint = "such as sqlite:///var/lib/offhook/offhook.db";
+            let known =
+                |url: &String| url.starts_with("sqlite://") || url.starts_with("postgres://");
+            if self
+                .required("store.url", url, hint)
+                .is_some_and(|url| !known(&url))
+            {
+                self.wrong("store.url", "starts with neither sqlite:// nor postgres://");
+            }
+        }
+    }
+
+    /// A configuration that lets no call through is legal, but seldom meant.
+    fn silence(&mut self, trunks: &[TrunkConfig], routes: &[RouteConfig], access: &AccessConfig) {
+        if trunks.is_empty() {
+            self.warn(
+                "trunk",
+                "there is no [[trunk]]: no call goes to or comes from SIP",
+            );
+        } else if routes.is_empty() {
+            self.warn("route", "there is no [[route]]: nobody can call out");
+        }
+        if access.domains.is_empty() && access.users.is_empty() {
+            self.warn("access.allow", "is empty: nobody can call out");
+        }
+    }
+}

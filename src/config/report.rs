@@ -1,0 +1,220 @@
+//! Says in words what a configuration means: what `offhook check` prints.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{
+    AccessConfig, CallConfig, Config, MediaConfig, NumberConfig, RouteMatch, SipConfig,
+    TrunkConfig, XmppConfig,
+};
+
+impl Config {
+    /// Several lines of text. Names users and numbers whole: it is for the operator's own eyes.
+    pub fn report(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String does not fail.
+        let _ = self.write_report(&mut out);
+        out
+    }
+
+    fn write_report(&self, out: &mut String) -> std::fmt::Result {
+        let Self {
+            xmpp,
+            sip,
+            media,
+            trunks,
+            routes,
+            numbers,
+            access,
+            call,
+        } = self;
+        let XmppConfig {
+            server,
+            domain,
+            secret: _,
+            resource,
+        } = xmpp;
+        writeln!(out, "xmpp     component {domain} at {server}")?;
+        writeln!(
+            out,
+            "         contacts look like +15551234567@{domain}/{resource}"
+        )?;
+        let SipConfig {
+            listen,
+            advertise,
+            user_agent,
+        } = sip;
+        let listen: Vec<String> = listen
+            .iter()
+            .map(|(t, socket)| format!("{}://{socket}", t.as_str().to_lowercase()))
+            .collect();
+        let told = told(*advertise, "the address that each packet leaves from");
+        writeln!(out, "sip      listens on {}", listen.join(", "))?;
+        writeln!(
+            out,
+            "         tells others {told}; calls itself {user_agent}"
+        )?;
+        write_media(out, media)?;
+        for trunk in trunks {
+            write_trunk(out, trunk)?;
+        }
+        for route in routes {
+            let matches = match &route.matches {
+                RouteMatch::Prefix(prefix) if prefix == "+" => "every number".to_owned(),
+                RouteMatch::Prefix(prefix) => format!("numbers from {prefix}"),
+                RouteMatch::Domain(domain) => format!("SIP addresses at {domain}"),
+                RouteMatch::Any => "everything else".to_owned(),
+            };
+            writeln!(out, "route    {matches}: {}", route.trunks.join(", then "))?;
+        }
+        for NumberConfig { number, ring } in numbers {
+            let users: Vec<String> = ring.iter().map(ToString::to_string).collect();
+            writeln!(out, "number   {number} rings {}", users.join(", "))?;
+        }
+        write_access(out, access)?;
+        let CallConfig {
+            ring_limit,
+            max_call,
+            silence_limit,
+            connect_limit,
+        } = call;
+        writeln!(
+            out,
+            "call     rings {} at most, lasts {} at most, ends after {} of silence or when media \
+             takes {} to connect",
+            span(*ring_limit),
+            span(*max_call),
+            span(*silence_limit),
+            span(*connect_limit)
+        )
+    }
+}
+
+fn write_media(out: &mut String, media: &MediaConfig) -> std::fmt::Result {
+    let MediaConfig {
+        bind,
+        advertise,
+        xmpp_port,
+        rtp_ports,
+        threads,
+    } = media;
+    let own = if bind.is_unspecified() {
+        "every address of the host"
+    } else {
+        "the bound address"
+    };
+    let last = usize::from(*xmpp_port) + threads - 1;
+    // Each call has one SIP leg, and each leg takes a port for RTP and one for RTCP.
+    let calls = (usize::from(*rtp_ports.end()) + 1 - usize::from(*rtp_ports.start())) / 2;
+    writeln!(
+        out,
+        "media    binds {bind}, tells others {}",
+        told(*advertise, own)
+    )?;
+    writeln!(
+        out,
+        "         XMPP legs on udp {xmpp_port}-{last} ({threads} threads)"
+    )?;
+    writeln!(
+        out,
+        "         SIP legs on udp {}-{} ({calls} at a time)",
+        rtp_ports.start(),
+        rtp_ports.end()
+    )
+}
+
+fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
+    let TrunkConfig {
+        name,
+        uri,
+        host: _,
+        port,
+        transport: _,
+        username,
+        password: _,
+        codecs,
+        from_networks,
+        max_calls,
+        options,
+        from_domain,
+    } = trunk;
+    let found = match port {
+        Some(_) => "",
+        None => " (address and port by DNS, RFC 3263)",
+    };
+    writeln!(out, "trunk    {name}: {uri}{found}")?;
+    writeln!(out, "         codecs {}", codecs.join(", "))?;
+    if username.is_some() {
+        writeln!(
+            out,
+            "         answers challenges with a user name and password"
+        )?;
+    }
+    if let Some(domain) = from_domain {
+        writeln!(out, "         From has the domain {domain}")?;
+    }
+    let networks: Vec<String> = from_networks
+        .iter()
+        .map(|(ip, length)| format!("{ip}/{length}"))
+        .collect();
+    match networks.is_empty() {
+        true => writeln!(out, "         calls come from its own addresses only")?,
+        false => writeln!(out, "         calls come from {}", networks.join(", "))?,
+    }
+    let limit = max_calls.map_or("any number of calls".to_owned(), |n| format!("{n} calls"));
+    match options.is_zero() {
+        true => writeln!(
+            out,
+            "         {limit} at a time; not asked whether it is up"
+        ),
+        false => writeln!(
+            out,
+            "         {limit} at a time; asked every {} whether it is up",
+            span(*options)
+        ),
+    }
+}
+
+fn write_access(out: &mut String, access: &AccessConfig) -> std::fmt::Result {
+    let AccessConfig {
+        domains,
+        users,
+        country,
+        max_calls_per_user,
+        calls_per_minute,
+    } = access;
+    let who: Vec<String> = domains
+        .iter()
+        .map(|d| format!("everybody at {d}"))
+        .chain(users.iter().map(ToString::to_string))
+        .collect();
+    let who = match who.is_empty() {
+        true => "nobody".to_owned(),
+        false => who.join(", "),
+    };
+    writeln!(out, "access   {who} may call out")?;
+    if let Some(numbering) = country {
+        writeln!(
+            out,
+            "         numbers without a country code are in +{}",
+            numbering.country
+        )?;
+    }
+    writeln!(
+        out,
+        "         each {max_calls_per_user} calls at a time, {calls_per_minute} new ones a minute"
+    )
+}
+
+fn told(advertise: Option<IpAddr>, own: &str) -> String {
+    advertise.map_or_else(|| own.to_owned(), |ip| ip.to_string())
+}
+
+fn span(time: Duration) -> String {
+    match time.as_secs() {
+        s if s % 3600 == 0 && s > 0 => format!("{} h", s / 3600),
+        s if s % 60 == 0 && s > 60 => format!("{} min", s / 60),
+        s => format!("{s} s"),
+    }
+}

@@ -1,0 +1,321 @@
+//! The second half of `meant.rs`: trunks, routes and our numbers.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::keys::nearest;
+use super::meant::Notes;
+use super::values;
+use super::written;
+use super::{NumberConfig, RouteConfig, RouteMatch, TrunkConfig};
+
+/// The codecs that a trunk can be told to use. `telephone-event` and comfort noise go along.
+pub const CODECS: &[&str] = &["opus", "G722", "PCMU", "PCMA"];
+
+impl Notes {
+    pub(super) fn trunks(&mut self, written: Vec<written::Trunk>) -> Vec<TrunkConfig> {
+        let mut trunks: Vec<TrunkConfig> = Vec::new();
+        let mut networks: BTreeMap<(IpAddr, u8), String> = BTreeMap::new();
+        for (index, one) in written.into_iter().enumerate() {
+            let at = |name: &str| format!("trunk[{index}].{name}");
+            let trunk = self.trunk(one, &at);
+            if trunks.iter().any(|t| t.name == trunk.name) && !trunk.name.is_empty() {
+                self.wrong(
+                    at("name"),
+                    format!("`{}` is the name of another trunk too", trunk.name),
+                );
+            }
+            for network in &trunk.from_networks {
+                if let Some(other) = networks.insert(*network, trunk.name.clone()) {
+                    self.warn(
+                        at("from_networks"),
+                        format!(
+                            "{}/{} belongs to trunk {other} too; its calls count as that one's",
+                            network.0, network.1
+                        ),
+                    );
+                }
+            }
+            trunks.push(trunk);
+        }
+        trunks
+    }
+
+    fn trunk(&mut self, written: written::Trunk, at: &impl Fn(&str) -> String) -> TrunkConfig {
+        let written::Trunk {
+            name,
+            uri,
+            username,
+            password,
+            codecs,
+            from_networks,
+            from_domain,
+            max_calls,
+            options_s,
+            register,
+            outbound_proxy,
+            srtp,
+        } = written;
+        let name = self
+            .required(&at("name"), name, "routes, logs and metrics call it so")
+            .unwrap_or_default();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.len() > 64 || !name.chars().all(plain) {
+            self.wrong(
+                at("name"),
+                format!("`{name}` must be of letters, digits, - _ and . only, at most 64"),
+            );
+        }
+        let uri = self
+            .required(
+                &at("uri"),
+                uri,
+                "requests go there: sip:sip.carrier.example",
+            )
+            .unwrap_or_default();
+        let target = match uri.as_str() {
+            "" => None,
+            uri => match values::trunk_uri(uri) {
+                Ok(target) => Some(target),
+                Err(reason) => {
+                    self.wrong(at("uri"), reason);
+                    None
+                }
+            },
+        };
+        let (host, port, transport) = target.map_or((String::new(), None, None), |t| {
+            (t.host, t.port, t.transport)
+        });
+        match (&username, &password) {
+            (Some(_), None) => self.wrong(
+                at("password"),
+                "is missing, but username is there; both or none",
+            ),
+            (None, Some(_)) => self.wrong(
+                at("username"),
+                "is missing, but password is there; both or none",
+            ),
+            (Some(_), Some(_)) => {
+                self.secret(
+                    &at("password"),
+                    password.clone(),
+                    "give the trunk's password",
+                );
+            }
+            (None, None) => {}
+        }
+        let codecs = self.codecs(&at("codecs"), codecs);
+        let from_networks = self.take_all(&at("from_networks"), &from_networks, values::network);
+        if let Some(Err(reason)) = from_domain.as_deref().map(values::host_and_port) {
+            self.wrong(at("from_domain"), reason);
+        }
+        let most = u64::from(u32::MAX);
+        let max_calls = max_calls.map(|n| self.number(&at("max_calls"), Some(n), 0, most));
+        if max_calls == Some(0) {
+            self.wrong(
+                at("max_calls"),
+                "0 lets no call through; leave the key out for no limit",
+            );
+        }
+        let options_s = self.number(&at("options_s"), options_s, 30, 86400);
+        self.later_of_trunk(register, outbound_proxy, srtp, username.is_some(), at);
+        TrunkConfig {
+            name,
+            uri,
+            host,
+            port,
+            transport,
+            username,
+            password,
+            codecs,
+            from_networks,
+            max_calls: max_calls.and_then(|n| u32::try_from(n).ok()),
+            options: Duration::from_secs(options_s),
+            from_domain,
+        }
+    }
+
+    fn codecs(&mut self, key: &str, written: Option<Vec<String>>) -> Vec<String> {
+        let Some(written) = written else {
+            return CODECS.iter().map(|&name| name.to_owned()).collect();
+        };
+        if written.is_empty() {
+            self.wrong(key, "is empty: no call could be made; leave the key out");
+        }
+        let mut codecs = self.take_all(key, &written, |text| {
+            if let Some(codec) = CODECS.iter().find(|c| c.eq_ignore_ascii_case(text)) {
+                return Ok((*codec).to_owned());
+            }
+            let lower = text.to_ascii_lowercase();
+            let hint = match lower.as_str() {
+                "ulaw" | "g711u" | "mulaw" => "; PCMU is meant".to_owned(),
+                "alaw" | "g711a" => "; PCMA is meant".to_owned(),
+                "telephone-event" | "cn" => "; it goes along by itself".to_owned(),
+                _ => match nearest(text, CODECS) {
+                    Some(near) => format!("; did you mean {near}?"),
+                    None => format!("; there are {}", CODECS.join(", ")),
+                },
+            };
+            Err(format!("there is no codec `{text}` here{hint}"))
+        });
+        for index in (1..codecs.len()).rev() {
+            if codecs[..index].contains(&codecs[index]) {
+                self.wrong(key, format!("{} is listed twice", codecs[index]));
+                codecs.remove(index);
+            }
+        }
+        codecs
+    }
+
+    fn later_of_trunk(
+        &mut self,
+        register: bool,
+        outbound_proxy: Option<String>,
+        srtp: Option<String>,
+        has_user: bool,
+        at: &impl Fn(&str) -> String,
+    ) {
+        const LATER: &str = "not in this version: it is checked, and else ignored";
+        if register {
+            match has_user {
+                true => self.warn(at("register"), LATER),
+                false => self.wrong(at("register"), "needs username and password"),
+            }
+        }
+        if let Some(proxy) = outbound_proxy {
+            match values::trunk_uri(&proxy) {
+                Ok(_) => self.warn(at("outbound_proxy"), LATER),
+                Err(reason) => self.wrong(at("outbound_proxy"), reason),
+            }
+        }
+        match srtp.as_deref() {
+            None | Some("off") => {}
+            Some("offer") => self.warn(at("srtp"), LATER),
+            // Ignoring this one would send in the clear what must not be.
+            Some("require") => self.wrong(
+                at("srtp"),
+                "`require` is not supported yet, and calls would go unprotected; write off",
+            ),
+            Some(other) => self.wrong(
+                at("srtp"),
+                format!("`{other}` is none of off, offer, require"),
+            ),
+        }
+    }
+
+    pub(super) fn routes(
+        &mut self,
+        written: Vec<written::Route>,
+        trunks: &[TrunkConfig],
+        all_named: bool,
+    ) -> Vec<RouteConfig> {
+        let names: Vec<&str> = trunks.iter().map(|t| t.name.as_str()).collect();
+        let mut routes: Vec<RouteConfig> = Vec::new();
+        for (index, one) in written.into_iter().enumerate() {
+            let at = |name: &str| format!("route[{index}].{name}");
+            let written::Route { r#match, trunk } = one;
+            let matches = self
+                .required(
+                    &at("match"),
+                    r#match,
+                    "+49 for numbers, @example.org for SIP addresses, * for everything",
+                )
+                .map(|text| self.take(&at("match"), route_match(&text), RouteMatch::Any));
+            if trunk.is_empty() {
+                self.wrong(at("trunk"), "names no trunk; write [\"NAME\"]");
+            }
+            for (position, name) in trunk.iter().enumerate() {
+                let key = format!("{}[{position}]", at("trunk"));
+                if !all_named || names.contains(&name.as_str()) {
+                    if trunk[..position].contains(name) {
+                        self.wrong(key, format!("`{name}` is listed twice"));
+                    }
+                    continue;
+                }
+                let hint = match nearest(name, &names) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if names.is_empty() => "there is no [[trunk]]".to_owned(),
+                    None => format!("there are {}", names.join(", ")),
+                };
+                self.wrong(key, format!("no trunk is named `{name}`; {hint}"));
+            }
+            let Some(matches) = matches else { continue };
+            if let Some(earlier) = routes.iter().position(|r| covers(&r.matches, &matches)) {
+                self.warn(
+                    at("match"),
+                    format!("is never reached: route[{earlier}] takes all of it"),
+                );
+            }
+            routes.push(RouteConfig {
+                matches,
+                trunks: trunk,
+            });
+        }
+        routes
+    }
+
+    pub(super) fn numbers(&mut self, written: Vec<written::Number>) -> Vec<NumberConfig> {
+        let mut numbers: Vec<NumberConfig> = Vec::new();
+        for (index, one) in written.into_iter().enumerate() {
+            let at = |name: &str| format!("number[{index}].{name}");
+            let written::Number { number, ring } = one;
+            let number = self
+                .required(&at("number"), number, "such as +15550001000")
+                .map(|text| values::number(&text));
+            if ring.is_empty() {
+                self.wrong(at("ring"), "rings nobody; write [\"juliet@example.org\"]");
+            }
+            let ring = self.take_all(&at("ring"), &ring, values::user);
+            match number {
+                None => {}
+                Some(Err(reason)) => self.wrong(at("number"), reason),
+                Some(Ok(number)) => {
+                    if numbers.iter().any(|n| n.number == number) {
+                        self.wrong(at("number"), format!("`{number}` is listed twice"));
+                    }
+                    numbers.push(NumberConfig { number, ring });
+                }
+            }
+        }
+        numbers
+    }
+}
+
+fn route_match(text: &str) -> Result<RouteMatch, String> {
+    if text == "*" {
+        return Ok(RouteMatch::Any);
+    }
+    if let Some(domain) = text.strip_prefix('@') {
+        return match values::host_and_port(domain) {
+            Ok((host, None)) => Ok(RouteMatch::Domain(host)),
+            Ok((host, Some(_))) => Err(format!("`{text}` has a port; write @{host}")),
+            Err(reason) => Err(format!("`{text}`: {reason}")),
+        };
+    }
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    let is_number = digits.bytes().all(|b| b.is_ascii_digit()) && digits.len() <= 15;
+    match (is_number, text.starts_with('+')) {
+        (true, true) => Ok(RouteMatch::Prefix(text.to_owned())),
+        (true, false) if !digits.starts_with('0') => {
+            Err(format!("`{text}` does not start with +; write +{text}"))
+        }
+        _ if values::host_and_port(text).is_ok() && text.contains('.') => {
+            Err(format!("`{text}` looks like a domain; write @{text}"))
+        }
+        _ => Err(format!(
+            "`{text}` is none of + and digits, @ and a domain, *"
+        )),
+    }
+}
+
+/// True if `earlier` takes every address that `later` takes.
+fn covers(earlier: &RouteMatch, later: &RouteMatch) -> bool {
+    match (earlier, later) {
+        (RouteMatch::Any, _) => true,
+        (RouteMatch::Prefix(a), RouteMatch::Prefix(b)) => b.starts_with(a.as_str()),
+        (RouteMatch::Domain(a), RouteMatch::Domain(b)) => a == b,
+        (RouteMatch::Prefix(_), RouteMatch::Domain(_) | RouteMatch::Any)
+        | (RouteMatch::Domain(_), RouteMatch::Prefix(_) | RouteMatch::Any) => false,
+    }
+}

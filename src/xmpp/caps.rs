@@ -1,0 +1,307 @@
+//! Entity capabilities (XEP-0115): the hash of a disco#info answer, and what the resources of our
+//! users can do, learnt from the presence they send us.
+//!
+//! A hash is asked for once, however many resources announce it. An answer that does not hash to
+//! what was announced counts for its sender alone (XEP-0115 §5.4), so nobody can spoil another's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jid::{BareJid, FullJid};
+use minidom::Element;
+use sha1::{Digest, Sha1};
+
+use crate::xmpp::disco::NS_INFO;
+use crate::xmpp::lru::Lru;
+use crate::xmpp::stanza::{MAX_ID, element};
+
+/// The namespace of `<c/>`.
+pub const NS_CAPS: &str = "http://jabber.org/protocol/caps";
+
+/// What disco#info says for this file.
+pub const FEATURES: &[&str] = &[NS_CAPS];
+
+const NS_DATA: &str = "jabber:x:data";
+
+/// Users whose resources are remembered; the one not heard of for the longest time is forgotten.
+/// 20 000 users with two devices each are about 10 MB.
+const MAX_USERS: usize = 20_000;
+
+/// Resources remembered of one user. Servers allow a user about this many sessions.
+const MAX_RESOURCES: usize = 16;
+
+/// Verified hashes remembered. One is one version of one client with one set of plugins; all of the
+/// public network has a few thousand.
+const MAX_HASHES: usize = 4_096;
+
+/// Base64, for the 20 bytes of a sha-1 (RFC 4648 §4).
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let mut bits = [0; 3];
+        bits[..group.len()].copy_from_slice(group);
+        let bits = u32::from_be_bytes([0, bits[0], bits[1], bits[2]]);
+        for place in 0..4 {
+            match place <= group.len() {
+                true => {
+                    let letter = bits >> (18 - 6 * place) & 63;
+                    text.push(char::from(ALPHABET[letter as usize]));
+                }
+                false => text.push('='),
+            }
+        }
+    }
+    text
+}
+
+/// The `ver` of a disco#info `<query/>` (XEP-0115 §5.1), by sha-1; `None` if the answer is
+/// ill-formed in a way that §5.4 refuses, since two such answers could hash alike.
+pub fn ver(query: &Element) -> Option<String> {
+    let mut identities = BTreeSet::new();
+    let mut features = BTreeSet::new();
+    let mut forms = BTreeMap::new();
+    for child in query.children() {
+        if child.is("identity", NS_INFO) {
+            let attr = |name| child.attr(name).unwrap_or_default();
+            let lang = child.attr_ns(&minidom::rxml::Namespace::XML, "lang");
+            let lang = lang.unwrap_or_default();
+            let line = [attr("category"), attr("type"), lang, attr("name")].join("/");
+            if !identities.insert(line) {
+                return None;
+            }
+        } else if child.is("feature", NS_INFO) {
+            if !features.insert(child.attr("var")?.to_owned()) {
+                return None;
+            }
+        } else if child.is("x", NS_DATA) {
+            let Some((form_type, text)) = form(child)? else {
+                continue;
+            };
+            if forms.insert(form_type, text).is_some() {
+                return None;
+            }
+        }
+    }
+    let lines = identities.into_iter().chain(features);
+    let mut text: String = lines.flat_map(|line| [line, "<".to_owned()]).collect();
+    text.extend(forms.into_values());
+    Some(base64(&Sha1::digest(text.as_bytes())))
+}
+
+/// A form's FORM_TYPE and its part of the text that is hashed. The outer `None` refuses the whole
+/// answer, the inner one leaves the form out.
+fn form(x: &Element) -> Option<Option<(String, String)>> {
+    let values = |field: &Element| {
+        let values = field.children().filter(|c| c.is("value", NS_DATA));
+        let mut values: Vec<_> = values.map(Element::text).collect();
+        values.sort();
+        values
+    };
+    let fields = || x.children().filter(|c| c.is("field", NS_DATA));
+    let Some(type_field) = fields().find(|f| f.attr("var") == Some("FORM_TYPE")) else {
+        return Some(None);
+    };
+    if type_field.attr("type") != Some("hidden") {
+        return Some(None);
+    }
+    let mut types = values(type_field);
+    types.dedup();
+    if types.len() > 1 {
+        return None;
+    }
+    let form_type = types.into_iter().next().unwrap_or_default();
+    let mut by_var: Vec<_> = fields()
+        .filter(|f| f.attr("var") != Some("FORM_TYPE"))
+        .map(|f| (f.attr("var").unwrap_or_default(), values(f)))
+        .collect();
+    by_var.sort();
+    let mut text = format!("{form_type}<");
+    for (var, values) in by_var {
+        text.push_str(var);
+        text.push('<');
+        for value in values {
+            text.push_str(&value);
+            text.push('<');
+        }
+    }
+    Some(Some((form_type, text)))
+}
+
+/// The `<c/>` of our presence.
+pub fn element_of(node: &str, ver: &str) -> Element {
+    element("c", NS_CAPS)
+        .attr("hash", "sha-1")
+        .attr("node", node)
+        .attr("ver", ver)
+        .build()
+}
+
+/// A `<c/>` that somebody announces.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Announced {
+    /// Which program.
+    pub node: String,
+    /// The hash; or, before XEP-0115 1.4, a version.
+    pub ver: String,
+    /// True if `ver` is a sha-1 that can be checked.
+    pub verifiable: bool,
+}
+
+impl Announced {
+    /// Reads the `<c/>` of a presence.
+    pub fn read(presence: &Element) -> Option<Self> {
+        let c = presence.get_child("c", NS_CAPS)?;
+        let (node, ver) = (c.attr("node")?, c.attr("ver")?);
+        let fits = |text: &str| !text.is_empty() && text.len() <= MAX_ID;
+        (fits(node) && fits(ver)).then(|| Self {
+            node: node.to_owned(),
+            ver: ver.to_owned(),
+            verifiable: c.attr("hash") == Some("sha-1"),
+        })
+    }
+}
+
+/// What matters of a disco#info answer to a caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// XEP-0353 invitations.
+    pub invitations: bool,
+    /// Jingle RTP audio over ICE.
+    pub audio: bool,
+    /// Jingle RTP video over ICE.
+    pub video: bool,
+    /// DTLS-SRTP (XEP-0320).
+    pub dtls: bool,
+}
+
+impl Abilities {
+    /// Reads a disco#info `<query/>`.
+    pub fn read(query: &Element) -> Self {
+        let has = |var: &str| {
+            let mut features = query.children().filter(|c| c.is("feature", NS_INFO));
+            features.any(|f| f.attr("var") == Some(var))
+        };
+        let rtp = has("urn:xmpp:jingle:1")
+            && has("urn:xmpp:jingle:apps:rtp:1")
+            && has("urn:xmpp:jingle:transports:ice-udp:1");
+        Self {
+            invitations: has("urn:xmpp:jingle-message:0"),
+            audio: rtp && has("urn:xmpp:jingle:apps:rtp:audio"),
+            video: rtp && has("urn:xmpp:jingle:apps:rtp:video"),
+            dtls: has("urn:xmpp:jingle:apps:dtls:0"),
+        }
+    }
+}
+
+/// A resource of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// Its JID.
+    pub jid: FullJid,
+    /// What it can do; `None` while nobody knows.
+    pub abilities: Option<Abilities>,
+}
+
+#[derive(Clone, Debug)]
+struct Present {
+    announced: Option<Announced>,
+    /// An answer that counts for this resource alone.
+    own: Option<Abilities>,
+}
+
+/// The present resources of our users. A resource that is not here may be there all the same: many
+/// users never send us presence.
+#[derive(Clone, Debug)]
+pub struct Resources {
+    users: Lru<BareJid, BTreeMap<FullJid, Present>>,
+    hashes: Lru<String, Abilities>,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self {
+            users: Lru::new(MAX_USERS),
+            hashes: Lru::new(MAX_HASHES),
+        }
+    }
+}
+
+impl Resources {
+    /// A resource is there; true if its hash should be asked for.
+    pub fn available(&mut self, jid: &FullJid, announced: Option<Announced>) -> bool {
+        let known = announced.as_ref().is_none_or(|announced| {
+            announced.verifiable && self.hashes.get_mut(&announced.ver).is_some()
+        });
+        let user = self.users.entry(jid.to_bare(), BTreeMap::new);
+        if let Some(present) = user.get_mut(jid) {
+            if present.announced != announced {
+                *present = Present {
+                    announced,
+                    own: None,
+                };
+            }
+            return !known && present.own.is_none();
+        }
+        if user.len() >= MAX_RESOURCES {
+            // Not the new one: a live device matters more than whichever sorts first.
+            user.pop_first();
+        }
+        user.insert(
+            jid.clone(),
+            Present {
+                announced,
+                own: None,
+            },
+        );
+        !known
+    }
+
+    /// A resource has gone.
+    pub fn unavailable(&mut self, jid: &FullJid) {
+        let bare = jid.to_bare();
+        let Some(user) = self.users.get_mut(&bare) else {
+            return;
+        };
+        user.remove(jid);
+        if user.is_empty() {
+            self.users.remove(&bare);
+        }
+    }
+
+    /// A resource has answered what it announced.
+    pub fn learnt(&mut self, jid: &FullJid, announced: &Announced, query: &Element) -> Abilities {
+        let abilities = Abilities::read(query);
+        if announced.verifiable && ver(query).is_some_and(|ver| ver == announced.ver) {
+            self.hashes.insert(announced.ver.clone(), abilities);
+        } else if let Some(present) = self
+            .users
+            .get_mut(&jid.to_bare())
+            .and_then(|u| u.get_mut(jid))
+            && present.announced.as_ref() == Some(announced)
+        {
+            present.own = Some(abilities);
+        }
+        abilities
+    }
+
+    /// The resources of a user that are known to be there, in the order of their JIDs.
+    pub fn of(&self, user: &BareJid) -> Vec<Resource> {
+        let abilities = |present: &Present| {
+            let announced = present.announced.as_ref().filter(|a| a.verifiable);
+            let shared = announced.and_then(|a| self.hashes.get(&a.ver)).copied();
+            present.own.or(shared)
+        };
+        let resources = self.users.get(user).into_iter().flatten();
+        resources
+            .map(|(jid, present)| Resource {
+                jid: jid.clone(),
+                abilities: abilities(present),
+            })
+            .collect()
+    }
+
+    /// Users with a known resource, and known hashes.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.users.len(), self.hashes.len())
+    }
+}

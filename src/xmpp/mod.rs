@@ -1,0 +1,448 @@
+//! The XMPP room: stanzas in, stanzas out, and between them the legs of calls.
+//!
+//! This file is the router: one match on stanza, type and payload. It follows RFC 6120 §8 (stanzas,
+//! errors), RFC 6121 (presence), and hands on to one file a XEP: `presence` with `decloak`
+//! (XEP-0276) and `caps` (XEP-0115), `disco` (XEP-0030), `gateway_iq` (XEP-0100), `ping` (XEP-0199),
+//! `vcard` (XEP-0054, XEP-0292), `version` (XEP-0092), and `jingle` (XEP-0166 and its kin, XEP-0353).
+//!
+//! It does not: hold rosters (contacts approve everybody, and remember nobody), decide who may call
+//! (the call table does), keep connections (`io/` does), or carry text.
+//!
+//! A stanza costs itself at most: what cannot be read is refused to its sender or dropped, and no
+//! answer to an answer is ever written.
+
+pub mod caps;
+pub mod decloak;
+pub mod disco;
+pub mod gateway_iq;
+pub mod iq;
+pub mod jingle;
+mod lru;
+pub mod ping;
+pub mod presence;
+pub mod stanza;
+pub mod vcard;
+pub mod version;
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use jid::{BareJid, FullJid, Jid};
+use minidom::Element;
+use tracing::debug;
+
+use crate::address::contact::{self, AddressError, Contact};
+use crate::address::typed::Numbering;
+use crate::id::{LegId, TokenMaker};
+use crate::leg::{LegCommand, LegEvent};
+use crate::pii::Pii;
+use caps::{Abilities, Announced, Resources};
+use disco::Face;
+use iq::Requests;
+use jingle::{Jingle, JingleCensus};
+use presence::Courtesy;
+pub use stanza::Identity;
+use stanza::{
+    Condition, IqType, Kind, MessageType, Outbox, PresenceType, StanzaError, StanzaHead, Unreadable,
+};
+
+/// Notices that wait at most; whoever wants them takes them after each input, which causes one or
+/// two.
+const MAX_NOTICES: usize = 256;
+
+/// How the room presents itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XmppRoomConfig {
+    /// What disco#info calls us, such as `Phone`.
+    pub name: String,
+    /// How numbers are dialled where our users live; without it they write the country code.
+    pub numbering: Option<Numbering>,
+}
+
+/// News that belongs to no leg. Only a client's room tells any.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// Presence of somebody has come: the answer to [`Xmpp::decloak`], if it is from that contact.
+    Seen {
+        /// Whose presence; a full JID from clients and from this gateway.
+        contact: Jid,
+        /// The presence carried entity capabilities.
+        caps: bool,
+        /// What the contact can do, if its capabilities are known from before; otherwise
+        /// [`Notice::Learnt`] follows.
+        abilities: Option<Abilities>,
+    },
+    /// Somebody has told what it can do.
+    Learnt {
+        /// Who.
+        contact: FullJid,
+        /// What it can do.
+        abilities: Abilities,
+    },
+    /// Somebody has gone.
+    Gone {
+        /// Who.
+        contact: Jid,
+    },
+    /// A presence of ours came back.
+    Refused {
+        /// Whom it was for.
+        contact: Jid,
+        /// Why.
+        error: StanzaError,
+    },
+}
+
+/// How much is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct XmppCensus {
+    /// Sessions.
+    pub jingle: JingleCensus,
+    /// Requests that wait for their answers.
+    pub requests: usize,
+    /// Users with a resource that is known to be there.
+    pub users: usize,
+    /// Capability hashes whose meaning is known.
+    pub hashes: usize,
+    /// Pairs of a resource and a contact that were sent presence lately.
+    pub pairs: usize,
+}
+
+/// What one of our requests asked for.
+#[derive(Clone, Debug)]
+struct Question {
+    of: FullJid,
+    announced: Announced,
+}
+
+/// Which of our JIDs a stanza is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Addressee {
+    /// The domain itself.
+    Domain,
+    /// Somebody who can be called.
+    Contact(Contact),
+    /// A local part that stands for nobody, and why.
+    Nobody(AddressError),
+    /// The user whose client we are.
+    Own,
+}
+
+/// The whole room.
+pub struct Xmpp {
+    identity: Identity,
+    config: XmppRoomConfig,
+    domain: Face,
+    phone: Face,
+    jingle: Jingle,
+    resources: Resources,
+    questions: Requests<Question>,
+    courtesy: Courtesy,
+    out: Outbox,
+    notices: VecDeque<Notice>,
+}
+
+impl Xmpp {
+    /// A room without sessions.
+    pub fn new(identity: Identity, config: XmppRoomConfig, mut tokens: TokenMaker) -> Self {
+        let (node, phone) = match &identity {
+            Identity::Component { domain, .. } => {
+                let node = format!("https://{domain}/caps");
+                let phone = Face::contact(&config.name, &node);
+                (node, phone)
+            }
+            Identity::Client { .. } => {
+                let node = "urn:offhook:client".to_owned();
+                let phone = Face::client(&config.name, &node);
+                (node, phone)
+            }
+        };
+        Self {
+            domain: Face::domain(&config.name, &node),
+            phone,
+            jingle: Jingle::new(identity.clone(), tokens.fork()),
+            resources: Resources::default(),
+            questions: Requests::default(),
+            courtesy: Courtesy::default(),
+            out: Outbox::new(&identity, tokens),
+            notices: VecDeque::new(),
+            identity,
+            config,
+        }
+    }
+
+    /// A stanza has come in.
+    pub fn handle(&mut self, now: Instant, stanza: Element) {
+        let head = match StanzaHead::read(&stanza, &self.identity) {
+            Ok(head) => head,
+            Err(Unreadable::Drop(why)) => {
+                debug!(why, "stanza dropped");
+                return;
+            }
+            Err(Unreadable::Refuse(head, condition)) => {
+                debug!(from = ?Pii(&head.from), condition = condition.as_str(), "stanza refused");
+                self.out.error(&head, &condition.into());
+                return;
+            }
+        };
+        match head.kind {
+            Kind::Iq(kind @ (IqType::Get | IqType::Set)) => {
+                self.request(now, kind, &head, &stanza);
+            }
+            Kind::Iq(IqType::Result) => self.response(now, &head, Ok(stanza.children().next())),
+            Kind::Iq(IqType::Error) => {
+                self.response(now, &head, Err(StanzaError::read(&stanza)));
+            }
+            Kind::Message(MessageType::Error) => {
+                let error = StanzaError::read(&stanza);
+                self.jingle.message_bounced(now, &head, &error);
+            }
+            Kind::Message(kind) => self.message(now, kind, &head, &stanza),
+            Kind::Presence(kind) => self.presence(now, kind, &head, &stanza),
+        }
+    }
+
+    /// The stream has been connected, or connected again. A client tells its server that it is
+    /// there; calls that were up before go on.
+    pub fn link_up(&mut self, _now: Instant) {
+        match &self.identity {
+            Identity::Component { .. } => {}
+            Identity::Client { jid } => {
+                let caps = self.phone.caps();
+                self.out.broadcast(jid, [caps]);
+            }
+        }
+    }
+
+    /// The stream is lost. Running calls survive: their media does not go by it. Requests that
+    /// were open run into their deadlines.
+    pub fn link_down(&mut self, _now: Instant) {}
+
+    /// The call table tells a leg of this room something.
+    pub fn command(&mut self, now: Instant, leg: LegId, command: LegCommand) {
+        self.jingle.command(now, leg, command, &self.resources);
+    }
+
+    /// Asks a contact for its presence (XEP-0276); the answer comes as [`Notice`]. Only a client
+    /// asks: a component's contacts have nobody's presence to give in return.
+    pub fn decloak(&mut self, _now: Instant, contact: &BareJid) {
+        match &self.identity {
+            Identity::Component { .. } => {}
+            Identity::Client { jid } => {
+                let payload = [self.phone.caps(), decloak::request(decloak::Reason::Media)];
+                let kind = PresenceType::Available;
+                self.out.presence(kind, jid, contact, payload);
+            }
+        }
+    }
+
+    /// The time of [`Self::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(question) = self.questions.pop_due(now) {
+            debug!(of = ?Pii(&question.of), "disco#info was not answered");
+        }
+        self.jingle.handle_timeout(now);
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let times = [self.questions.soonest(), self.jingle.poll_timeout()];
+        times.into_iter().flatten().min()
+    }
+
+    /// The next stanza to send.
+    pub fn poll_stanza(&mut self) -> Option<Element> {
+        self.out.pop().or_else(|| self.jingle.poll_stanza())
+    }
+
+    /// The next event of a leg.
+    pub fn poll_event(&mut self) -> Option<(LegId, LegEvent)> {
+        self.jingle.poll_event()
+    }
+
+    /// The next piece of news.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    /// The resources of a user that are known to be there, and what they can do.
+    pub fn resources_of(&self, user: &BareJid) -> Vec<caps::Resource> {
+        self.resources.of(user)
+    }
+
+    /// How much is there.
+    pub fn census(&self) -> XmppCensus {
+        let (users, hashes) = self.resources.counts();
+        XmppCensus {
+            jingle: self.jingle.census(),
+            requests: self.questions.len(),
+            users,
+            hashes,
+            pairs: self.courtesy.len(),
+        }
+    }
+
+    /// An iq get or set: exactly one answer, by whoever the payload belongs to.
+    fn request(&mut self, now: Instant, kind: IqType, head: &StanzaHead, stanza: &Element) {
+        let mut children = stanza.children();
+        // RFC 6120 §8.2.3: exactly one child.
+        let (Some(payload), None) = (children.next(), children.next()) else {
+            let error = StanzaError::because(Condition::BadRequest, "an iq has one payload");
+            return self.out.error(head, &error);
+        };
+        let (name, ns) = (payload.name(), payload.ns());
+        if (kind, name, ns.as_str()) == (IqType::Set, "jingle", jingle::NS_JINGLE) {
+            return self.jingle.handle_iq(now, head, payload);
+        }
+        match self.answer(kind, name, &ns, &head.to, payload) {
+            Ok(answer) => self.out.result(head, answer),
+            Err(error) => self.out.error(head, &error),
+        }
+    }
+
+    /// What is answered to the requests that need no state.
+    fn answer(
+        &self,
+        kind: IqType,
+        name: &str,
+        ns: &str,
+        to: &Jid,
+        payload: &Element,
+    ) -> Result<Option<Element>, StanzaError> {
+        use IqType::{Get, Set};
+        let addressee = self.addressee(to);
+        if let Addressee::Nobody(why) = &addressee {
+            let error = StanzaError::because(Condition::ItemNotFound, why.to_string());
+            return Err(error);
+        }
+        let is_domain = addressee == Addressee::Domain;
+        let face = if is_domain { &self.domain } else { &self.phone };
+        let answer = match (kind, name, ns) {
+            (Get, "query", disco::NS_INFO) => {
+                let node = payload.attr("node");
+                // The domain answers for every node, as clients ask for its chat and its caps.
+                if !is_domain && node.is_some_and(|node| !face.is_caps_node(node)) {
+                    return Err(Condition::ItemNotFound.into());
+                }
+                face.info(node)
+            }
+            (Get, "query", disco::NS_ITEMS) => disco::items(payload.attr("node")),
+            (Get, "ping", ping::NS_PING) => return Ok(None),
+            (Get, "query", version::NS_VERSION) => version::query(),
+            (Get, "query", gateway_iq::NS_GATEWAY) if is_domain => {
+                gateway_iq::prompt(self.config.numbering.as_ref())
+            }
+            (Set, "query", gateway_iq::NS_GATEWAY) if is_domain => {
+                let domain = self.identity.domain();
+                gateway_iq::contact(payload, domain, self.config.numbering.as_ref())?
+            }
+            (Get, "vCard", vcard::NS_VCARD_TEMP) => match &addressee {
+                Addressee::Domain => vcard::temp_of_domain(&self.config.name),
+                Addressee::Contact(contact) => vcard::temp(&contact.address),
+                Addressee::Own | Addressee::Nobody(_) => {
+                    return Err(Condition::ServiceUnavailable.into());
+                }
+            },
+            (Get, "vcard", vcard::NS_VCARD4) => match &addressee {
+                Addressee::Domain => vcard::vcard4_of_domain(&self.config.name),
+                Addressee::Contact(contact) => vcard::vcard4(&contact.address),
+                Addressee::Own | Addressee::Nobody(_) => {
+                    return Err(Condition::ServiceUnavailable.into());
+                }
+            },
+            (Set, "vCard", vcard::NS_VCARD_TEMP) | (Set, "vcard", vcard::NS_VCARD4) => {
+                return Err(Condition::NotAllowed.into());
+            }
+            _ => return Err(Condition::ServiceUnavailable.into()),
+        };
+        Ok(Some(answer))
+    }
+
+    /// The answer to a request of ours, or of nobody's.
+    fn response(
+        &mut self,
+        now: Instant,
+        head: &StanzaHead,
+        outcome: Result<Option<&Element>, StanzaError>,
+    ) {
+        if !self.questions.knows(head.id()) {
+            let outcome = outcome.map(|_| ());
+            return self
+                .jingle
+                .handle_iq_response(now, head.id(), &head.from, outcome);
+        }
+        let Some(Question { of, announced }) = self.questions.answered(head.id(), &head.from)
+        else {
+            debug!(from = ?Pii(&head.from), "an answer from somebody else");
+            return;
+        };
+        let Ok(Some(query)) = outcome else {
+            return;
+        };
+        if query.is("query", disco::NS_INFO) {
+            let abilities = self.resources.learnt(&of, &announced, query);
+            self.notice(Notice::Learnt {
+                contact: of,
+                abilities,
+            });
+        }
+    }
+
+    fn message(&mut self, now: Instant, kind: MessageType, head: &StanzaHead, stanza: &Element) {
+        let invitation = stanza.children().find(|c| c.ns() == jingle::NS_JMI);
+        match (kind, invitation) {
+            (MessageType::Chat | MessageType::Normal, Some(payload)) => {
+                self.jingle.handle_message(now, head, payload);
+            }
+            // Receipts, chat states and markers want no answer.
+            _ if !stanza.children().any(|c| c.name() == "body") => {}
+            _ => {
+                let error = StanzaError::because(
+                    Condition::ServiceUnavailable,
+                    "this contact takes calls only, no text",
+                );
+                self.out.error(head, &error);
+            }
+        }
+    }
+
+    fn addressee(&self, to: &Jid) -> Addressee {
+        match (&self.identity, to.node()) {
+            (Identity::Client { .. }, _) => Addressee::Own,
+            (Identity::Component { .. }, None) => Addressee::Domain,
+            (Identity::Component { .. }, Some(node)) => match contact::parse(node.as_str()) {
+                Ok(contact) => Addressee::Contact(contact),
+                Err(error) => Addressee::Nobody(error),
+            },
+        }
+    }
+
+    /// Asks a resource what its capabilities mean, from the JID that it sent its presence to.
+    fn ask(&mut self, now: Instant, from: &Jid, of: &FullJid, announced: Announced) {
+        if !self.questions.has_room() {
+            debug!("too many open requests");
+            return;
+        }
+        let node = format!("{}#{}", announced.node, announced.ver);
+        let query = stanza::element("query", disco::NS_INFO).attr("node", node);
+        let from = self.identity.full(from);
+        let id = self.out.iq(IqType::Get, &from, of, query.build());
+        let of = of.clone();
+        let asked = of.clone().into();
+        self.questions
+            .sent(now, id, asked, Question { of, announced });
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        if let Identity::Component { .. } = self.identity {
+            return;
+        }
+        if self.notices.len() >= MAX_NOTICES {
+            self.notices.pop_front();
+        }
+        self.notices.push_back(notice);
+    }
+}
+
+#[cfg(test)]
+mod tests;
