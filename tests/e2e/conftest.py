@@ -1,0 +1,97 @@
+"""Fixtures: each test has peers of its own, in its own folder, on its own ports."""
+
+import asyncio
+import inspect
+
+import pytest
+
+from baresip import Baresip
+from client import Client
+from gateway import Echo, Gateway
+from prosody import USERS, Prosody
+from sipp import Sipp
+
+# No test may hang the run.
+LIMIT_S = 60
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Runs `async def` tests."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+
+    async def limited():
+        await asyncio.wait_for(pyfuncitem.obj(**arguments), LIMIT_S)
+
+    asyncio.run(limited())
+    return True
+
+
+@pytest.fixture
+def prosody(tmp_path):
+    server = Prosody(tmp_path / "prosody")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def phone(tmp_path):
+    """Starts baresips: `phone(codecs=["PCMU"], answer="auto")`."""
+    started = []
+
+    def start(**options):
+        options.setdefault("user", f"phone{len(started)}")
+        started.append(Baresip(tmp_path / options["user"], **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def sipp(tmp_path):
+    """Starts SIPps: `sipp("fails", code=486, text="Busy Here")`."""
+    started = []
+
+    def start(scenario, **options):
+        started.append(Sipp(tmp_path / f"sipp{len(started)}", scenario, **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
+def gateway(tmp_path, prosody):
+    """Starts the gateway: `gateway("sip:127.0.0.1:5070")`; at the end it must stop clean."""
+    started = []
+
+    def start(trunk, **options):
+        started.append(Gateway(tmp_path / "gateway", prosody, trunk, **options))
+        return started[-1]
+
+    yield start
+    try:
+        for one in started:
+            one.check_end()
+    finally:
+        for one in started:
+            one.stop()
+
+
+@pytest.fixture
+def echo(tmp_path):
+    endpoint = Echo(tmp_path / "echo")
+    yield endpoint
+    endpoint.stop()
+
+
+@pytest.fixture
+def alice(prosody):
+    """A client that is not yet logged in: `async with alice:`."""
+    return Client(prosody.c2s, "alice", USERS["alice"])

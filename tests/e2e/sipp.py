@@ -1,0 +1,61 @@
+"""SIPp: one scripted SIP endpoint for one call."""
+
+import re
+import time
+from pathlib import Path
+
+import ports
+from process import Process
+from tone import sine
+
+SCENARIOS = Path(__file__).parent / "sipp"
+
+
+def _mu_law(sample: int) -> int:
+    sign = 0x80 if sample < 0 else 0
+    level = min(abs(sample), 32635) + 132
+    exponent = level.bit_length() - 8
+    return ~(sign | exponent << 4 | (level >> (exponent + 3)) & 0x0F) & 0xFF
+
+
+class Sipp(Process):
+    """Plays `sipp/NAME.xml` once; `exits()` returns 0 only if all went as scripted."""
+
+    def __init__(self, folder: Path, scenario: str, target: str | None = None, user: str = "phone", transport: str = "u1", **keys):
+        super().__init__(f"sipp-{scenario}", folder)
+        self.sip = ports.free()
+        media = ports.free(8)
+        (folder / "tone.raw").write_bytes(bytes(map(_mu_law, sine(440, 8000, 0, 8000))))
+        # SIPp wants the status code as a number when it reads the scenario, so `-key` comes too late.
+        text = (SCENARIOS / f"{scenario}.xml").read_text()
+        for key, value in keys.items():
+            text = text.replace(f"[{key}]", str(value))
+        (folder / "scenario.xml").write_text(text)
+        command = ["sipp"] + ([target, "-s", user] if target else [])
+        command += ["-sf", folder / "scenario.xml", "-i", "127.0.0.1", "-p", self.sip, "-t", transport]
+        command += ["-mi", "127.0.0.1", "-mp", media, "-m", 1, "-nostdin", "-timeout", "40s", "-timeout_error"]
+        command += ["-trace_msg", "-message_file", folder / "messages", "-trace_err", "-error_file", folder / "errors"]
+        if not target:
+            command.append("-rtp_echo")
+        self.launch(command)
+        if not target:
+            while not ports.is_bound(self.sip):
+                assert self.running, f"{self.name}: {self.log}"
+                time.sleep(0.01)
+
+    @property
+    def messages(self) -> str:
+        """Every SIP message of the call."""
+        file = self.folder / "messages"
+        return file.read_text(errors="replace") if file.exists() else ""
+
+    def received(self) -> list[str]:
+        """The first lines of what came in."""
+        return re.findall(r"message received .*?:\s+(\S[^\r\n]*)", self.messages)
+
+    async def done(self, timeout: float = 10) -> None:
+        """Waits for the end and checks that all went as scripted."""
+        status = await self.exits(timeout)
+        errors = self.folder / "errors"
+        why = errors.read_text(errors="replace") if errors.exists() else self.log[-2000:]
+        assert status == 0, f"{self.name} ended with {status}: {why}\n{self.messages}"

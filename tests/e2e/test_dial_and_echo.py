@@ -1,0 +1,53 @@
+"""The program's own client and its own endpoint, through the program itself."""
+
+import pytest
+
+import prosody as server
+from gateway import CONTACT, dial
+
+
+async def test_a_tone_comes_back_whole(prosody, gateway, echo, tmp_path):
+    offhook = gateway(echo.uri)
+    ended = await dial(prosody, tmp_path, CONTACT, "--play", "tone", "--seconds", "2")
+    assert ended.status == 0, ended.err
+    result = ended.json
+    assert result["result"] == "answered"
+    assert abs(result["tone_hz"] - 440) < 5
+    assert result["lost"] == 0
+    assert result["received"] > 80
+    assert 0 <= result["decloak_ms"] <= result["answer_ms"] <= result["media_ms"]
+    assert result["ended_by"] == "local"
+    await offhook.will_have_ended("hangup")
+    await offhook.will_be_idle()
+
+
+@pytest.mark.parametrize("user, told", [("busy", "busy"), ("reject", "declined"), ("missing", "gone")])
+async def test_what_the_other_side_says_is_told(prosody, gateway, echo, tmp_path, user, told):
+    gateway(echo.uri)
+    ended = await dial(prosody, tmp_path, f"{user}\\40echo.test@{server.GATEWAY}", "--seconds", "2")
+    assert ended.status == 1
+    assert ended.json["result"] == told
+    assert ended.err
+
+
+async def test_nobody_answers(prosody, gateway, echo, tmp_path):
+    gateway(echo.uri, ring_limit_s=2)
+    ended = await dial(prosody, tmp_path, f"ring\\40echo.test@{server.GATEWAY}")
+    assert ended.status == 1
+    assert ended.json["result"] == "timeout"
+    assert "ringing_ms" in ended.json
+
+
+async def test_keys_are_read_back(prosody, gateway, echo, tmp_path):
+    gateway(echo.uri)
+    ended = await dial(prosody, tmp_path, f"dtmf\\40echo.test@{server.GATEWAY}", "--digits", "123#", "--seconds", "4")
+    assert ended.status == 0, ended.err
+    assert ended.json["result"] == "answered"
+    assert ended.json["digits"] == "123#"
+
+
+async def test_a_wrong_password_is_told(prosody, tmp_path):
+    (tmp_path / "wrong").write_text("nope\n")
+    ended = await dial(prosody, tmp_path, CONTACT, "--password-file", tmp_path / "wrong")
+    assert ended.status in (1, 2)
+    assert ended.err and "nope" not in ended.err
