@@ -19,6 +19,7 @@ pub mod config;
 pub mod description;
 pub mod id;
 pub mod leg;
+pub mod media;
 pub mod net;
 pub mod pii;
 pub mod timer;
