@@ -21,6 +21,7 @@ pub mod description;
 pub mod id;
 pub mod io;
 pub mod leg;
+pub mod media;
 pub mod net;
 pub mod pii;
 pub mod timer;
