@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::ice::IcePort;
+use super::rtcp::NtpClock;
 use super::side::{
     Channel, Component, Direct, Path, Protection, SideState, rtcp_target, rtp_target,
 };
@@ -17,7 +18,7 @@ use crate::leg::{Digit, EndReason};
 
 impl Media {
     pub(super) fn configure(&mut self, now: Instant, id: BridgeId, side: Side, spec: SideSpec) {
-        self.started.get_or_insert(now);
+        self.clock.get_or_insert(NtpClock::new(now));
         let slot = self.slot_for(id);
         let fits = |old: &SideSpec| match (&old.transport, &spec.transport) {
             (SideTransport::Ice(_), SideTransport::Ice(_)) => true,

@@ -304,11 +304,6 @@ impl IcePort {
             .map(|g| g.agent.local_credentials().ufrag.as_str())
     }
 
-    /// The round trip of the latest check on the selected pair.
-    pub fn round_trip(&self) -> Option<Duration> {
-        self.current.agent.nominated_pair_rtt()
-    }
-
     fn drain(&mut self) {
         while let Some(event) = self.current.agent.poll_event() {
             match event {

@@ -31,6 +31,7 @@ mod hash;
 mod ice;
 mod relay;
 mod report;
+pub mod rtcp;
 pub mod rtp;
 mod side;
 pub mod srtp;
@@ -40,7 +41,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use is::stun::StunMessage;
 
@@ -53,6 +54,7 @@ use dtls::{Certificate, Verdict};
 use hash::Keyed;
 use ice::{IceOutput, IcePort, Transaction};
 use relay::Effects;
+use rtcp::NtpClock;
 use rtp::PacketKind;
 use side::{Component, Path, Protection, SideState};
 
@@ -150,7 +152,10 @@ pub struct Census {
 /// The media of one worker.
 pub struct Media {
     worker: WorkerId,
-    started: Option<Instant>,
+    /// The wallclock of our RTCP, from the first command on.
+    clock: Option<NtpClock>,
+    /// Our canonical name, the same for all streams of a worker (RFC 7022 §4.2).
+    name: String,
     shared: Vec<SocketAddr>,
     shared_rtcp: Vec<SocketAddr>,
     certificate: Certificate,
@@ -261,7 +266,8 @@ impl Media {
         let keyed = Keyed::new(&mut tokens);
         Self {
             worker,
-            started: None,
+            clock: None,
+            name: tokens.token(16),
             shared,
             shared_rtcp,
             certificate,
@@ -429,7 +435,6 @@ impl Media {
         buffer: &mut [u8],
         len: usize,
     ) -> Forward {
-        let since_start = self.since_start(now);
         let Some(Some(bridge)) = self.bridges.get_mut(place.slot as usize) else {
             return Forward::Consumed;
         };
@@ -438,17 +443,7 @@ impl Media {
             return Forward::Consumed;
         };
         let mut effects = Effects::default();
-        let forward = relay::relay(
-            now,
-            since_start,
-            from,
-            state,
-            other,
-            passes,
-            buffer,
-            len,
-            &mut effects,
-        );
+        let forward = relay::relay(now, from, state, other, passes, buffer, len, &mut effects);
         if effects != Effects::default() {
             self.apply(now, place, effects);
         }
@@ -552,7 +547,8 @@ impl Media {
         let Some(state) = self.side(place.slot, place.side) else {
             return;
         };
-        if state.failed || !state.speaks_dtls() {
+        let idle = place.component == Component::Rtcp && state.is_muxed();
+        if state.failed || idle || !state.speaks_dtls() {
             return;
         }
         let symmetric = state.is_symmetric();
@@ -586,7 +582,7 @@ impl Media {
         let Some(state) = self.side(place.slot, place.side) else {
             return;
         };
-        if state.failed {
+        if state.failed || (place.component == Component::Rtcp && state.is_muxed()) {
             return;
         }
         let wanted = state
@@ -831,12 +827,5 @@ impl Media {
         };
         let index = list.iter().position(|address| *address == local)?;
         u32::try_from(first + index).ok().map(SocketKey)
-    }
-
-    /// The time since the room first heard of a bridge: the wallclock of our RTCP (RFC 3550
-    /// §4 allows one that only counts).
-    fn since_start(&self, now: Instant) -> Duration {
-        self.started
-            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
     }
 }

@@ -2,7 +2,7 @@
 //! caller with the place to send the same buffer to. No allocation, no lock, no clock, no log.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::rtp::{self, Header};
 use super::side::{Admission, Path, SideState};
@@ -26,7 +26,6 @@ pub struct Effects {
 #[allow(clippy::too_many_arguments)]
 pub fn relay(
     now: Instant,
-    since_start: Duration,
     source: SocketAddr,
     from: &mut SideState,
     to: Option<&mut SideState>,
@@ -35,9 +34,7 @@ pub fn relay(
     len: usize,
     effects: &mut Effects,
 ) -> Forward {
-    let Some((header, kind, newest, len)) =
-        receive(now, since_start, source, from, buffer, len, effects)
-    else {
+    let Some((header, kind, len)) = receive(now, source, from, buffer, len, effects) else {
         from.stats.dropped += 1;
         return Forward::Consumed;
     };
@@ -68,9 +65,7 @@ pub fn relay(
             return match (pressed.payload_type, target) {
                 (Some(_), Some(target)) => send(to, buffer, len, target),
                 _ => {
-                    if newest {
-                        to.sending.skip(header.ssrc);
-                    }
+                    to.sending.skip(&header);
                     Forward::Consumed
                 }
             };
@@ -78,9 +73,7 @@ pub fn relay(
     };
     let (Some(payload_type), Some(target)) = (payload_type, target) else {
         if passes {
-            if newest {
-                to.sending.skip(header.ssrc);
-            }
+            to.sending.skip(&header);
         } else {
             from.stats.dropped += 1;
         }
@@ -135,13 +128,12 @@ fn kind_of(format: &Format, payload_type: u8) -> Option<Kind> {
 /// Opens and judges a packet of a side's peer.
 fn receive(
     now: Instant,
-    since_start: Duration,
     source: SocketAddr,
     from: &mut SideState,
     buffer: &mut [u8],
     len: usize,
     effects: &mut Effects,
-) -> Option<(Header, Kind, bool, usize)> {
+) -> Option<(Header, Kind, usize)> {
     if from.failed {
         return None;
     }
@@ -169,13 +161,17 @@ fn receive(
         return None;
     }
     from.stats.received += 1;
-    // Events have a clock of their own, and their timestamps stand still.
-    let newest = match kind {
-        Kind::Sound | Kind::Noise => {
-            let clock_hz = from.spec.format.as_ref()?.clock_hz;
-            from.reception.count(since_start, &header, clock_hz)
-        }
-        Kind::Digit(_) => from.reception.count_event(&header),
+    // Events stand still in time: they count for loss and not for jitter.
+    let clock_hz = match kind {
+        Kind::Sound | Kind::Noise => from.spec.format.as_ref()?.clock_hz,
+        Kind::Digit(_) => 0,
     };
-    Some((header, kind, newest, len))
+    from.reception.receive(
+        now,
+        header.ssrc,
+        header.sequence,
+        header.timestamp,
+        clock_hz,
+    );
+    Some((header, kind, len))
 }

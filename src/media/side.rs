@@ -8,9 +8,10 @@ use super::SocketKey;
 use super::digits::Digits;
 use super::dtls::Association;
 use super::ice::IcePort;
+use super::rtcp::Reception;
 use super::rtp::Header;
 use super::srtp::{MasterKey, Protect, Unprotect};
-use super::stream::{Reception, Sending};
+use super::stream::Sending;
 use crate::border::{RtpKeys, RtpSide, SideSpec, SideStats, SideTransport};
 use crate::id::TokenMaker;
 
@@ -67,8 +68,6 @@ pub struct SideState {
     pub digits: Digits,
     /// The counters of the call record.
     pub stats: SideStats,
-    /// The middle 32 bits of the NTP time of the peer's last sender report, and when it came.
-    pub last_report: Option<(u32, Instant)>,
     /// What the demultiplexer knows of this side, to be forgotten with it.
     pub addresses: VecDeque<(Component, SocketAddr)>,
 }
@@ -305,11 +304,10 @@ impl SideState {
             failed: false,
             heard: now,
             silent: false,
-            reception: Reception::default(),
+            reception: Reception::new(now),
             sending: Sending::new(ssrc as u32, sequence as u16, timestamp as u32),
             digits: Digits::default(),
             stats: SideStats::default(),
-            last_report: None,
             addresses: VecDeque::new(),
         }
     }

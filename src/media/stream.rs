@@ -1,5 +1,4 @@
-//! The two ends of an RTP stream of ours: what we have heard of the peer's (RFC 3550 §A.1, §A.3,
-//! §A.8), and what the peer hears of us.
+//! What the peer of a side hears of us.
 //!
 //! Toward a peer there is one synchronization source for the whole call, whoever speaks on the
 //! other side: a transfer or music on hold behind it changes nothing for the peer, and an SRTP key
@@ -10,173 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::rtp::{self, Header};
 
-/// A jump by more is a new start of the stream and no loss (RFC 3550 §A.1).
+/// A step by more is another start of the source (RFC 3550 §A.1).
 const MAX_DROPOUT: u16 = 3000;
-
-/// What we have heard of the peer's stream.
-#[derive(Clone, Debug, Default)]
-pub struct Reception {
-    source: Option<Source>,
-    /// Packets that never came in streams that are over.
-    lost_before: u64,
-    /// In timestamp units, times 16.
-    jitter: u32,
-    clock_hz: u32,
-}
-
-#[derive(Clone, Debug)]
-struct Source {
-    ssrc: u32,
-    base: u64,
-    highest: u64,
-    received: u64,
-    transit: Option<u32>,
-    reported_expected: u64,
-    reported_received: u64,
-}
-
-/// What a report block says of a stream (RFC 3550 §6.4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reported {
-    /// The stream.
-    pub ssrc: u32,
-    /// Share of the packets since the last report that were lost, in 256ths.
-    pub fraction: u8,
-    /// Packets lost since the stream began.
-    pub lost: i32,
-    /// The highest sequence number with its roll-overs.
-    pub highest: u32,
-    /// Interarrival jitter in timestamp units.
-    pub jitter: u32,
-}
-
-impl Reception {
-    /// Counts a valid packet. True if it is the newest of its stream so far, false if it is late
-    /// or doubled.
-    pub fn count(&mut self, since_start: Duration, header: &Header, clock_hz: u32) -> bool {
-        if self.clock_hz != clock_hz {
-            self.clock_hz = clock_hz;
-            self.jitter = 0;
-            if let Some(source) = &mut self.source {
-                source.transit = None;
-            }
-        }
-        let newest = self.count_event(header);
-        if let (true, Some(source)) = (newest, &mut self.source) {
-            // RFC 3550 §A.8, in integers.
-            let arrival = ticks(since_start, clock_hz);
-            let transit = arrival.wrapping_sub(header.timestamp);
-            if let Some(before) = source.transit {
-                let d = (transit.wrapping_sub(before) as i32).unsigned_abs();
-                // A new talk spurt may jump; a minute of jitter is none.
-                if d < clock_hz.saturating_mul(60) {
-                    let decay = (self.jitter + 8) >> 4;
-                    self.jitter = (self.jitter - decay).saturating_add(d);
-                }
-            }
-            source.transit = Some(transit);
-        }
-        newest
-    }
-
-    /// As [`Self::count`], for packets whose timestamps say nothing of their arrival
-    /// (telephone-event).
-    pub fn count_event(&mut self, header: &Header) -> bool {
-        let sequence = header.sequence;
-        let new = |lost: &mut u64, old: Option<&Source>| {
-            *lost += old.map_or(0, Source::lost);
-            Source {
-                ssrc: header.ssrc,
-                base: u64::from(sequence),
-                highest: u64::from(sequence),
-                received: 1,
-                transit: None,
-                reported_expected: 0,
-                reported_received: 0,
-            }
-        };
-        match &mut self.source {
-            Some(source) if source.ssrc == header.ssrc => {
-                let ahead = sequence.wrapping_sub(source.highest as u16);
-                if ahead == 0 {
-                    source.received += 1;
-                    false
-                } else if ahead < MAX_DROPOUT {
-                    source.highest += u64::from(ahead);
-                    source.received += 1;
-                    true
-                } else if ahead > u16::MAX - MAX_DROPOUT {
-                    source.received += 1;
-                    false
-                } else {
-                    let fresh = new(&mut self.lost_before, Some(source));
-                    *source = fresh;
-                    true
-                }
-            }
-            old => {
-                let fresh = new(&mut self.lost_before, old.as_ref());
-                *old = Some(fresh);
-                true
-            }
-        }
-    }
-
-    /// The stream that is heard at present.
-    pub fn ssrc(&self) -> Option<u32> {
-        self.source.as_ref().map(|s| s.ssrc)
-    }
-
-    /// Packets that never came, in all.
-    pub fn lost(&self) -> u64 {
-        self.lost_before + self.source.as_ref().map_or(0, Source::lost)
-    }
-
-    /// Interarrival jitter.
-    pub fn jitter(&self) -> Duration {
-        match self.clock_hz {
-            0 => Duration::ZERO,
-            hz => Duration::from_micros(u64::from(self.jitter >> 4) * 1_000_000 / u64::from(hz)),
-        }
-    }
-
-    /// What a report says, and the start of the next report's interval.
-    pub fn report(&mut self) -> Option<Reported> {
-        let jitter = self.jitter >> 4;
-        let source = self.source.as_mut()?;
-        let expected = source.expected();
-        let expected_since = expected - source.reported_expected;
-        let received_since = source.received - source.reported_received;
-        source.reported_expected = expected;
-        source.reported_received = source.received;
-        let lost_since = expected_since.saturating_sub(received_since);
-        let fraction = if expected_since == 0 {
-            0
-        } else {
-            (lost_since * 256 / expected_since).min(255) as u8
-        };
-        let lost = i64::try_from(expected).unwrap_or(i64::MAX)
-            - i64::try_from(source.received).unwrap_or(i64::MAX);
-        Some(Reported {
-            ssrc: source.ssrc,
-            fraction,
-            // RFC 3550 §6.4.1: 24 bits, signed.
-            lost: lost.clamp(-0x80_0000, 0x7f_ffff) as i32,
-            highest: source.highest as u32,
-            jitter,
-        })
-    }
-}
-
-impl Source {
-    fn expected(&self) -> u64 {
-        self.highest - self.base + 1
-    }
-
-    fn lost(&self) -> u64 {
-        self.expected().saturating_sub(self.received)
-    }
-}
 
 /// What the peer hears of us.
 #[derive(Clone, Debug)]
@@ -319,13 +153,17 @@ impl Sending {
         sequence
     }
 
-    /// Notes that a packet of the other side is not forwarded, so that no gap shows. Only for
-    /// the newest packet.
-    pub fn skip(&mut self, ssrc: u32) {
+    /// Notes that a packet of the other side is not forwarded, so that no gap shows. A late one
+    /// leaves its gap: the packets behind it have their numbers.
+    pub fn skip(&mut self, header: &Header) {
         if let Some(from) = &mut self.from
-            && from.ssrc == ssrc
+            && from.ssrc == header.ssrc
         {
-            from.sequence = from.sequence.wrapping_sub(1);
+            let sequence = header.sequence.wrapping_add(from.sequence);
+            let step = sequence.wrapping_sub(self.sequence);
+            if (1..MAX_DROPOUT).contains(&step) {
+                from.sequence = from.sequence.wrapping_sub(1);
+            }
         }
     }
 
@@ -381,23 +219,6 @@ mod tests {
     const FRAME: Duration = Duration::from_millis(20);
 
     #[test]
-    fn loss_and_roll_over_are_counted() {
-        let mut reception = Reception::default();
-        for n in 0..100u16 {
-            if n % 10 != 5 {
-                let h = header(1, 65_500u16.wrapping_add(n), u32::from(n) * 160);
-                assert!(reception.count(FRAME * u32::from(n), &h, 8000));
-            }
-        }
-        assert_eq!(reception.lost(), 10);
-        assert_eq!(reception.jitter(), Duration::ZERO);
-        let report = reception.report().unwrap();
-        assert_eq!((report.lost, report.fraction), (10, 25));
-        assert_eq!(report.highest, 65_500 + 99);
-        assert_eq!(reception.report().unwrap().fraction, 0);
-    }
-
-    #[test]
     #[allow(clippy::disallowed_methods)]
     fn a_new_source_continues_the_stream() {
         let t0 = Instant::now();
@@ -425,7 +246,7 @@ mod tests {
         assert_eq!(go(0, 10).0, 100);
         let (sequence, mut sending) = go(3, 13);
         assert_eq!(sequence, 103);
-        sending.skip(1);
+        sending.skip(&header(1, 14, 4 * 160));
         let next = sending.map(t0 + FRAME * 5, &header(1, 15, 5 * 160), 8000);
         assert_eq!(next, (104, 1000 + 5 * 160));
         sending.advance(t0 + FRAME * 5, next.0, next.1);
