@@ -27,6 +27,8 @@
 mod configure;
 mod digits;
 pub mod dtls;
+pub mod dtmf;
+pub mod g711;
 mod hash;
 mod ice;
 mod relay;
@@ -36,6 +38,7 @@ pub mod rtp;
 mod side;
 pub mod srtp;
 mod stream;
+pub mod tone;
 #[cfg(test)]
 mod tests;
 
