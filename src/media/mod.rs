@@ -1,8 +1,834 @@
-//! The media room: RTP, RTCP, SRTP and telephone-event on the wire.
+//! The media room: everything between the sockets of one media thread. A worker has one [`Media`];
+//! a call lives in one of its bridges with both sides.
+//!
+//! What it does: ICE (RFC 8445, RFC 8838; `ice`), DTLS-SRTP (RFC 5763, RFC 5764; `dtls`) and SDES
+//! keys (RFC 4568), SRTP (RFC 3711, RFC 7714; `srtp`), forwarding with renumbering (`relay`,
+//! `stream`), telephone-event between payload types and clocks (RFC 4733; `digits`), RTCP of its
+//! own (RFC 3550; `report`), latching, and the watch for silence. It does not: transcode (sides
+//! without a common encoding hear nothing of each other but keys), mix, record, relay by TURN,
+//! carry video.
+//!
+//! Ports. Each worker has two shared sockets per address for all ICE sides: component 1 and
+//! component 2, told apart by the port, since both components have the same credentials. Worker
+//! `n` of `t` has `xmpp_port + n` for component 1 and `xmpp_port + t + n` for component 2; both
+//! are announced. Sides without ICE have a socket pair each.
+//!
+//! Who may speak. A datagram on a shared socket is STUN, DTLS, RTP or RTCP by its first byte
+//! (RFC 7983). A check finds its side by our user name fragment in it, an answer by its
+//! transaction; everything else by the address it comes from, and an address is known only after
+//! a check from it was valid. An address that has answered a check of ours outdoes one that
+//! has only sent one, so that nobody can take another's address by forging its source. Two peers
+//! behind the same address and port (another gateway with one socket for all) are not told apart.
+//!
+//! Sans-IO: [`Media::handle`] returns where to send the very buffer it was given; that path does
+//! not allocate, lock or log. All else is polled: [`Media::poll_transmit`],
+//! [`Media::poll_socket`], [`Media::poll_event`], [`Media::poll_timeout`].
 
+mod configure;
+mod digits;
+pub mod dtls;
 pub mod dtmf;
 pub mod g711;
+mod hash;
+mod ice;
+mod relay;
+mod report;
 pub mod rtcp;
 pub mod rtp;
+mod side;
 pub mod srtp;
+mod stream;
 pub mod tone;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use is::stun::StunMessage;
+
+use crate::border::{MediaCommand, MediaEvent, Side, SideTransport};
+use crate::id::{BridgeId, TokenMaker, WorkerId};
+use crate::leg::EndReason;
+use crate::timer::Timers;
+
+use dtls::{Certificate, Verdict};
+use hash::Keyed;
+use ice::{IceOutput, IcePort, Transaction};
+use relay::Effects;
+use rtcp::NtpClock;
+use rtp::PacketKind;
+use side::{Component, Path, Protection, SideState};
+
+/// Room that a buffer given to [`Media::handle`] needs behind the packet.
+pub const TAIL_ROOM: usize = srtp::TAIL_ROOM;
+
+/// The first key of a leg socket; the shared sockets are below.
+const FIRST_LEG_SOCKET: u32 = 1 << 16;
+
+/// What a worker starts with.
+#[derive(Clone, Debug)]
+pub struct MediaSettings {
+    /// Which worker this is.
+    pub worker: WorkerId,
+    /// The bound addresses of the shared sockets of component 1; their keys count from 0.
+    pub shared: Vec<SocketAddr>,
+    /// The bound addresses of the shared sockets of component 2; their keys go on from there.
+    pub shared_rtcp: Vec<SocketAddr>,
+    /// The certificate of the process.
+    pub certificate: Certificate,
+}
+
+/// One socket of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketKey(pub u32);
+
+/// What to do with the buffer that was handed to [`Media::handle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// Nothing.
+    Consumed,
+    /// Send its first `len` bytes.
+    Send {
+        /// From this socket.
+        socket: SocketKey,
+        /// To this address; a connected socket is connected to it.
+        to: SocketAddr,
+        /// How much.
+        len: usize,
+    },
+}
+
+/// A datagram that the room made itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// The socket to send from.
+    pub socket: SocketKey,
+    /// Where it goes.
+    pub to: SocketAddr,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+/// What the room wants of the sockets of its legs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketRequest {
+    /// Open a UDP socket; [`Media::socket_failed`] if that is impossible.
+    Bind {
+        /// Its key.
+        key: SocketKey,
+        /// Its address.
+        address: SocketAddr,
+    },
+    /// Connect it, so that the kernel keeps strangers away, or take the connection back.
+    Connect {
+        /// The socket.
+        key: SocketKey,
+        /// The peer.
+        remote: Option<SocketAddr>,
+    },
+    /// Close it.
+    Close {
+        /// The socket.
+        key: SocketKey,
+    },
+}
+
+/// How much a worker holds; all zero after the last bridge is closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Bridges.
+    pub bridges: usize,
+    /// Leg sockets.
+    pub sockets: usize,
+    /// Known addresses of peers on the shared sockets.
+    pub addresses: usize,
+    /// User name fragments of ours.
+    pub ufrags: usize,
+    /// Checks that may still be answered.
+    pub checks: usize,
+    /// Deadlines.
+    pub timers: usize,
+}
+
+/// The media of one worker.
+pub struct Media {
+    worker: WorkerId,
+    /// The wallclock of our RTCP, from the first command on.
+    clock: Option<NtpClock>,
+    /// Our canonical name, the same for all streams of a worker (RFC 7022 §4.2).
+    name: String,
+    shared: Vec<SocketAddr>,
+    shared_rtcp: Vec<SocketAddr>,
+    certificate: Certificate,
+    tokens: TokenMaker,
+    bridges: Vec<Option<Box<Bridge>>>,
+    free: Vec<u32>,
+    by_id: BTreeMap<BridgeId, u32>,
+    by_address: HashMap<(Component, SocketAddr), Known, Keyed>,
+    by_socket: HashMap<SocketKey, Place, Keyed>,
+    by_ufrag: BTreeMap<String, (u32, Side)>,
+    by_check: BTreeMap<Transaction, Check>,
+    next_socket: u32,
+    timers: Timers<(u32, Side, Timer)>,
+    transmits: VecDeque<Transmit>,
+    requests: VecDeque<SocketRequest>,
+    events: VecDeque<MediaEvent>,
+}
+
+impl std::fmt::Debug for Media {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Media")
+            .field("worker", &self.worker)
+            .field("census", &self.census())
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Bridge {
+    id: BridgeId,
+    caller: Option<SideState>,
+    callee: Option<SideState>,
+    /// Both sides have the same encoding.
+    passes: bool,
+}
+
+impl Bridge {
+    fn side(&mut self, side: Side) -> Option<&mut SideState> {
+        match side {
+            Side::Caller => self.caller.as_mut(),
+            Side::Callee => self.callee.as_mut(),
+        }
+    }
+
+    /// A side, and the other one.
+    fn split(&mut self, side: Side) -> (Option<&mut SideState>, Option<&mut SideState>) {
+        match side {
+            Side::Caller => (self.caller.as_mut(), self.callee.as_mut()),
+            Side::Callee => (self.callee.as_mut(), self.caller.as_mut()),
+        }
+    }
+}
+
+/// One component of one side of one bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    slot: u32,
+    side: Side,
+    component: Component,
+}
+
+/// An address on a shared socket.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    place: Place,
+    /// It has answered a check of ours.
+    proven: bool,
+}
+
+/// A check of ours that is on its way.
+#[derive(Clone, Copy, Debug)]
+struct Check {
+    place: Place,
+    socket: SocketKey,
+    to: SocketAddr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Ice(Component),
+    Dtls(Component),
+    Report,
+    Silence,
+    Digit,
+}
+
+impl Timer {
+    const ALL: [Self; 7] = [
+        Self::Ice(Component::Rtp),
+        Self::Ice(Component::Rtcp),
+        Self::Dtls(Component::Rtp),
+        Self::Dtls(Component::Rtcp),
+        Self::Report,
+        Self::Silence,
+        Self::Digit,
+    ];
+}
+
+impl Media {
+    /// A worker's room without bridges.
+    pub fn new(settings: MediaSettings, mut tokens: TokenMaker) -> Self {
+        let MediaSettings {
+            worker,
+            shared,
+            shared_rtcp,
+            certificate,
+        } = settings;
+        let keyed = Keyed::new(&mut tokens);
+        Self {
+            worker,
+            clock: None,
+            name: tokens.token(16),
+            shared,
+            shared_rtcp,
+            certificate,
+            tokens,
+            bridges: Vec::new(),
+            free: Vec::new(),
+            by_id: BTreeMap::new(),
+            by_address: HashMap::with_hasher(keyed.clone()),
+            by_socket: HashMap::with_hasher(keyed),
+            by_ufrag: BTreeMap::new(),
+            by_check: BTreeMap::new(),
+            next_socket: FIRST_LEG_SOCKET,
+            timers: Timers::default(),
+            transmits: VecDeque::new(),
+            requests: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Does what signalling says.
+    pub fn command(&mut self, now: Instant, command: MediaCommand) {
+        match command {
+            MediaCommand::Configure { bridge, side, spec } => {
+                self.configure(now, bridge, side, *spec);
+            }
+            MediaCommand::Candidates {
+                bridge,
+                side,
+                candidates,
+            } => self.candidates(now, bridge, side, &candidates),
+            MediaCommand::Digit {
+                bridge,
+                side,
+                digit,
+                duration,
+            } => self.press(now, bridge, side, digit, duration),
+            MediaCommand::Close { bridge } => self.close(bridge),
+        }
+    }
+
+    /// Takes the datagram `buffer[..len]` that came to `socket` from `from`; [`TAIL_ROOM`] bytes
+    /// are behind it.
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        socket: SocketKey,
+        from: SocketAddr,
+        buffer: &mut [u8],
+        len: usize,
+    ) -> Forward {
+        let Some(datagram) = buffer.get_mut(..len) else {
+            return Forward::Consumed;
+        };
+        let shared = self.shared_address(socket);
+        let kind = PacketKind::of(datagram);
+        if kind == PacketKind::Stun {
+            if let Some((component, local)) = shared {
+                self.handle_stun(now, socket, component, (local, from), datagram);
+            }
+            return Forward::Consumed;
+        }
+        let place = match shared {
+            Some((component, _)) => self.by_address.get(&(component, from)).map(|k| k.place),
+            None => self.by_socket.get(&socket).copied(),
+        };
+        let Some(place) = place else {
+            return Forward::Consumed;
+        };
+        match kind {
+            PacketKind::Rtp if place.component == Component::Rtp => {
+                self.handle_rtp(now, place, from, buffer, len)
+            }
+            PacketKind::Rtcp => {
+                self.handle_rtcp(now, place, from, datagram);
+                Forward::Consumed
+            }
+            PacketKind::Dtls => {
+                self.handle_dtls(now, place, socket, from, datagram);
+                Forward::Consumed
+            }
+            PacketKind::Rtp | PacketKind::Stun | PacketKind::Other => Forward::Consumed,
+        }
+    }
+
+    /// Says that a socket could not be opened.
+    pub fn socket_failed(&mut self, socket: SocketKey, text: &str) {
+        if let Some(place) = self.by_socket.get(&socket).copied() {
+            self.fail(place, EndReason::Failed, text);
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((slot, side, timer)) = self.timers.pop_due(now) {
+            let place = |component| Place {
+                slot,
+                side,
+                component,
+            };
+            match timer {
+                Timer::Ice(component) => {
+                    if let Some(port) = self.port(place(component)) {
+                        port.handle_timeout(now);
+                    }
+                    self.pump_ice(now, place(component));
+                }
+                Timer::Dtls(component) => {
+                    let channel = self
+                        .side(slot, side)
+                        .and_then(|state| state.channel(component));
+                    if let Some(association) = channel.and_then(|c| c.dtls.as_mut()) {
+                        association.handle_timeout(now);
+                    }
+                    self.drive_dtls(now, place(component));
+                }
+                Timer::Report => self.report(now, place(Component::Rtp)),
+                Timer::Silence => self.watch_silence(now, slot, side),
+                Timer::Digit => self.continue_press(now, slot, side),
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.soonest()
+    }
+
+    /// A datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// A socket to open, connect or close. Before the transmits, which may need it.
+    pub fn poll_socket(&mut self) -> Option<SocketRequest> {
+        self.requests.pop_front()
+    }
+
+    /// Something for signalling.
+    pub fn poll_event(&mut self) -> Option<MediaEvent> {
+        self.events.pop_front()
+    }
+
+    /// How much the room holds.
+    pub fn census(&self) -> Census {
+        Census {
+            bridges: self.by_id.len(),
+            sockets: self.by_socket.len(),
+            addresses: self.by_address.len(),
+            ufrags: self.by_ufrag.len(),
+            checks: self.by_check.len(),
+            timers: self.timers.len(),
+        }
+    }
+
+    /// Bridges that exist; streams are about twice as many.
+    pub fn bridges(&self) -> usize {
+        self.by_id.len()
+    }
+
+    fn handle_rtp(
+        &mut self,
+        now: Instant,
+        place: Place,
+        from: SocketAddr,
+        buffer: &mut [u8],
+        len: usize,
+    ) -> Forward {
+        let Some(Some(bridge)) = self.bridges.get_mut(place.slot as usize) else {
+            return Forward::Consumed;
+        };
+        let passes = bridge.passes;
+        let (Some(state), other) = bridge.split(place.side) else {
+            return Forward::Consumed;
+        };
+        let mut effects = Effects::default();
+        let forward = relay::relay(now, from, state, other, passes, buffer, len, &mut effects);
+        if effects != Effects::default() {
+            self.apply(now, place, effects);
+        }
+        forward
+    }
+
+    fn apply(&mut self, now: Instant, place: Place, effects: Effects) {
+        let Effects {
+            connected,
+            latched,
+            digit,
+        } = effects;
+        if let Some((key, remote)) = latched {
+            self.requests.push_back(SocketRequest::Connect {
+                key,
+                remote: Some(remote),
+            });
+        }
+        if connected {
+            self.tell_connected(now, place);
+        }
+        if let (Some((digit, forwarded)), Some(bridge)) = (digit, self.bridge_id(place.slot)) {
+            self.events.push_back(MediaEvent::Digit {
+                bridge,
+                side: place.side,
+                digit,
+                forwarded,
+            });
+        }
+    }
+
+    fn handle_stun(
+        &mut self,
+        now: Instant,
+        socket: SocketKey,
+        component: Component,
+        (local, from): (SocketAddr, SocketAddr),
+        datagram: &[u8],
+    ) {
+        let Ok(message) = StunMessage::parse(datagram) else {
+            return;
+        };
+        let answer =
+            message.is_successful_binding_response() || message.is_failed_binding_response();
+        let place = if message.is_binding_request() {
+            let Some((slot, side)) = message
+                .split_username()
+                .and_then(|(ours, _)| self.by_ufrag.get(ours))
+            else {
+                return;
+            };
+            Place {
+                slot: *slot,
+                side: *side,
+                component,
+            }
+        } else if answer && let Ok(id) = Transaction::try_from(&datagram[8..20]) {
+            // RFC 8445 §7.2.5.2.1: the answer has to come from where the check went.
+            match self.by_check.get(&id) {
+                Some(check) if check.to == from && check.socket == socket => check.place,
+                _ => return,
+            }
+        } else {
+            return;
+        };
+        let Some(port) = self.port(place) else {
+            return;
+        };
+        if port.handle(now, local, from, message) {
+            let proven = message.is_successful_binding_response();
+            self.learn(place, from, proven);
+        }
+        self.pump_ice(now, place);
+    }
+
+    /// Knows the peer of a place by an address from now on, if nobody better has it.
+    fn learn(&mut self, place: Place, from: SocketAddr, proven: bool) {
+        let key = (place.component, from);
+        match self.by_address.get(&key) {
+            Some(known) if known.place == place && (known.proven || !proven) => return,
+            Some(known) if known.place != place && !proven => return,
+            _ => {}
+        }
+        let Some(state) = self.side(place.slot, place.side) else {
+            return;
+        };
+        if state.remember(place.component, from) {
+            self.by_address.insert(key, Known { place, proven });
+        }
+    }
+
+    fn handle_dtls(
+        &mut self,
+        now: Instant,
+        place: Place,
+        socket: SocketKey,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) {
+        let certificate = self.certificate.clone();
+        let Some(state) = self.side(place.slot, place.side) else {
+            return;
+        };
+        let idle = place.component == Component::Rtcp && state.is_muxed();
+        if state.failed || idle || !state.speaks_dtls() {
+            return;
+        }
+        let symmetric = state.is_symmetric();
+        let role = state.dtls().map(|(client, _)| client);
+        let Some(channel) = state.channel(place.component) else {
+            return;
+        };
+        if let Path::Direct(direct) = &channel.path
+            && !direct.may_be_peer(from, symmetric)
+        {
+            return;
+        }
+        channel.dtls_from = Some((socket, from));
+        if channel.dtls.is_none() {
+            // The peer may start before signalling brings its answer, if our offer left it the
+            // choice (RFC 5763 §5).
+            if role == Some(true) || !dtls::is_client_hello(datagram) {
+                return;
+            }
+            channel.dtls = Some(dtls::Association::new(now, &certificate, false));
+        }
+        if let Some(association) = &mut channel.dtls {
+            association.handle(now, datagram);
+        }
+        self.drive_dtls(now, place);
+    }
+
+    /// Starts, continues or concludes DTLS on a component.
+    fn drive_dtls(&mut self, now: Instant, place: Place) {
+        let certificate = self.certificate.clone();
+        let Some(state) = self.side(place.slot, place.side) else {
+            return;
+        };
+        if state.failed || (place.component == Component::Rtcp && state.is_muxed()) {
+            return;
+        }
+        let wanted = state
+            .dtls()
+            .map(|(client, remote)| (client, remote.clone()));
+        let Some(channel) = state.channel(place.component) else {
+            return;
+        };
+        let target = channel.target();
+        if let Some((client, _)) = &wanted {
+            let other_role = |a: &dtls::Association| a.is_client() != *client && !a.is_done();
+            if channel.dtls.as_ref().is_some_and(other_role) {
+                channel.dtls = None;
+            }
+            if channel.dtls.is_none() && *client && target.is_some() {
+                channel.dtls = Some(dtls::Association::new(now, &certificate, true));
+            }
+        }
+        let Some(association) = &mut channel.dtls else {
+            return;
+        };
+        let mut flights = Vec::new();
+        while let Some(bytes) = association.poll_transmit() {
+            if let Some((socket, to)) = target.or(channel.dtls_from) {
+                flights.push(Transmit { socket, to, bytes });
+            }
+        }
+        let timer = association.poll_timeout();
+        let verdict = match (&channel.protection, &wanted) {
+            (Protection::Pending, Some((_, expected))) => association.keys(expected),
+            (Protection::Pending, None) | (Protection::Clear | Protection::Srtp { .. }, _) => {
+                Verdict::Pending
+            }
+        };
+        let mut failure = None;
+        match verdict {
+            Verdict::Pending => {}
+            Verdict::Keys { local, remote } => {
+                channel.protection = Protection::srtp(&local, &remote);
+            }
+            Verdict::WrongFingerprint => {
+                failure = Some((EndReason::Security, "the DTLS certificate is another one"));
+            }
+            Verdict::Broken(why, reason) => failure = Some((reason, why)),
+        }
+        self.transmits.extend(flights);
+        self.arm(place.slot, place.side, Timer::Dtls(place.component), timer);
+        match failure {
+            Some((reason, why)) => self.fail(place, reason, why),
+            None => self.check_connected(now, place),
+        }
+    }
+
+    /// Does what the ICE agent of a place wants.
+    fn pump_ice(&mut self, now: Instant, place: Place) {
+        let Some(port) = self.port(place) else {
+            return;
+        };
+        let outputs: Vec<_> = std::iter::from_fn(|| port.poll()).collect();
+        let timer = port.poll_timeout();
+        self.arm(place.slot, place.side, Timer::Ice(place.component), timer);
+        for output in outputs {
+            match output {
+                IceOutput::Transmit {
+                    local,
+                    remote,
+                    bytes,
+                    request,
+                    forget,
+                } => {
+                    let Some(socket) = self.shared_key(place.component, local) else {
+                        continue;
+                    };
+                    if let Some(id) = forget {
+                        self.by_check.remove(&id);
+                    }
+                    if let Some(id) = request {
+                        let check = Check {
+                            place,
+                            socket,
+                            to: remote,
+                        };
+                        self.by_check.insert(id, check);
+                    }
+                    self.transmits.push_back(Transmit {
+                        socket,
+                        to: remote,
+                        bytes,
+                    });
+                }
+                IceOutput::Selected => {
+                    let pair = self.port(place).and_then(|port| port.selected());
+                    let socket =
+                        pair.and_then(|(local, _)| self.shared_key(place.component, local));
+                    if let (Some((_, remote)), Some(socket), Some(state)) =
+                        (pair, socket, self.side(place.slot, place.side))
+                        && let Some(channel) = state.channel(place.component)
+                        && let Path::Ice { selected, .. } = &mut channel.path
+                    {
+                        *selected = Some((socket, remote));
+                    }
+                    self.drive_dtls(now, place);
+                    self.check_connected(now, place);
+                }
+                IceOutput::Forget { ufrag } => {
+                    self.by_ufrag.remove(&ufrag);
+                }
+                IceOutput::Lost if place.component == Component::Rtp => {
+                    self.fail(place, EndReason::Connectivity, "no ICE pair works");
+                }
+                // Sound goes on without reports.
+                IceOutput::Lost => {}
+            }
+        }
+    }
+
+    /// Tells that an ICE side has a pair and keys. RTP sides tell with their first packet.
+    fn check_connected(&mut self, now: Instant, place: Place) {
+        let Some(state) = self.side(place.slot, place.side) else {
+            return;
+        };
+        let ice = matches!(state.spec.transport, SideTransport::Ice(_));
+        let ready = state.rtp.target().is_some() && state.rtp.protection.is_ready();
+        if ice && ready && !state.connected && !state.failed {
+            self.tell_connected(now, place);
+        }
+    }
+
+    fn tell_connected(&mut self, now: Instant, place: Place) {
+        let Some(bridge) = self.bridge_id(place.slot) else {
+            return;
+        };
+        let Some(state) = self.side(place.slot, place.side) else {
+            return;
+        };
+        state.connected = true;
+        state.heard = now;
+        self.events.push_back(MediaEvent::Connected {
+            bridge,
+            side: place.side,
+        });
+        self.arm_silence(now, place.slot, place.side);
+        self.arm_report(now, place);
+    }
+
+    fn fail(&mut self, place: Place, reason: EndReason, text: &str) {
+        let Some(bridge) = self.bridge_id(place.slot) else {
+            return;
+        };
+        let Some(state) = self.side(place.slot, place.side) else {
+            return;
+        };
+        if state.failed {
+            return;
+        }
+        state.failed = true;
+        tracing::debug!(%bridge, %reason, text, "media side failed");
+        self.events.push_back(MediaEvent::Failed {
+            bridge,
+            side: place.side,
+            reason,
+            text: text.to_owned(),
+        });
+    }
+
+    fn watch_silence(&mut self, now: Instant, slot: u32, side: Side) {
+        let Some(bridge) = self.bridge_id(slot) else {
+            return;
+        };
+        let Some(state) = self.side(slot, side) else {
+            return;
+        };
+        let Some(limit) = state.spec.silence_limit else {
+            return;
+        };
+        if state.silent || state.failed {
+            return;
+        }
+        if now.saturating_duration_since(state.heard) < limit {
+            let at = state.heard + limit;
+            self.arm(slot, side, Timer::Silence, Some(at));
+            return;
+        }
+        state.silent = true;
+        self.events.push_back(MediaEvent::Silent { bridge, side });
+    }
+
+    fn arm_silence(&mut self, now: Instant, slot: u32, side: Side) {
+        let Some(state) = self.side(slot, side) else {
+            return;
+        };
+        let at = match state.spec.silence_limit {
+            Some(limit) if state.connected && !state.silent => Some(state.heard.max(now) + limit),
+            _ => None,
+        };
+        self.arm(slot, side, Timer::Silence, at);
+    }
+
+    fn arm(&mut self, slot: u32, side: Side, timer: Timer, at: Option<Instant>) {
+        match at {
+            Some(at) => self.timers.set((slot, side, timer), at),
+            None => {
+                self.timers.stop(&(slot, side, timer));
+            }
+        }
+    }
+
+    fn side(&mut self, slot: u32, side: Side) -> Option<&mut SideState> {
+        self.bridges.get_mut(slot as usize)?.as_mut()?.side(side)
+    }
+
+    fn bridge_id(&self, slot: u32) -> Option<BridgeId> {
+        let bridge = self.bridges.get(slot as usize)?.as_ref()?;
+        Some(bridge.id)
+    }
+
+    fn port(&mut self, place: Place) -> Option<&mut IcePort> {
+        let channel = self
+            .side(place.slot, place.side)?
+            .channel(place.component)?;
+        match &mut channel.path {
+            Path::Ice { port, .. } => Some(port),
+            Path::Direct(_) => None,
+        }
+    }
+
+    fn shared_address(&self, socket: SocketKey) -> Option<(Component, SocketAddr)> {
+        let index = socket.0 as usize;
+        if let Some(local) = self.shared.get(index) {
+            return Some((Component::Rtp, *local));
+        }
+        let local = self
+            .shared_rtcp
+            .get(index.checked_sub(self.shared.len())?)?;
+        Some((Component::Rtcp, *local))
+    }
+
+    fn shared_key(&self, component: Component, local: SocketAddr) -> Option<SocketKey> {
+        let (list, first) = match component {
+            Component::Rtp => (&self.shared, 0),
+            Component::Rtcp => (&self.shared_rtcp, self.shared.len()),
+        };
+        let index = list.iter().position(|address| *address == local)?;
+        u32::try_from(first + index).ok().map(SocketKey)
+    }
+}

@@ -1,0 +1,404 @@
+//! One ICE component of a side (RFC 8445, RFC 8838; XEP-0176): the crate's full agent, and around
+//! it what the crate leaves open: bounds on what a peer can make it remember, the check that an
+//! answer comes from where the question went (RFC 8445 §7.2.5.2.1), and restarts that keep the
+//! old pair until the new one is nominated (§9).
+//!
+//! The crate knows one component only, so component 2 is an agent of its own with the same
+//! credentials; it is told from component 1 by the local port. Role conflicts (487), consent
+//! and keepalives (RFC 7675) are the crate's. Its transaction ids come from the system and not
+//! from our seed; what protects a check is its integrity, not its id.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use is::stun::{StunMessage, StunPacket};
+use is::{IceAgent, IceAgentEvent, IceConnectionState, IceCreds, Protocol};
+
+use crate::description::{Candidate, CandidateKind};
+
+/// Remote candidates of one component. Clients with many interfaces and a TURN server or two send
+/// up to about 30; each costs a check every 50 ms while it is tried.
+const MAX_CANDIDATES: usize = 48;
+
+/// Addresses that a peer may send valid checks from, per component and ICE generation: its
+/// candidates as NATs show them.
+const MAX_REMOTES: usize = 32;
+
+/// Addresses that answers say they saw us at, per component and ICE generation: one per path
+/// through a NAT of ours.
+const MAX_MAPPED: usize = 16;
+
+/// Checks of one component that may still be answered: at a check every 50 ms, 3 s of them.
+const MAX_TRANSACTIONS: usize = 64;
+
+/// How long the agent before a restart lives on if the new one nominates nothing.
+const PREVIOUS_LIMIT: Duration = Duration::from_secs(30);
+
+/// A STUN transaction id.
+pub type Transaction = [u8; 12];
+
+/// What a component wants done.
+#[derive(Debug)]
+pub enum IceOutput {
+    /// A STUN message to send.
+    Transmit {
+        /// Our address to send from.
+        local: SocketAddr,
+        /// Where it goes.
+        remote: SocketAddr,
+        /// The message.
+        bytes: Vec<u8>,
+        /// Set if an answer may come.
+        request: Option<Transaction>,
+        /// The request whose answer is no longer waited for.
+        forget: Option<Transaction>,
+    },
+    /// There is a pair to send on: [`IcePort::selected`].
+    Selected,
+    /// The agent from before a restart is gone, and with it its user name.
+    Forget {
+        /// Its user name fragment.
+        ufrag: String,
+    },
+    /// No pair works, or none works any more.
+    Lost,
+}
+
+/// Our end of one ICE component.
+#[derive(Debug)]
+pub struct IcePort {
+    current: Generation,
+    previous: Option<(Generation, Instant)>,
+    selected: Option<(SocketAddr, SocketAddr)>,
+    lost: bool,
+    transactions: VecDeque<Transaction>,
+    out: VecDeque<IceOutput>,
+}
+
+#[derive(Debug)]
+struct Generation {
+    agent: IceAgent,
+    offered: Vec<SocketAddr>,
+    sources: Vec<SocketAddr>,
+    mapped: Vec<SocketAddr>,
+}
+
+impl Generation {
+    fn new(
+        now: Instant,
+        (ufrag, pwd): (&str, &str),
+        controlling: bool,
+        tie_breaker: u64,
+        locals: &[SocketAddr],
+    ) -> Self {
+        let mut agent = IceAgent::new(IceCreds {
+            ufrag: ufrag.to_owned(),
+            pass: pwd.to_owned(),
+        });
+        agent.set_controlling(controlling);
+        agent.set_control_tie_breaker(tie_breaker);
+        for local in locals {
+            match is::Candidate::host(*local, Protocol::Udp) {
+                Ok(candidate) => {
+                    agent.add_local_candidate(candidate);
+                }
+                Err(error) => tracing::debug!(%error, "local address left out of ICE"),
+            }
+        }
+        agent.handle_timeout(now);
+        Self {
+            agent,
+            offered: Vec::new(),
+            sources: Vec::new(),
+            mapped: Vec::new(),
+        }
+    }
+
+    fn handle(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        from: SocketAddr,
+        m: StunMessage,
+    ) -> bool {
+        if !self.agent.accepts_message(&m) {
+            return false;
+        }
+        // The agent remembers each source and each mapped address that it has not seen before.
+        let bounded = |seen: &mut Vec<SocketAddr>, address: SocketAddr, max: usize| {
+            if seen.contains(&address) {
+                return true;
+            }
+            let room = seen.len() < max;
+            if room {
+                seen.push(address);
+            }
+            room
+        };
+        let room = if m.is_binding_request() {
+            bounded(&mut self.sources, from, MAX_REMOTES)
+        } else {
+            m.mapped_address()
+                .is_none_or(|mapped| bounded(&mut self.mapped, mapped, MAX_MAPPED))
+        };
+        room && self.agent.handle_packet(
+            now,
+            StunPacket {
+                proto: Protocol::Udp,
+                source: from,
+                destination: local,
+                message: m,
+            },
+        )
+    }
+}
+
+impl IcePort {
+    /// Starts a component with our credentials on our addresses.
+    pub fn new(
+        now: Instant,
+        credentials: (&str, &str),
+        controlling: bool,
+        tie_breaker: u64,
+        locals: &[SocketAddr],
+    ) -> Self {
+        Self {
+            current: Generation::new(now, credentials, controlling, tie_breaker, locals),
+            previous: None,
+            selected: None,
+            lost: false,
+            transactions: VecDeque::new(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Starts over with other credentials; the pair in use stays until a new one is nominated.
+    pub fn restart(
+        &mut self,
+        now: Instant,
+        credentials: (&str, &str),
+        controlling: bool,
+        tie_breaker: u64,
+        locals: &[SocketAddr],
+    ) {
+        let new = Generation::new(now, credentials, controlling, tie_breaker, locals);
+        let old = std::mem::replace(&mut self.current, new);
+        let older = self.previous.replace((old, now + PREVIOUS_LIMIT));
+        if let Some((older, _)) = older {
+            self.forget(&older);
+        }
+        self.lost = false;
+    }
+
+    /// Tells the peer's credentials; others than before need a [`Self::restart`] first.
+    pub fn set_remote(&mut self, ufrag: &str, pwd: &str) {
+        self.current.agent.set_remote_credentials(IceCreds {
+            ufrag: ufrag.to_owned(),
+            pass: pwd.to_owned(),
+        });
+    }
+
+    /// The peer's credentials, if known.
+    pub fn remote(&self) -> Option<(&str, &str)> {
+        self.current
+            .agent
+            .remote_credentials()
+            .map(|c| (c.ufrag.as_str(), c.pass.as_str()))
+    }
+
+    /// Adds a remote candidate; known ones, unusable ones and those above the bound are left out.
+    pub fn add_candidate(&mut self, candidate: &Candidate) {
+        let offered = &mut self.current.offered;
+        if !is_usable(candidate.address)
+            || offered.contains(&candidate.address)
+            || offered.len() >= MAX_CANDIDATES
+        {
+            return;
+        }
+        offered.push(candidate.address);
+        let kind = match candidate.kind {
+            CandidateKind::Host => is::CandidateKind::Host,
+            CandidateKind::PeerReflexive => is::CandidateKind::PeerReflexive,
+            CandidateKind::ServerReflexive => is::CandidateKind::ServerReflexive,
+            CandidateKind::Relayed => is::CandidateKind::Relayed,
+        };
+        self.current
+            .agent
+            .add_remote_candidate(is::Candidate::from_parts(
+                candidate.foundation.clone(),
+                // The agent knows component 1 only; which one this is, the port tells.
+                1,
+                Protocol::Udp,
+                candidate.priority,
+                candidate.address,
+                kind,
+                candidate.related,
+                None,
+                None,
+            ));
+    }
+
+    /// Takes a STUN message that was meant for this component. True if it was valid, so that
+    /// `from` is an address of the peer.
+    pub fn handle(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        from: SocketAddr,
+        message: StunMessage,
+    ) -> bool {
+        let valid = self.current.handle(now, local, from, message)
+            || self
+                .previous
+                .as_mut()
+                .is_some_and(|(previous, _)| previous.handle(now, local, from, message));
+        self.drain();
+        valid
+    }
+
+    /// Advances the agent.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.current.agent.poll_timeout().is_none_or(|at| at <= now) {
+            self.current.agent.handle_timeout(now);
+        }
+        if let Some((previous, limit)) = &mut self.previous {
+            if *limit <= now {
+                self.drop_previous();
+            } else if previous.agent.poll_timeout().is_none_or(|at| at <= now) {
+                previous.agent.handle_timeout(now);
+            }
+        }
+        self.drain();
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        let mut at = self.current.agent.poll_timeout();
+        if let Some((previous, limit)) = &mut self.previous {
+            let other = previous.agent.poll_timeout().unwrap_or(*limit).min(*limit);
+            at = Some(at.map_or(other, |at| at.min(other)));
+        }
+        at
+    }
+
+    /// What is to be done.
+    pub fn poll(&mut self) -> Option<IceOutput> {
+        self.out.pop_front()
+    }
+
+    /// The pair to send on: our address and the peer's.
+    pub fn selected(&self) -> Option<(SocketAddr, SocketAddr)> {
+        self.selected
+    }
+
+    /// The requests that may still be answered.
+    pub fn transactions(&self) -> impl Iterator<Item = &Transaction> {
+        self.transactions.iter()
+    }
+
+    /// The user name fragments that checks to this component carry.
+    pub fn ufrags(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.current)
+            .chain(self.previous.as_ref().map(|(previous, _)| previous))
+            .map(|g| g.agent.local_credentials().ufrag.as_str())
+    }
+
+    fn drain(&mut self) {
+        while let Some(event) = self.current.agent.poll_event() {
+            match event {
+                IceAgentEvent::NominatedSend {
+                    source,
+                    destination,
+                    ..
+                } => {
+                    self.selected = Some((source, destination));
+                    self.lost = false;
+                    self.out.push_back(IceOutput::Selected);
+                    self.drop_previous();
+                }
+                IceAgentEvent::IceConnectionStateChange(IceConnectionState::Disconnected)
+                    if !self.lost && self.previous.is_none() =>
+                {
+                    self.lost = true;
+                    self.out.push_back(IceOutput::Lost);
+                }
+                IceAgentEvent::IceConnectionStateChange(_)
+                | IceAgentEvent::IceRestart(_)
+                | IceAgentEvent::DiscoveredRecv { .. } => {}
+            }
+        }
+        let mut agents = vec![&mut self.current.agent];
+        if let Some((previous, _)) = &mut self.previous {
+            while let Some(event) = previous.agent.poll_event() {
+                if let IceAgentEvent::NominatedSend {
+                    source,
+                    destination,
+                    ..
+                } = event
+                {
+                    self.selected = Some((source, destination));
+                    self.out.push_back(IceOutput::Selected);
+                }
+            }
+            agents.push(&mut previous.agent);
+        }
+        for agent in agents {
+            while let Some(transmit) = agent.poll_transmit() {
+                let bytes: Vec<u8> = transmit.contents.into();
+                let request = request_id(&bytes);
+                let mut forget = None;
+                if let Some(id) = request {
+                    if self.transactions.len() >= MAX_TRANSACTIONS {
+                        forget = self.transactions.pop_front();
+                    }
+                    self.transactions.push_back(id);
+                }
+                self.out.push_back(IceOutput::Transmit {
+                    local: transmit.source,
+                    remote: transmit.destination,
+                    bytes,
+                    request,
+                    forget,
+                });
+            }
+        }
+    }
+
+    fn drop_previous(&mut self) {
+        if let Some((old, _)) = self.previous.take() {
+            self.forget(&old);
+            // The old pair is gone with its agent if the new agent has found none.
+            if self.current.agent.state().is_disconnected() && !self.lost {
+                self.lost = true;
+                self.out.push_back(IceOutput::Lost);
+            }
+        }
+    }
+
+    fn forget(&mut self, old: &Generation) {
+        let ufrag = &old.agent.local_credentials().ufrag;
+        if self.ufrags().all(|known| known != ufrag) {
+            self.out.push_back(IceOutput::Forget {
+                ufrag: ufrag.clone(),
+            });
+        }
+    }
+}
+
+/// The transaction id of `bytes` if they are a binding request (RFC 8489 §5).
+fn request_id(bytes: &[u8]) -> Option<Transaction> {
+    (bytes.len() >= 20 && bytes[..2] == [0, 1])
+        .then(|| bytes[8..20].try_into().ok())
+        .flatten()
+}
+
+/// False for addresses that no check should go to.
+fn is_usable(address: SocketAddr) -> bool {
+    let ip = address.ip();
+    let odd = match ip {
+        IpAddr::V4(ip) => ip.is_broadcast() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.to_ipv4_mapped().is_some(),
+    };
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !odd
+}

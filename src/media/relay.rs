@@ -1,0 +1,177 @@
+//! The path of every RTP packet: from the socket it came in, through one bridge, back to the
+//! caller with the place to send the same buffer to. No allocation, no lock, no clock, no log.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::rtp::{self, Header};
+use super::side::{Admission, Path, SideState};
+use super::{Forward, SocketKey};
+use crate::border::Format;
+use crate::leg::Digit;
+
+/// What beside the packet itself came of it. All of it is rare.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// The first packet of the peer.
+    pub connected: bool,
+    /// The peer was found here: the socket may be connected.
+    pub latched: Option<(SocketKey, SocketAddr)>,
+    /// A key was pressed, and whether the other side heard of it.
+    pub digit: Option<(Digit, bool)>,
+}
+
+/// Takes an RTP packet in `buffer[..len]` that came from the peer of `from`, and readies it for the
+/// peer of `to`. `passes`: both sides have the same encoding.
+#[allow(clippy::too_many_arguments)]
+pub fn relay(
+    now: Instant,
+    source: SocketAddr,
+    from: &mut SideState,
+    to: Option<&mut SideState>,
+    passes: bool,
+    buffer: &mut [u8],
+    len: usize,
+    effects: &mut Effects,
+) -> Forward {
+    let Some((header, kind, len)) = receive(now, source, from, buffer, len, effects) else {
+        from.stats.dropped += 1;
+        return Forward::Consumed;
+    };
+    let Some(to) = to else {
+        return Forward::Consumed;
+    };
+    let (Some(from_format), Some(to_format)) = (&from.spec.format, &to.spec.format) else {
+        return Forward::Consumed;
+    };
+    let open = to.spec.send && !to.failed && to.rtp.protection.is_ready();
+    let target = if open { to.rtp.target() } else { None };
+    let payload_type = match kind {
+        Kind::Sound if passes && !to.digits.is_sending() => Some(to_format.send_payload_type),
+        Kind::Noise if passes && !to.digits.is_sending() => to_format.send_noise,
+        Kind::Sound | Kind::Noise => None,
+        Kind::Digit(clock_hz) => {
+            // Without sound that passes, timestamps of the two sides have nothing in common, but
+            // digits still go through.
+            let outgoing = to_format.send_digits.filter(|_| target.is_some());
+            let pressed = from.digits.receive(
+                &mut to.sending,
+                now,
+                (&header, clock_hz),
+                (outgoing, to_format.clock_hz),
+                &mut buffer[..len],
+            );
+            effects.digit = pressed.digit.map(|digit| (digit, outgoing.is_some()));
+            return match (pressed.payload_type, target) {
+                (Some(_), Some(target)) => send(to, buffer, len, target),
+                _ => {
+                    to.sending.skip(&header);
+                    Forward::Consumed
+                }
+            };
+        }
+    };
+    let (Some(payload_type), Some(target)) = (payload_type, target) else {
+        if passes {
+            to.sending.skip(&header);
+        } else {
+            from.stats.dropped += 1;
+        }
+        return Forward::Consumed;
+    };
+    to.sending
+        .rewrite(now, &mut buffer[..len], &header, from_format.clock_hz);
+    rtp::set_payload_type(buffer, payload_type);
+    send(to, buffer, len, target)
+}
+
+fn send(
+    to: &mut SideState,
+    buffer: &mut [u8],
+    len: usize,
+    (socket, remote): (SocketKey, SocketAddr),
+) -> Forward {
+    let Some(len) = to.rtp.protection.seal(buffer, len) else {
+        return Forward::Consumed;
+    };
+    to.stats.sent += 1;
+    Forward::Send {
+        socket,
+        to: remote,
+        len,
+    }
+}
+
+/// What a packet holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Sound,
+    Noise,
+    /// telephone-event, with its clock rate.
+    Digit(u32),
+}
+
+fn kind_of(format: &Format, payload_type: u8) -> Option<Kind> {
+    if payload_type == format.receive_payload_type {
+        return Some(Kind::Sound);
+    }
+    if format.receive_noise == Some(payload_type) {
+        return Some(Kind::Noise);
+    }
+    format
+        .receive_digits
+        .iter()
+        .find(|(number, _)| *number == payload_type)
+        .map(|(_, clock_hz)| Kind::Digit(*clock_hz))
+}
+
+/// Opens and judges a packet of a side's peer.
+fn receive(
+    now: Instant,
+    source: SocketAddr,
+    from: &mut SideState,
+    buffer: &mut [u8],
+    len: usize,
+    effects: &mut Effects,
+) -> Option<(Header, Kind, usize)> {
+    if from.failed {
+        return None;
+    }
+    let format = from.spec.format.as_ref()?;
+    let len = from.rtp.protection.open(buffer.get_mut(..len)?)?;
+    let header = Header::parse(&buffer[..len]).ok()?;
+    let kind = kind_of(format, header.payload_type)?;
+    let symmetric = from.is_symmetric();
+    if let Path::Direct(direct) = &mut from.rtp.path {
+        let sure = matches!(from.rtp.protection, super::side::Protection::Srtp { .. });
+        match direct.admit(source, &header, symmetric, sure) {
+            Admission::Peer => {}
+            Admission::Latch => {
+                direct.latched = Some(source);
+                effects.latched = Some((direct.socket, source));
+            }
+            Admission::Probation | Admission::Stranger => return None,
+        }
+        if !from.connected {
+            effects.connected = true;
+        }
+    }
+    from.heard = now;
+    if !from.spec.receive {
+        return None;
+    }
+    from.stats.received += 1;
+    // Events stand still in time: they count for loss and not for jitter.
+    let clock_hz = match kind {
+        Kind::Sound | Kind::Noise => from.spec.format.as_ref()?.clock_hz,
+        Kind::Digit(_) => 0,
+    };
+    from.reception.receive(
+        now,
+        header.ssrc,
+        header.sequence,
+        header.timestamp,
+        clock_hz,
+    );
+    Some((header, kind, len))
+}
