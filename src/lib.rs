@@ -21,4 +21,5 @@ pub mod id;
 pub mod leg;
 pub mod net;
 pub mod pii;
+pub mod sip;
 pub mod timer;

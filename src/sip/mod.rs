@@ -1,0 +1,4 @@
+//! The SIP room: wire, URIs, digest, SDP and the table of status codes.
+
+pub mod uri;
+pub mod wire;
