@@ -14,6 +14,9 @@ use super::{
 };
 use crate::sip::uri::Uri;
 
+/// What an answer needs; looked for even beyond [`MAX_FIELDS`].
+const ANSWER_FIELDS: [Name; 5] = [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq];
+
 /// What is wrong with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Fault {
@@ -301,9 +304,13 @@ fn read_fields(headers: &mut Headers, mut at: usize) -> Option<Fault> {
             fault.get_or_insert(Fault::Line);
             continue;
         }
-        if headers.len() == MAX_FIELDS {
+        if headers.len() >= MAX_FIELDS {
             fault.get_or_insert(Fault::TooManyFields);
-            break;
+        }
+        let needed = known
+            .is_some_and(|name| ANSWER_FIELDS.contains(&name) && headers.first(name).is_none());
+        if headers.len() >= MAX_FIELDS && !needed {
+            continue;
         }
         let value = line[colon + 1..].trim_start_matches(BLANKS);
         let value_start = start + line.len() - value.len();
@@ -343,7 +350,7 @@ fn read_length(draft: &mut Draft) -> Result<(), Fault> {
 
 /// What every message must have (RFC 3261 §8.1.1, §20).
 fn judge(message: &Message) -> Result<(), Fault> {
-    for name in [Name::Via, Name::From, Name::To, Name::CallId, Name::CSeq] {
+    for name in ANSWER_FIELDS {
         if message.header(name).is_none_or(str::is_empty) {
             return Err(Fault::Missing(name));
         }
