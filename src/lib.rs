@@ -24,5 +24,6 @@ pub mod leg;
 pub mod media;
 pub mod net;
 pub mod pii;
+pub mod sip;
 pub mod timer;
 pub mod xmpp;

@@ -1,0 +1,5 @@
+//! The SIP room: wire, URIs, digest, SDP and the table of status codes.
+
+pub mod sdp;
+pub mod uri;
+pub mod wire;
