@@ -147,7 +147,7 @@ pub fn jid(
         .map_err(|_| AddressError::BadUser)
 }
 
-/// XEP-0106 §4.2: what a local part cannot hold, with its code.
+/// XEP-0106 §3.2: what a local part cannot hold, with its code.
 const ESCAPES: [(char, &str); 10] = [
     (' ', r"\20"),
     ('"', r"\22"),
@@ -161,9 +161,9 @@ const ESCAPES: [(char, &str); 10] = [
     ('\\', r"\5c"),
 ];
 
-/// Escapes as XEP-0106 §4.2; a backslash only where it would be read as an escape.
+/// Escapes as XEP-0106 §3.2; a backslash only where it would be read as an escape.
 fn escape(text: &str) -> Result<String, AddressError> {
-    // XEP-0106 §4.1: no escaped space at either end.
+    // XEP-0106 §3.1: no escaped space at either end.
     if text.starts_with(' ') || text.ends_with(' ') {
         return Err(AddressError::BadUser);
     }
@@ -319,6 +319,12 @@ mod tests {
             ("::foo::", r"\3a\3afoo\3a\3a"),
             ("<foo>", r"\3cfoo\3e"),
             ("user@host", r"user\40host"),
+            (
+                "here's_a_wild_&_/cr%zy/_address",
+                r"here\27s_a_wild_\26_\2fcr%zy\2f_address",
+            ),
+            (r"\2plus\2is\4", r"\2plus\2is\4"),
+            (r"foob\41r", r"foob\41r"),
             (r"c:\net", r"c\3a\net"),
             (r"c:\\net", r"c\3a\\net"),
             (r"c:\cool stuff", r"c\3a\cool\20stuff"),

@@ -147,23 +147,22 @@ fn sip_uri(rest: &str) -> Result<Contact, AddressError> {
     Ok(sip(SipAddress::new(&user, host)?, Spelling::Escaped))
 }
 
-/// RFC 3986 §2.1.
+/// RFC 3986 §2.1; a `%` that starts no code stays, as in the example of XEP-0106 §5.3.
 fn percent_decoded(text: &str) -> Result<String, AddressError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
         rest = tail;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let code = tail
-            .get(..2)
-            .filter(|code| code.iter().all(u8::is_ascii_hexdigit));
+        let code = tail.get(..2).filter(|_| *first == b'%');
+        let code = code.filter(|code| code.iter().all(u8::is_ascii_hexdigit));
         let code = code.and_then(|code| std::str::from_utf8(code).ok());
-        let byte = code.and_then(|code| u8::from_str_radix(code, 16).ok());
-        bytes.push(byte.ok_or(AddressError::BadUser)?);
-        rest = &tail[2..];
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            None => bytes.push(*first),
+        }
     }
     String::from_utf8(bytes).map_err(|_| AddressError::BadUser)
 }
@@ -290,6 +289,11 @@ mod tests {
             read("sip:+1555@[2001:db8::1]:5070;user=phone", "").as_deref(),
             Ok("+1555@[2001:db8::1]:5070")
         );
+        let wild = "sip:here%27s_a_wild_%26_%2Fcr%zy%2F_address@example.com";
+        assert_eq!(
+            read(wild, "").as_deref(),
+            Ok("here's_a_wild_&_/cr%zy/_address@example.com")
+        );
         let spelling = |text| parse(text, None).unwrap().spelling;
         assert_eq!(spelling("romeo%example.net"), Spelling::Percent);
         assert_eq!(spelling("romeo@example.net"), Spelling::Escaped);
@@ -331,7 +335,8 @@ mod tests {
             Err(E::BadHost("exa mple".into()))
         );
         assert_eq!(read("sip:a:secret@example.net", ""), Err(E::BadUser));
-        assert_eq!(read("sip:%zz@example.net", ""), Err(E::BadUser));
+        assert_eq!(read("sip:%ff@example.net", ""), Err(E::BadUser));
+        assert_eq!(read("sip:%00@example.net", ""), Err(E::BadUser));
         assert_eq!(read(&"9".repeat(2000), ""), Err(E::TooLong));
         assert_eq!(Numbering::of_country("0"), None);
     }

@@ -39,7 +39,7 @@ use crate::pii::Pii;
 use caps::{Abilities, Announced, Resources};
 use disco::Face;
 use iq::Requests;
-use jingle::{Jingle, JingleCensus};
+use jingle::{Jingle, JingleCensus, Protection};
 use presence::Courtesy;
 pub use stanza::Identity;
 use stanza::{
@@ -57,6 +57,8 @@ pub struct XmppRoomConfig {
     pub name: String,
     /// How numbers are dialled where our users live; without it they write the country code.
     pub numbering: Option<Numbering>,
+    /// Whether clients may call without encryption. Default no.
+    pub protection: Protection,
 }
 
 /// News that belongs to no leg. Only a client's room tells any.
@@ -160,7 +162,7 @@ impl Xmpp {
         Self {
             domain: Face::domain(&config.name, &node),
             phone,
-            jingle: Jingle::new(identity.clone(), tokens.fork()),
+            jingle: Jingle::new(identity.clone(), tokens.fork()).with_protection(config.protection),
             resources: Resources::default(),
             questions: Requests::default(),
             courtesy: Courtesy::default(),
@@ -220,6 +222,9 @@ impl Xmpp {
 
     /// The call table tells a leg of this room something.
     pub fn command(&mut self, now: Instant, leg: LegId, command: LegCommand) {
+        if let LegCommand::Offer { from, to, .. } = &command {
+            self.introduce(from, to);
+        }
         self.jingle.command(now, leg, command, &self.resources);
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jid::{DomainPart, ResourcePart};
 
 use super::*;
+use crate::address::Address;
 
 const GATEWAY_CAPS: &str = "http://jabber.org/protocol/caps";
 
@@ -20,6 +21,7 @@ impl Room {
         let config = XmppRoomConfig {
             name: "Phone".into(),
             numbering: Numbering::of_country("1"),
+            protection: Protection::Required,
         };
         #[allow(clippy::disallowed_methods)]
         let now = Instant::now();
@@ -584,6 +586,32 @@ fn every_stanza_has_from_to_and_id_in_the_namespace_of_its_stream() {
         }
         assert!(!String::from(&stanza).contains("xmlns:"), "no prefixes");
     }
+}
+
+#[test]
+fn a_caller_shows_itself_before_it_calls_unless_it_is_anonymous() {
+    let mut room = Room::gateway("gw.example");
+    let mut call = |number: u64, from: Address| {
+        let leg = LegId {
+            room: crate::id::Room::Xmpp,
+            role: crate::id::Role::Callee,
+            number,
+        };
+        let offer = LegCommand::Offer {
+            from,
+            to: Address::Xmpp(BareJid::new("user@x.example").unwrap()),
+            display_name: None,
+            offer: crate::description::Description::default(),
+            trunk: None,
+        };
+        room.xmpp.command(room.now, leg, offer);
+        while room.xmpp.poll_event().is_some() {}
+        let said = room.says();
+        said.iter().filter(|s| s.name() == "presence").count()
+    };
+    let number = contact::parse("+15551234").unwrap().address;
+    assert_eq!(call(1, number), 1);
+    assert_eq!(call(2, Address::Anonymous), 0);
 }
 
 #[test]
