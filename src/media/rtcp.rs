@@ -79,7 +79,7 @@ impl ReportBlock {
             .wrapping_sub(self.last_sender_report)
             .wrapping_sub(self.delay);
         // 2^31 units are over 9 h: the difference was negative.
-        (trip < 1 << 31).then(|| Duration::from_nanos(u64::from(trip) * 1_000_000_000 >> 16))
+        (trip < 1 << 31).then(|| Duration::from_nanos((u64::from(trip) * 1_000_000_000) >> 16))
     }
 
     fn write(&self, out: &mut [u8; BLOCK_LEN]) {
@@ -127,7 +127,7 @@ impl NtpClock {
     /// The NTP timestamp of `now`: seconds above, 2^-32 s below.
     pub fn at(&self, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.start) + Duration::from_secs(3600);
-        elapsed.as_secs() << 32 | (u64::from(elapsed.subsec_nanos()) << 32) / 1_000_000_000
+        (elapsed.as_secs() << 32) | ((u64::from(elapsed.subsec_nanos()) << 32) / 1_000_000_000)
     }
 }
 
