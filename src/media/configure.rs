@@ -114,7 +114,11 @@ impl Media {
             return;
         };
         let idle = state.digits.is_idle();
-        if state.digits.press(digit, length) && idle {
+        if let Some((_, event_hz)) = state.spec.format.as_ref().and_then(|f| f.send_digits) {
+            state.digits.set_clock(event_hz);
+        }
+        state.digits.press(digit, length);
+        if idle {
             self.continue_press(now, slot, side);
         }
     }
@@ -124,19 +128,21 @@ impl Media {
             return;
         };
         let ways = state.spec.format.as_ref().and_then(|format| {
-            let digits = format.send_digits?;
-            Some((digits, format.clock_hz))
+            let (payload_type, _) = format.send_digits?;
+            Some((payload_type, format.clock_hz))
         });
         let target = state.rtp.target();
         let open = !state.failed && state.rtp.protection.is_ready();
-        let (Some((digits, clock_hz)), Some((socket, to)), true) = (ways, target, open) else {
+        let (Some((payload_type, clock_hz)), Some((socket, to)), true) = (ways, target, open)
+        else {
             state.digits.clear();
             return;
         };
         let mut buffer = [0; 16 + TAIL_ROOM];
-        let (len, next) = state
-            .digits
-            .step(now, &mut state.sending, digits, clock_hz, &mut buffer);
+        let (len, next) =
+            state
+                .digits
+                .step(now, &mut state.sending, payload_type, clock_hz, &mut buffer);
         let sealed = len.and_then(|len| state.rtp.protection.seal(&mut buffer, len));
         if let Some(len) = sealed {
             state.stats.sent += 1;

@@ -1,72 +1,50 @@
-//! telephone-event (RFC 4733): keys of one side in the numbers and the clock of the other, and keys
-//! that signalling asks for. The event reader keeps an event together over its repetitions and
-//! its segments; the sender sends updates every 50 ms and the end three times.
+//! The keys of a side (RFC 4733): hears those that its peer presses and readies their packets for
+//! the other side, and presses those that signalling asks for.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::dtmf::{DigitReceiver, DigitSender, EVENT_LEN, Event, EventConverter};
 use super::rtp::{self, HEADER_LEN, Header};
-use super::stream::{Sending, ticks};
+use super::stream::Sending;
 use crate::leg::Digit;
 
-/// RFC 4733 §2.5.1.2.
-const UPDATE: Duration = Duration::from_millis(50);
-
-/// Between the repetitions of the end (RFC 4733 §2.5.1.4).
-const REPEAT: Duration = Duration::from_millis(20);
-
-/// How often the end is sent.
-const ENDS: u8 = 3;
-
-/// Between two keys, so that receivers with a tone detector behind them hear two.
-const PAUSE: Duration = Duration::from_millis(60);
-
-/// The shortest and the longest press: Q.24 wants 40 ms at least, and a duration field of 16 bits
-/// holds 1.3 s at 48 kHz.
-const PRESS: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(60)..=Duration::from_millis(1300);
-
-/// Keys that wait to be sent: more than a calling-card number.
-const MAX_WAITING: usize = 64;
-
-/// The length of an event block.
-const BLOCK: usize = 4;
+/// Between the packets of a key that we press: a frame of nearly every codec in use.
+const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Both directions of a side.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Digits {
-    heard: Option<Heard>,
-    waiting: VecDeque<(Digit, Duration)>,
-    press: Option<Press>,
+    heard: DigitReceiver,
+    /// The stream and the newest event in it.
+    latest: Option<(u32, u32)>,
+    converter: Option<((u32, u32), EventConverter)>,
+    forwarded: bool,
+    sender: DigitSender,
+    sender_hz: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Heard {
-    ssrc: u32,
-    timestamp: u32,
-    duration: u16,
-    event: u8,
-    /// The event's timestamp on the other side.
-    sent_as: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Press {
-    digit: Digit,
-    length: Duration,
-    since: Instant,
-    timestamp: u32,
-    ends: u8,
-    begun: bool,
+impl Default for Digits {
+    fn default() -> Self {
+        Self {
+            heard: DigitReceiver::default(),
+            latest: None,
+            converter: None,
+            forwarded: false,
+            sender: DigitSender::new(8_000, INTERVAL),
+            sender_hz: 8_000,
+        }
+    }
 }
 
 /// What came of an event packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pressed {
-    /// A key that was not reported yet.
-    pub digit: Option<Digit>,
-    /// Set if the packet was readied for the other side.
-    pub payload_type: Option<u8>,
+    /// A key that is up again, and whether the other side heard of it.
+    pub digit: Option<(Digit, bool)>,
+    /// The packet was readied for the other side.
+    pub send: bool,
+    /// When to ask for a key whose end was lost.
+    pub timeout: Option<Instant>,
 }
 
 impl Digits {
@@ -80,87 +58,97 @@ impl Digits {
         (outgoing, clock_hz): (Option<(u8, u32)>, u32),
         packet: &mut [u8],
     ) -> Pressed {
-        let nothing = Pressed {
-            digit: None,
-            payload_type: None,
-        };
-        let Some([event, flags, high, low]) = header.payload(packet).first_chunk::<BLOCK>() else {
-            return nothing;
-        };
-        let (event, flags) = (*event, *flags);
-        let duration = u16::from_be_bytes([*high, *low]);
-        let Some(digit) = Digit::from_event(event) else {
-            return nothing;
-        };
-        let before = self
+        let payload = header.payload(packet);
+        let known = Event::parse(payload).and_then(|event| Digit::from_event(event.code));
+        if known.is_none() {
+            return Pressed::default();
+        }
+        let mut unfinished = None;
+        let mut late = false;
+        match self.latest {
+            Some((ssrc, timestamp)) if ssrc == header.ssrc => {
+                // A packet of an event before the one in force says nothing any more.
+                late = (header.timestamp.wrapping_sub(timestamp) as i32) < 0;
+            }
+            Some(_) => {
+                unfinished = self.heard.reset();
+                self.converter = None;
+            }
+            None => {}
+        }
+        if !late {
+            self.latest = Some((header.ssrc, header.timestamp));
+        }
+        let press = self
             .heard
-            .filter(|h| h.ssrc == header.ssrc && h.event == event);
-        let same = before.filter(|h| h.timestamp == header.timestamp);
-        // RFC 4733 §2.5.1.3: a long press goes on as another event right behind the full one.
-        let goes_on = before.is_some_and(|h| {
-            h.duration == u16::MAX && header.timestamp == h.timestamp.wrapping_add(0xffff)
-        });
-        // A late packet of the event before this one is no new press.
-        let late = self.heard.is_some_and(|h| {
-            h.ssrc == header.ssrc && (header.timestamp.wrapping_sub(h.timestamp) as i32) < 0
-        });
-        if late && same.is_none() {
-            return nothing;
-        }
-        let sent_as = match same {
-            Some(same) => same.sent_as,
-            None => to.event_timestamp(now, header, event_hz, clock_hz),
+            .receive(now, header.timestamp, header.marker, payload, event_hz);
+        let mut pressed = Pressed {
+            digit: None,
+            send: false,
+            timeout: self.heard.poll_timeout(),
         };
-        self.heard = Some(Heard {
-            ssrc: header.ssrc,
-            timestamp: header.timestamp,
-            duration: same.map_or(duration, |h| h.duration.max(duration)),
-            event,
-            sent_as,
-        });
-        if let Some((payload_type, outgoing_hz)) = outgoing {
-            let sequence = to.forward_event(now, header, clock_hz);
-            let scaled = u64::from(duration) * u64::from(outgoing_hz) / u64::from(event_hz.max(1));
-            let scaled = u16::try_from(scaled).unwrap_or(u16::MAX);
-            rtp::set_sequence(packet, sequence);
-            rtp::set_timestamp(packet, sent_as);
-            rtp::set_ssrc(packet, to.ssrc());
-            rtp::set_payload_type(packet, payload_type);
-            let at = header.payload_start;
-            // The end, the reserved bit (0) and the volume.
-            packet[at + 1] = flags & 0xbf;
-            packet[at + 2..at + BLOCK].copy_from_slice(&scaled.to_be_bytes());
+        if let Some((payload_type, outgoing_hz)) = outgoing.filter(|_| !late) {
+            let out_timestamp = to.event_timestamp(now, header, event_hz, clock_hz);
+            let clocks = (event_hz, outgoing_hz);
+            let (_, converter) = match &mut self.converter {
+                Some(known) if known.0 == clocks => known,
+                other => other.insert((clocks, EventConverter::new(event_hz, outgoing_hz))),
+            };
+            if let Some(event) =
+                converter.convert(header.timestamp, header.marker, payload, out_timestamp)
+            {
+                let sequence = to.forward_event(now, header, clock_hz);
+                rtp::set_payload_type(packet, payload_type);
+                rtp::set_marker(packet, event.marker);
+                rtp::set_sequence(packet, sequence);
+                rtp::set_timestamp(packet, event.timestamp);
+                rtp::set_ssrc(packet, to.ssrc());
+                let at = header.payload_start;
+                packet[at..at + EVENT_LEN].copy_from_slice(&event.payload);
+                pressed.send = true;
+                self.forwarded = true;
+            }
         }
-        Pressed {
-            digit: (same.is_none() && !goes_on).then_some(digit),
-            payload_type: outgoing.map(|(payload_type, _)| payload_type),
+        if let Some(press) = unfinished.or(press) {
+            pressed.digit = Some((press.digit, std::mem::take(&mut self.forwarded)));
         }
+        pressed
     }
 
-    /// Queues a key to send; false if too many wait.
-    pub fn press(&mut self, digit: Digit, length: Duration) -> bool {
-        let room = self.waiting.len() < MAX_WAITING;
-        if room {
-            let length = length.clamp(*PRESS.start(), *PRESS.end());
-            self.waiting.push_back((digit, length));
+    /// A key whose end was lost, and whether the other side heard of it.
+    pub fn lost_end(&mut self, now: Instant) -> Option<(Digit, bool)> {
+        let press = self.heard.handle_timeout(now)?;
+        Some((press.digit, std::mem::take(&mut self.forwarded)))
+    }
+
+    /// Queues a key to send.
+    pub fn press(&mut self, digit: Digit, length: Duration) {
+        if !self.sender.press(digit, length) {
+            tracing::debug!("too many keys wait, one left out");
         }
-        room
     }
 
     /// Forgets the keys that wait.
     pub fn clear(&mut self) {
-        self.waiting.clear();
-        self.press = None;
+        self.sender = DigitSender::new(self.sender_hz, INTERVAL);
     }
 
     /// True while a key is being sent, so that sound makes way.
     pub fn is_sending(&self) -> bool {
-        self.press.is_some()
+        self.sender.is_sending()
     }
 
     /// True if there is nothing to send.
     pub fn is_idle(&self) -> bool {
-        self.press.is_none() && self.waiting.is_empty()
+        self.sender.is_idle()
+    }
+
+    /// Prepares for the clock of the events to send; a key that is down at the change is let go.
+    pub fn set_clock(&mut self, event_hz: u32) {
+        if self.sender_hz != event_hz {
+            self.sender_hz = event_hz;
+            self.clear();
+        }
     }
 
     /// Writes the next packet, if one is due, and says when to come again.
@@ -168,52 +156,23 @@ impl Digits {
         &mut self,
         now: Instant,
         sending: &mut Sending,
-        (payload_type, event_hz): (u8, u32),
+        payload_type: u8,
         clock_hz: u32,
         buffer: &mut [u8],
     ) -> (Option<usize>, Option<Instant>) {
-        if self.press.is_none() {
-            let Some((digit, length)) = self.waiting.pop_front() else {
-                return (None, None);
+        let packet = self.sender.poll(now, sending.timestamp_at(now, clock_hz));
+        let len = packet.and_then(|packet| {
+            let header = Header {
+                marker: packet.marker,
+                payload_type,
+                sequence: sending.insert(now, clock_hz, EVENT_LEN),
+                timestamp: packet.timestamp,
+                ssrc: sending.ssrc(),
+                payload_start: HEADER_LEN,
+                payload_end: HEADER_LEN + EVENT_LEN,
             };
-            self.press = Some(Press {
-                digit,
-                length,
-                since: now,
-                timestamp: sending.timestamp_at(now, clock_hz),
-                ends: 0,
-                begun: false,
-            });
-        }
-        let Some(press) = &mut self.press else {
-            return (None, None);
-        };
-        if press.ends == ENDS {
-            self.press = None;
-            return (None, (!self.waiting.is_empty()).then_some(now));
-        }
-        let pressed = now.saturating_duration_since(press.since).min(press.length);
-        let over = pressed == press.length;
-        let duration = u16::try_from(ticks(pressed, event_hz)).unwrap_or(u16::MAX);
-        let [high, low] = duration.to_be_bytes();
-        // Volume -10 dBm0, as telephones send.
-        let block = [press.digit.event(), u8::from(over) << 7 | 10, high, low];
-        let header = Header {
-            marker: !press.begun,
-            payload_type,
-            sequence: sending.insert(now, clock_hz, BLOCK),
-            timestamp: press.timestamp,
-            ssrc: sending.ssrc(),
-            payload_start: HEADER_LEN,
-            payload_end: HEADER_LEN + BLOCK,
-        };
-        press.begun = true;
-        press.ends += u8::from(over);
-        let next = match (over, press.ends) {
-            (false, _) => now + UPDATE.min(press.length - pressed),
-            (true, ENDS) => now + PAUSE,
-            (true, _) => now + REPEAT,
-        };
-        (header.write(&block, buffer), Some(next))
+            header.write(&packet.payload, buffer)
+        });
+        (len, self.sender.poll_timeout(now))
     }
 }

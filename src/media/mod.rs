@@ -38,9 +38,9 @@ pub mod rtp;
 mod side;
 pub mod srtp;
 mod stream;
-pub mod tone;
 #[cfg(test)]
 mod tests;
+pub mod tone;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -50,7 +50,7 @@ use is::stun::StunMessage;
 
 use crate::border::{MediaCommand, MediaEvent, Side, SideTransport};
 use crate::id::{BridgeId, TokenMaker, WorkerId};
-use crate::leg::EndReason;
+use crate::leg::{Digit, EndReason};
 use crate::timer::Timers;
 
 use dtls::{Certificate, Verdict};
@@ -242,11 +242,14 @@ enum Timer {
     Dtls(Component),
     Report,
     Silence,
+    /// A key that we press.
     Digit,
+    /// The end of a key that the peer pressed.
+    LostKey,
 }
 
 impl Timer {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Ice(Component::Rtp),
         Self::Ice(Component::Rtcp),
         Self::Dtls(Component::Rtp),
@@ -254,6 +257,7 @@ impl Timer {
         Self::Report,
         Self::Silence,
         Self::Digit,
+        Self::LostKey,
     ];
 }
 
@@ -389,6 +393,11 @@ impl Media {
                 Timer::Report => self.report(now, place(Component::Rtp)),
                 Timer::Silence => self.watch_silence(now, slot, side),
                 Timer::Digit => self.continue_press(now, slot, side),
+                Timer::LostKey => {
+                    let state = self.side(slot, side);
+                    let digit = state.and_then(|state| state.digits.lost_end(now));
+                    self.tell_digit(slot, side, digit);
+                }
             }
         }
     }
@@ -458,7 +467,11 @@ impl Media {
             connected,
             latched,
             digit,
+            key_down,
         } = effects;
+        if digit.is_some() || key_down.is_some() {
+            self.arm(place.slot, place.side, Timer::LostKey, key_down);
+        }
         if let Some((key, remote)) = latched {
             self.requests.push_back(SocketRequest::Connect {
                 key,
@@ -468,10 +481,14 @@ impl Media {
         if connected {
             self.tell_connected(now, place);
         }
-        if let (Some((digit, forwarded)), Some(bridge)) = (digit, self.bridge_id(place.slot)) {
+        self.tell_digit(place.slot, place.side, digit);
+    }
+
+    fn tell_digit(&mut self, slot: u32, side: Side, digit: Option<(Digit, bool)>) {
+        if let (Some((digit, forwarded)), Some(bridge)) = (digit, self.bridge_id(slot)) {
             self.events.push_back(MediaEvent::Digit {
                 bridge,
-                side: place.side,
+                side,
                 digit,
                 forwarded,
             });

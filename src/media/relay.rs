@@ -19,6 +19,8 @@ pub struct Effects {
     pub latched: Option<(SocketKey, SocketAddr)>,
     /// A key was pressed, and whether the other side heard of it.
     pub digit: Option<(Digit, bool)>,
+    /// A key is down; when to ask whether its end was lost.
+    pub key_down: Option<Instant>,
 }
 
 /// Takes an RTP packet in `buffer[..len]` that came from the peer of `from`, and readies it for the
@@ -61,9 +63,10 @@ pub fn relay(
                 (outgoing, to_format.clock_hz),
                 &mut buffer[..len],
             );
-            effects.digit = pressed.digit.map(|digit| (digit, outgoing.is_some()));
-            return match (pressed.payload_type, target) {
-                (Some(_), Some(target)) => send(to, buffer, len, target),
+            effects.digit = pressed.digit;
+            effects.key_down = pressed.timeout;
+            return match target {
+                Some(target) if pressed.send => send(to, buffer, len, target),
                 _ => {
                     to.sending.skip(&header);
                     Forward::Consumed

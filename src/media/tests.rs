@@ -693,7 +693,7 @@ fn a_key_from_signalling_is_pressed() {
         .map(|(h, p)| (h.marker, p[0], p[1] >> 7, u16::from_be_bytes([p[2], p[3]])))
         .collect();
     let one: Vec<_> = events.iter().filter(|e| e.1 == 1).collect();
-    assert_eq!(one.first(), Some(&&(true, 1, 0, 0)));
+    assert_eq!(one.first(), Some(&&(true, 1, 0, 160)));
     assert_eq!(one.last(), Some(&&(false, 1, 1, 1280)));
     assert_eq!(one.iter().filter(|e| e.2 == 1).count(), 3);
     assert!(events.iter().any(|e| e.1 == 11));
