@@ -4,3 +4,4 @@
 
 mod conf;
 mod floors;
+mod torture;

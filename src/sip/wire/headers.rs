@@ -283,7 +283,7 @@ impl PartialEq for Headers {
 impl Eq for Headers {}
 
 /// Folds and stray line ends become one blank each (RFC 3261 §7.3.1).
-fn flatten(value: &str) -> String {
+pub(super) fn flatten(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     let mut rest = value;
     while let Some(at) = rest.find(['\r', '\n']) {

@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-use super::headers::text_of;
+use super::headers::{flatten, text_of};
 use super::typed::decimal;
 use super::value::{BLANKS, is_token, trim};
 use super::{
@@ -248,7 +248,7 @@ fn read_start(line: &str) -> Option<(Start, Option<Fault>)> {
         };
         let start = Start::Response {
             status: status.unwrap_or(0),
-            reason: trim(reason).to_owned(),
+            reason: flatten(trim(reason)),
         };
         return Some((start, fault));
     }
