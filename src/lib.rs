@@ -18,6 +18,7 @@ pub mod border;
 pub mod config;
 pub mod description;
 pub mod id;
+pub mod io;
 pub mod leg;
 pub mod media;
 pub mod net;
