@@ -11,6 +11,7 @@ pub mod cli;
 pub mod client;
 pub mod component;
 pub mod config;
+pub mod media;
 pub mod sip;
 
 /// Draws the seed of all randomness from the system.
