@@ -66,7 +66,7 @@ impl Numbering {
 
 /// Reads what somebody has typed.
 pub fn parse(text: &str, numbering: Option<&Numbering>) -> Result<Contact, AddressError> {
-    let text = text.trim();
+    let text = text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
     if text.is_empty() {
         return Err(AddressError::Empty);
     }
@@ -147,23 +147,22 @@ fn sip_uri(rest: &str) -> Result<Contact, AddressError> {
     Ok(sip(SipAddress::new(&user, host)?, Spelling::Escaped))
 }
 
-/// RFC 3986 §2.1.
+/// RFC 3986 §2.1; a `%` that starts no code stays, as in the example of XEP-0106 §5.3.
 fn percent_decoded(text: &str) -> Result<String, AddressError> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
         rest = tail;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let code = tail
-            .get(..2)
-            .filter(|code| code.iter().all(u8::is_ascii_hexdigit));
+        let code = tail.get(..2).filter(|_| *first == b'%');
+        let code = code.filter(|code| code.iter().all(u8::is_ascii_hexdigit));
         let code = code.and_then(|code| std::str::from_utf8(code).ok());
-        let byte = code.and_then(|code| u8::from_str_radix(code, 16).ok());
-        bytes.push(byte.ok_or(AddressError::BadUser)?);
-        rest = &tail[2..];
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            None => bytes.push(*first),
+        }
     }
     String::from_utf8(bytes).map_err(|_| AddressError::BadUser)
 }
@@ -171,9 +170,17 @@ fn percent_decoded(text: &str) -> Result<String, AddressError> {
 /// Signs that people put into numbers, those of copied web pages included.
 fn is_separator(c: char) -> bool {
     c.is_whitespace()
-        || matches!(c, '-' | '.' | '(' | ')' | '/')
-        || matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ad}' | '\u{200b}'..='\u{200f}')
-        || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || is_invisible(c)
+        || matches!(
+            c,
+            '-' | '.' | '(' | ')' | '/' | '\u{2010}'..='\u{2015}' | '\u{2212}'
+        )
+}
+
+/// Soft hyphens, joiners and direction marks: address books wrap numbers in them.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A decimal digit of the scripts that phones show: Latin, full-width, Arabic, Persian, Devanagari.
@@ -249,11 +256,13 @@ mod tests {
         for text in ["(555) 123-4567", "1-555-123-4567", "011 1 555 123 4567"] {
             assert_eq!(read(text, "1").as_deref(), Ok("+15551234567"), "{text}");
         }
-        for text in ["030 123456", "+49 (0) 30 123456", "0049 30/123456", "（"] {
-            let number = read(text, "49");
-            if text != "（" {
-                assert_eq!(number.as_deref(), Ok("+4930123456"), "{text}");
-            }
+        for text in [
+            "030 123456",
+            "+49 (0) 30 123456",
+            "0049 30/123456",
+            "٠٣٠ ١٢٣٤٥٦",
+        ] {
+            assert_eq!(read(text, "49").as_deref(), Ok("+4930123456"), "{text}");
         }
         assert_eq!(read("06 123 4567", "39").as_deref(), Ok("+39061234567"));
         assert_eq!(read("912 345 678", "34").as_deref(), Ok("+34912345678"));
@@ -279,6 +288,11 @@ mod tests {
         assert_eq!(
             read("sip:+1555@[2001:db8::1]:5070;user=phone", "").as_deref(),
             Ok("+1555@[2001:db8::1]:5070")
+        );
+        let wild = "sip:here%27s_a_wild_%26_%2Fcr%zy%2F_address@example.com";
+        assert_eq!(
+            read(wild, "").as_deref(),
+            Ok("here's_a_wild_&_/cr%zy/_address@example.com")
         );
         let spelling = |text| parse(text, None).unwrap().spelling;
         assert_eq!(spelling("romeo%example.net"), Spelling::Percent);
@@ -321,7 +335,8 @@ mod tests {
             Err(E::BadHost("exa mple".into()))
         );
         assert_eq!(read("sip:a:secret@example.net", ""), Err(E::BadUser));
-        assert_eq!(read("sip:%zz@example.net", ""), Err(E::BadUser));
+        assert_eq!(read("sip:%ff@example.net", ""), Err(E::BadUser));
+        assert_eq!(read("sip:%00@example.net", ""), Err(E::BadUser));
         assert_eq!(read(&"9".repeat(2000), ""), Err(E::TooLong));
         assert_eq!(Numbering::of_country("0"), None);
     }

@@ -1,7 +1,8 @@
 //! Entity capabilities (XEP-0115): the hash of a disco#info answer, and what the resources of our
 //! users can do, learnt from the presence they send us.
 //!
-//! A hash is asked for once, however many resources announce it. An answer that does not hash to
+//! A resource is asked once what its hash means, and not at all once any resource has told; a user
+//! with a hundred contacts here sends the same presence a hundred times. An answer that does not hash to
 //! what was announced counts for its sender alone (XEP-0115 §5.4), so nobody can spoil another's.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -207,6 +208,8 @@ struct Present {
     announced: Option<Announced>,
     /// An answer that counts for this resource alone.
     own: Option<Abilities>,
+    /// It has been asked what `announced` means.
+    asked: bool,
 }
 
 /// The present resources of our users. A resource that is not here may be there all the same: many
@@ -227,33 +230,38 @@ impl Default for Resources {
 }
 
 impl Resources {
-    /// A resource is there; true if its hash should be asked for.
+    /// A resource is there; true if it is to be asked what it announces.
     pub fn available(&mut self, jid: &FullJid, announced: Option<Announced>) -> bool {
-        let known = announced.as_ref().is_none_or(|announced| {
-            announced.verifiable && self.hashes.get_mut(&announced.ver).is_some()
+        let ask = announced.as_ref().is_some_and(|announced| {
+            !announced.verifiable || self.hashes.get_mut(&announced.ver).is_none()
         });
         let user = self.users.entry(jid.to_bare(), BTreeMap::new);
-        if let Some(present) = user.get_mut(jid) {
-            if present.announced != announced {
-                *present = Present {
-                    announced,
-                    own: None,
-                };
-            }
-            return !known && present.own.is_none();
+        if let Some(present) = user.get_mut(jid)
+            && present.announced == announced
+        {
+            let first = ask && !present.asked;
+            present.asked |= ask;
+            return first;
         }
-        if user.len() >= MAX_RESOURCES {
+        if user.len() >= MAX_RESOURCES && !user.contains_key(jid) {
             // Not the new one: a live device matters more than whichever sorts first.
             user.pop_first();
         }
-        user.insert(
-            jid.clone(),
-            Present {
-                announced,
-                own: None,
-            },
-        );
-        !known
+        let present = Present {
+            announced,
+            own: None,
+            asked: ask,
+        };
+        user.insert(jid.clone(), present);
+        ask
+    }
+
+    /// A resource could not be asked, or has not answered: it may be asked again.
+    pub fn unanswered(&mut self, jid: &FullJid) {
+        let user = self.users.get_mut(&jid.to_bare());
+        if let Some(present) = user.and_then(|user| user.get_mut(jid)) {
+            present.asked = false;
+        }
     }
 
     /// A resource has gone.
@@ -303,5 +311,135 @@ impl Resources {
     /// Users with a known resource, and known hashes.
     pub fn counts(&self) -> (usize, usize) {
         (self.users.len(), self.hashes.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(xml: &str) -> Element {
+        let xml = format!("<query xmlns='{NS_INFO}'>{xml}</query>");
+        xml.parse().unwrap()
+    }
+
+    const EXODUS: &str = "<identity category='client' name='Exodus 0.9.1' type='pc'/>\
+        <feature var='http://jabber.org/protocol/caps'/>\
+        <feature var='http://jabber.org/protocol/disco#items'/>\
+        <feature var='http://jabber.org/protocol/disco#info'/>\
+        <feature var='http://jabber.org/protocol/muc'/>";
+
+    fn announced(ver: &str) -> Announced {
+        Announced {
+            node: "http://example.org".into(),
+            ver: ver.into(),
+            verifiable: true,
+        }
+    }
+
+    fn full(jid: &str) -> FullJid {
+        FullJid::new(jid).unwrap()
+    }
+
+    #[test]
+    fn the_hash_is_that_of_the_example_of_xep_0115_section_5_2() {
+        let ver = ver(&query(EXODUS));
+        assert_eq!(ver.as_deref(), Some("QgayPKawpkPSDYmwT/WM94uAlu0="));
+    }
+
+    #[test]
+    fn the_hash_is_that_of_the_example_of_xep_0115_section_5_3() {
+        let psi = query(
+            "<identity xml:lang='en' category='client' name='Psi 0.11' type='pc'/>\
+             <identity xml:lang='el' category='client' name='Ψ 0.11' type='pc'/>\
+             <feature var='http://jabber.org/protocol/caps'/>\
+             <feature var='http://jabber.org/protocol/disco#info'/>\
+             <feature var='http://jabber.org/protocol/disco#items'/>\
+             <feature var='http://jabber.org/protocol/muc'/>\
+             <x xmlns='jabber:x:data' type='result'>\
+             <field var='FORM_TYPE' type='hidden'>\
+             <value>urn:xmpp:dataforms:softwareinfo</value></field>\
+             <field var='ip_version' type='text-multi'>\
+             <value>ipv6</value><value>ipv4</value></field>\
+             <field var='software_version'><value>0.11</value></field>\
+             <field var='os'><value>Mac</value></field>\
+             <field var='os_version'><value>10.5.1</value></field>\
+             <field var='software'><value>Psi</value></field></x>",
+        );
+        let ver = ver(&psi);
+        assert_eq!(ver.as_deref(), Some("q07IKJEyjvHSyhy//CH0CxmKi8w="));
+    }
+
+    #[test]
+    fn an_answer_with_anything_twice_has_no_hash() {
+        let twice = "<feature var='a'/><feature var='a'/>";
+        assert_eq!(ver(&query(twice)), None);
+        let twice = "<identity category='a' type='b'/><identity category='a' type='b'/>";
+        assert_eq!(ver(&query(twice)), None);
+        let form = "<x xmlns='jabber:x:data'><field var='FORM_TYPE' type='hidden'>\
+                    <value>a</value></field></x>";
+        assert_eq!(ver(&query(&[form, form].concat())), None);
+        assert!(ver(&query(form)).is_some());
+        assert_eq!(ver(&query("<feature/>")), None);
+    }
+
+    #[test]
+    fn a_hash_that_does_not_match_counts_for_its_sender_alone() {
+        let mut resources = Resources::default();
+        let (a, b) = (full("a@x.example/1"), full("b@x.example/1"));
+        let jingle = query(
+            "<feature var='urn:xmpp:jingle:1'/><feature var='urn:xmpp:jingle:apps:rtp:1'/>\
+             <feature var='urn:xmpp:jingle:apps:rtp:audio'/>\
+             <feature var='urn:xmpp:jingle:transports:ice-udp:1'/>",
+        );
+        let forged = announced("QgayPKawpkPSDYmwT/WM94uAlu0=");
+        assert!(resources.available(&a, Some(forged.clone())));
+        assert!(resources.learnt(&a, &forged, &jingle).audio);
+        assert!(resources.available(&b, Some(forged.clone())));
+        assert_eq!(resources.of(&b.to_bare())[0].abilities, None);
+        assert!(resources.of(&a.to_bare())[0].abilities.unwrap().audio);
+
+        resources.learnt(&b, &forged, &query(EXODUS));
+        assert!(!resources.of(&b.to_bare())[0].abilities.unwrap().audio);
+        let c = full("c@x.example/1");
+        assert!(!resources.available(&c, Some(forged)), "the hash is known");
+    }
+
+    #[test]
+    fn a_resource_is_asked_once_for_each_thing_it_announces() {
+        let mut resources = Resources::default();
+        let a = full("a@x.example/1");
+        assert!(!resources.available(&a, None));
+        assert!(resources.available(&a, Some(announced("1"))));
+        assert!(!resources.available(&a, Some(announced("1"))));
+        resources.unanswered(&a);
+        assert!(resources.available(&a, Some(announced("1"))));
+        assert!(resources.available(&a, Some(announced("2"))));
+    }
+
+    #[test]
+    fn what_one_user_sends_is_bounded() {
+        let mut resources = Resources::default();
+        for n in 0..1000 {
+            resources.available(&full(&format!("a@x.example/{n:04}")), None);
+        }
+        let of = resources.of(&BareJid::new("a@x.example").unwrap());
+        assert_eq!(of.len(), MAX_RESOURCES);
+        assert!(of.iter().any(|r| r.jid == full("a@x.example/0999")));
+        resources.unavailable(&full("a@x.example/0999"));
+        assert_eq!(resources.of(&of[0].jid.to_bare()).len(), MAX_RESOURCES - 1);
+    }
+
+    #[test]
+    fn base64_gives_the_examples_of_rfc_4648() {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
     }
 }

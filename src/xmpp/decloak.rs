@@ -1,6 +1,6 @@
 //! Presence decloaking (XEP-0276): somebody who has never seen a contact asks for its presence and
 //! capabilities, to call it. The gateway answers every such request at once and unconditionally,
-//! which XEP-0276 §7 leaves to gateways; a user's client of ours asks, and never answers.
+//! which XEP-0276 §8 leaves to gateways; a user's client of ours asks, and never answers.
 //!
 //! The request has had three names; all are read, the last one is written.
 
@@ -23,7 +23,7 @@ const SPELLINGS: [(&str, &str); 3] = [
     ),
 ];
 
-/// What the presence is wanted for (XEP-0276 §5).
+/// What the presence is wanted for (XEP-0276 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// A call.

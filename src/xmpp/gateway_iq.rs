@@ -1,4 +1,4 @@
-//! From what people type to a contact JID: `jabber:iq:gateway` (XEP-0100 §6), at the domain and at
+//! From what people type to a contact JID: `jabber:iq:gateway` (XEP-0100 §6.3), at the domain and at
 //! its resource.
 
 use jid::DomainRef;

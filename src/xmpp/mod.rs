@@ -39,7 +39,7 @@ use crate::pii::Pii;
 use caps::{Abilities, Announced, Resources};
 use disco::Face;
 use iq::Requests;
-use jingle::{Jingle, JingleCensus};
+use jingle::{Jingle, JingleCensus, Protection};
 use presence::Courtesy;
 pub use stanza::Identity;
 use stanza::{
@@ -57,6 +57,8 @@ pub struct XmppRoomConfig {
     pub name: String,
     /// How numbers are dialled where our users live; without it they write the country code.
     pub numbering: Option<Numbering>,
+    /// Whether clients may call without encryption. Default no.
+    pub protection: Protection,
 }
 
 /// News that belongs to no leg. Only a client's room tells any.
@@ -160,7 +162,7 @@ impl Xmpp {
         Self {
             domain: Face::domain(&config.name, &node),
             phone,
-            jingle: Jingle::new(identity.clone(), tokens.fork()),
+            jingle: Jingle::new(identity.clone(), tokens.fork()).with_protection(config.protection),
             resources: Resources::default(),
             questions: Requests::default(),
             courtesy: Courtesy::default(),
@@ -220,6 +222,9 @@ impl Xmpp {
 
     /// The call table tells a leg of this room something.
     pub fn command(&mut self, now: Instant, leg: LegId, command: LegCommand) {
+        if let LegCommand::Offer { from, to, .. } = &command {
+            self.introduce(from, to);
+        }
         self.jingle.command(now, leg, command, &self.resources);
     }
 
@@ -240,6 +245,7 @@ impl Xmpp {
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some(question) = self.questions.pop_due(now) {
             debug!(of = ?Pii(&question.of), "disco#info was not answered");
+            self.resources.unanswered(&question.of);
         }
         self.jingle.handle_timeout(now);
     }
@@ -389,20 +395,16 @@ impl Xmpp {
     }
 
     fn message(&mut self, now: Instant, kind: MessageType, head: &StanzaHead, stanza: &Element) {
+        let takes_calls = matches!(kind, MessageType::Chat | MessageType::Normal);
         let invitation = stanza.children().find(|c| c.ns() == jingle::NS_JMI);
-        match (kind, invitation) {
-            (MessageType::Chat | MessageType::Normal, Some(payload)) => {
-                self.jingle.handle_message(now, head, payload);
-            }
-            // Receipts, chat states and markers want no answer.
-            _ if !stanza.children().any(|c| c.name() == "body") => {}
-            _ => {
-                let error = StanzaError::because(
-                    Condition::ServiceUnavailable,
-                    "this contact takes calls only, no text",
-                );
-                self.out.error(head, &error);
-            }
+        if let (true, Some(payload)) = (takes_calls, invitation) {
+            return self.jingle.handle_message(now, head, payload);
+        }
+        // Receipts, chat states and markers want no answer.
+        if stanza.children().any(|c| c.name() == "body") {
+            let text = "this contact takes calls only, no text";
+            let error = StanzaError::because(Condition::ServiceUnavailable, text);
+            self.out.error(head, &error);
         }
     }
 
@@ -421,7 +423,7 @@ impl Xmpp {
     fn ask(&mut self, now: Instant, from: &Jid, of: &FullJid, announced: Announced) {
         if !self.questions.has_room() {
             debug!("too many open requests");
-            return;
+            return self.resources.unanswered(of);
         }
         let node = format!("{}#{}", announced.node, announced.ver);
         let query = stanza::element("query", disco::NS_INFO).attr("node", node);

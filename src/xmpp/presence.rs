@@ -14,6 +14,8 @@ use super::caps::Announced;
 use super::lru::Lru;
 use super::stanza::{Condition, Identity, PresenceType, StanzaError, StanzaHead};
 use super::{Addressee, Notice, Xmpp, decloak};
+use crate::address::Address;
+use crate::address::contact::{self, Spelling};
 use crate::pii::Pii;
 
 /// Presences that one resource may have answered by one contact at once: a login, a few changes of
@@ -126,6 +128,7 @@ impl Xmpp {
         let announced = Announced::read(stanza);
         let has_caps = announced.is_some();
         if let Ok(full) = head.from.try_as_full() {
+            self.jingle.peer_available(full);
             let unknown = self.resources.available(full, announced.clone());
             let is_own = self.identity.is_local(full);
             if let (true, false, Some(announced)) = (unknown, is_own, announced) {
@@ -175,6 +178,21 @@ impl Xmpp {
         }
     }
 
+    /// Shows a caller to whom it is about to call (XEP-0353 §3.1): so a user who has never heard of the
+    /// contact can ask what it can do, and call back. Who does not say who he is shows nothing.
+    pub(super) fn introduce(&mut self, caller: &Address, callee: &Address) {
+        let (Identity::Component { domain, .. }, Address::Xmpp(user)) = (&self.identity, callee)
+        else {
+            return;
+        };
+        if *caller == Address::Anonymous {
+            return;
+        }
+        if let Ok(contact) = contact::jid(caller, Spelling::default(), "", domain) {
+            self.show(&contact, user);
+        }
+    }
+
     /// Somebody has gone. Nothing is answered: who has gone does not hear it.
     fn gone(&mut self, now: Instant, head: &StanzaHead) {
         if let Ok(full) = head.from.try_as_full() {
@@ -187,7 +205,7 @@ impl Xmpp {
     }
 
     /// Sends the presence of one of our JIDs: capabilities, and neither show, status nor priority
-    /// (XEP-0276 §6).
+    /// (XEP-0276 §7).
     fn show(&mut self, contact: &Jid, to: &Jid) {
         let caps = match contact.node() {
             Some(_) => self.phone.caps(),

@@ -394,7 +394,7 @@ pub struct StanzaError {
     /// Text for people.
     pub text: Option<String>,
     /// An application's own condition, such as Jingle's `<unknown-session/>`.
-    pub detail: Option<Element>,
+    pub detail: Option<Box<Element>>,
 }
 
 impl From<Condition> for StanzaError {
@@ -420,7 +420,7 @@ impl StanzaError {
     /// The same error with an application's own condition.
     pub fn with_detail(self, detail: Element) -> Self {
         Self {
-            detail: Some(detail),
+            detail: Some(Box::new(detail)),
             ..self
         }
     }
@@ -434,7 +434,7 @@ impl StanzaError {
         };
         for child in error.children() {
             if child.ns() != NS_STANZAS {
-                read.detail = Some(child.clone());
+                read.detail = Some(Box::new(child.clone()));
             } else if child.name() == "text" {
                 read.text = Some(child.text());
             } else if let Some(condition) = Condition::parse(child.name()) {
@@ -456,7 +456,7 @@ impl StanzaError {
                     .text(text)
                     .build()
             }))
-            .children(self.detail.clone())
+            .children(self.detail.as_deref().cloned())
             .build()
     }
 }
@@ -730,10 +730,10 @@ mod tests {
         let stanza = out.pop().unwrap();
         assert_eq!(
             String::from(&stanza),
-            "<iq xmlns='jabber:component:accept' from=\"gw.example\" id=\"q\" to=\"a@b/c\" \
-             type=\"error\"><error type=\"cancel\"><item-not-found \
+            "<iq xmlns='jabber:component:accept' from='gw.example' id='q' to='a@b/c' \
+             type='error'><error type='cancel'><item-not-found \
              xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text \
-             xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang=\"en\">no such\u{fffd} session\
+             xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang='en'>no such\u{fffd} session\
              </text><unknown-session xmlns='urn:xmpp:jingle:errors:1'/></error></iq>"
         );
         let read = StanzaError::read(&stanza);
