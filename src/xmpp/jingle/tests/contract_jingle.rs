@@ -106,8 +106,6 @@ fn contract_20_one_candidate_a_stanza_with_both_credentials_and_no_prefix() {
 #[test]
 fn contract_21_candidates_have_every_attribute_that_any_client_wants() {
     let mut gw = gateway();
-    gw.user_call("s1");
-    let mut gw = gateway();
     let leg = gw.proposes("s1");
     gw.orders(leg, LegCommand::Accept);
     gw.does("session-initiate", "s1", &offer());

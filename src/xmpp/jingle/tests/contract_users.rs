@@ -76,8 +76,6 @@ fn contract_11_ringing_is_said_after_three_seconds_and_again_and_again() {
 #[test]
 fn contract_12_no_receipt_no_accept_no_device() {
     let mut gw = gateway();
-    gw.user_call("s1");
-    let mut gw = gateway();
     let leg = gw.proposes("s1");
     gw.orders(leg, LegCommand::Accept);
     let proceed = gw.find("proceed");

@@ -1,6 +1,7 @@
 //! A desk to try the room at: stanzas in as text, what it says and tells out as short lines.
 
 mod chaos;
+mod clients;
 mod contract_calls;
 mod contract_jingle;
 mod contract_users;
