@@ -296,3 +296,75 @@ fn a_propose_of_pictures_only_is_rejected() {
     gw.message_from(USER, NUMBER, &propose("s").replace("'audio'", "'video'"));
     assert_eq!(gw.said(), ["chat reject media-error"]);
 }
+
+#[test]
+fn another_device_of_the_user_cannot_end_a_running_call() {
+    let mut gw = gateway();
+    gw.user_call("s");
+    for verb in ["finish", "reject", "retract"] {
+        let payload = format!("<{verb} xmlns='{NS_JMI}' id='s'/>");
+        gw.message_from("user@x.example/other", FULL, &payload);
+    }
+    assert!(gw.events().is_empty() && gw.said().is_empty());
+}
+
+#[test]
+fn candidates_are_bounded_over_the_whole_session() {
+    let mut gw = gateway();
+    gw.user_call("s");
+    for port in 1..500 {
+        gw.does("transport-info", "s", &trickle(&candidate(port)));
+    }
+    assert_eq!(gw.events().len(), transport::MAX_CANDIDATES);
+    assert!(gw.said().iter().all(|line| line == "result"));
+}
+
+#[test]
+fn a_late_complaint_about_a_session_that_has_moved_does_no_harm() {
+    let mut gw = gateway();
+    let leg = gw.proposes("s1");
+    gw.orders(leg, LegCommand::Accept);
+    gw.does("session-initiate", "s1", &offer());
+    gw.orders(leg, LegCommand::Answer(our_answer("0")));
+    gw.message_from(USER, NUMBER, &propose("s2"));
+    gw.events();
+    gw.complains("session-accept", "item-not-found");
+    assert!(gw.events().is_empty());
+    assert_eq!(gw.jingle.census().sessions, 1);
+}
+
+#[test]
+fn ringing_stops_for_good_when_the_call_is_accepted() {
+    let mut gw = gateway();
+    let leg = gw.proposes("s");
+    gw.orders(leg, LegCommand::Ring);
+    gw.orders(leg, LegCommand::Accept);
+    assert_eq!(gw.jingle.census().timers, 1, "only that of the offer");
+}
+
+#[test]
+fn an_error_of_one_device_does_not_take_the_invitation_back() {
+    let mut gw = gateway();
+    gw.calls(number());
+    let id = gw.find("propose").attr("id").unwrap().to_owned();
+    for (from, ends) in [(USER, vec![]), (BARE, vec![EndReason::Unavailable])] {
+        gw.hear(&format!(
+            "<message xmlns='jabber:client' type='error' from='{from}' to='{FULL}' id='{id}'><error type='cancel'>\
+             <service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
+        ));
+        assert_eq!(gw.ends(), ends);
+    }
+}
+
+#[test]
+fn a_message_shows_that_a_device_is_back() {
+    let mut gw = gateway();
+    gw.proposes("s");
+    gw.events();
+    gw.jingle
+        .peer_unavailable(gw.now, &FullJid::new(USER).unwrap());
+    gw.says("accept-of-nobody", "s");
+    gw.says("ringing", "s");
+    gw.waits(60);
+    assert!(gw.ends().is_empty());
+}
