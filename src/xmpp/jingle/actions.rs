@@ -43,7 +43,9 @@ impl Jingle {
             session.state,
             State::Invited { early: None } | State::Expecting { .. }
         );
-        if !is_device && !(awaits_offer && action == "session-initiate" && head.from.is_full()) {
+        // The offer may come from another device of the user than the invitation.
+        let is_offer = awaits_offer && action == "session-initiate" && head.from.is_full();
+        if !is_device && !is_offer {
             match action {
                 "session-terminate" => self.out.result(head, None),
                 _ => self.refuse_unknown(head),
@@ -255,6 +257,7 @@ impl Jingle {
             return;
         };
         answer::prefer_dtls(&mut theirs);
+        answer::settle_setup(&mut theirs);
         session.wire.heard(&mut theirs);
         session.state = State::Active {
             theirs: theirs.clone(),

@@ -21,13 +21,15 @@ pub fn is_answerable(offer: &Description) -> bool {
     offer.bundle || offer.streams.len() == 1
 }
 
-/// True if every stream has DTLS-SRTP.
+/// True if every stream has DTLS-SRTP with the one hash that is computed here (and by every client
+/// that is known).
 pub fn is_protected(description: &Description) -> bool {
     description
         .streams
         .iter()
         .all(|stream| match &stream.transport {
-            Transport::Ice(ice) => ice.fingerprint.is_some(),
+            Transport::Ice(ice) => (ice.fingerprint.as_ref())
+                .is_some_and(|f| f.hash == "sha-256" && f.value.len() == 32),
             Transport::Rtp(_) => false,
         })
 }
@@ -40,6 +42,21 @@ pub fn prefer_dtls(description: &mut Description) {
         {
             ice.sdes.clear();
         }
+    }
+}
+
+/// Settles the DTLS role of a peer's answer that leaves it open: the answerer is the client
+/// (XEP-0320 §2, RFC 5763 §5).
+pub fn settle_setup(answer: &mut Description) {
+    for stream in &mut answer.streams {
+        set_setup(stream, answerers);
+    }
+}
+
+fn answerers(setup: Setup) -> Setup {
+    match setup {
+        Setup::Passive => Setup::Passive,
+        Setup::Active | Setup::Actpass => Setup::Active,
     }
 }
 
@@ -127,11 +144,8 @@ fn thrown_away(offered: &Stream, voice: &Stream) -> Stream {
 }
 
 fn limit_to_offer(offered: &Stream, stream: &mut Stream) {
-    // Clients take `actpass` in an answer for an error; the answerer is the DTLS client.
-    set_setup(stream, |setup| match setup {
-        Setup::Passive => Setup::Passive,
-        Setup::Active | Setup::Actpass => Setup::Active,
-    });
+    // Clients take `actpass` in an answer for an error.
+    set_setup(stream, answerers);
     if let (Transport::Ice(ours), Transport::Ice(theirs)) =
         (&mut stream.transport, &offered.transport)
     {

@@ -315,3 +315,26 @@ impl Over {
         self.conditions.get(key).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_what_is_over_forgets_the_oldest() {
+        let key = |sid: usize| Key {
+            peer: BareJid::new("user@x.example").unwrap(),
+            local: BareJid::new("+1555@gw.example").unwrap(),
+            sid: sid.to_string(),
+        };
+        let mut over = Over::default();
+        for sid in 0..=MAX_OVER {
+            over.remember(key(sid), "success");
+            over.remember(key(sid), "busy");
+        }
+        assert_eq!(over.condition(&key(0)), None);
+        assert_eq!(over.condition(&key(MAX_OVER)), Some("busy"));
+        assert_eq!(over.order.len(), MAX_OVER);
+        assert_eq!(over.conditions.len(), MAX_OVER);
+    }
+}
