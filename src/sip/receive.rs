@@ -1,0 +1,286 @@
+//! What comes in: bytes to messages, and messages to the transaction, the dialog or the trunk that
+//! they belong to (RFC 3261 §8.2, §17.2.3, §18.2).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use tracing::{debug, trace};
+
+use crate::net::Flow;
+use crate::pii::Pii;
+
+use super::transaction::ServerInput;
+use super::transaction::key::{Class, ServerKey};
+use super::uri::{Scheme, Uri};
+use super::wire::{Framed, Message, Method, Name, ParseError, Via};
+use super::{ACCEPT, ALLOW, MAX_TRANSACTIONS, Mode, RETRY_AFTER, SUPPORTED, Sip};
+
+impl Sip {
+    /// A datagram.
+    pub(super) fn receive_datagram(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
+        match Message::parse_datagram(bytes) {
+            Ok(message) => self.receive(now, flow, message),
+            Err(error) => self.unreadable(now, flow, error),
+        }
+    }
+
+    /// Bytes of a stream.
+    pub(super) fn receive_stream(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
+        let Some(connection) = flow.connection else {
+            return;
+        };
+        let Some(framer) = self.transports.framer(flow) else {
+            return;
+        };
+        framer.push(bytes);
+        self.touch(now, connection);
+        // The framer is asked anew each time: a message may close its own connection.
+        while let Some(framed) = self.transports.framer(flow).and_then(|f| f.next()) {
+            match framed {
+                Framed::Message(message) => self.receive(now, flow, message),
+                Framed::Ping => self.send_again(flow, b"\r\n".to_vec()),
+                Framed::Refused(error) => self.unreadable(now, flow, error),
+                Framed::Broken(error) => {
+                    self.unreadable(now, flow, error);
+                    self.connection_closed_by_us(connection);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn connection_closed_by_us(&mut self, connection: crate::id::ConnectionId) {
+        self.timers.stop(&super::TimerKey::Connection(connection));
+        if let Some(flow) = self.transports.close(connection) {
+            self.fail_flow(flow);
+        }
+    }
+
+    fn unreadable(&mut self, now: Instant, flow: Flow, error: ParseError) {
+        self.stats.unreadable += 1;
+        debug!(fault = %error.fault, from = ?Pii(flow.remote), "message refused");
+        if self.mode == Mode::Trunks && self.trunk_of(flow.remote.ip()).is_none() {
+            return;
+        }
+        let ParseError { fault, request } = error;
+        let Some(mut request) = request else {
+            return;
+        };
+        request.note_source(flow.remote, false);
+        let error = ParseError {
+            fault,
+            request: Some(request),
+        };
+        let Some(mut answer) = error.answer() else {
+            return;
+        };
+        let back = answer.via().map(|via| reply_flow(flow, &via));
+        answer.set_to_tag(&self.tokens.token(10));
+        if let Some(back) = back {
+            self.send_response(now, back, answer.to_bytes());
+        }
+    }
+
+    fn receive(&mut self, now: Instant, flow: Flow, mut message: Message) {
+        trace!(?message, from = ?Pii(flow.remote), "received");
+        if message.is_request() {
+            message.note_source(flow.remote, false);
+            self.receive_request(now, flow, &message);
+        } else {
+            self.client_response(now, &message);
+        }
+    }
+
+    fn receive_request(&mut self, now: Instant, flow: Flow, request: &Message) {
+        let (Some(method), Some(via)) = (request.method(), request.via()) else {
+            return;
+        };
+        let back = reply_flow(flow, &via);
+        let key = server_key(request, method, &via);
+        if let Some(server) = self.servers.find(&key) {
+            if *method != Method::Ack {
+                return self.server_input(now, server, ServerInput::Repetition);
+            }
+            // An RFC 2543 ACK of a 2xx matches the INVITE too: its transaction ignores it.
+            self.server_input(now, server, ServerInput::Ack);
+        }
+        let dialog = self.find_dialog(request);
+        if *method == Method::Ack {
+            if let Some(session) = dialog {
+                self.ack_for(now, session, request);
+            }
+            return;
+        }
+        let invite = match method {
+            Method::Cancel => self.servers.find(&key.cancelled()),
+            _ => None,
+        };
+        let trunk = self.trunk_of(flow.remote.ip());
+        let strange = self.mode == Mode::Trunks && trunk.is_none();
+        if strange && dialog.is_none() && invite.is_none() {
+            self.stats.unknown_sources += 1;
+            return;
+        }
+        if self.servers.len() >= MAX_TRANSACTIONS {
+            self.stats.overloaded += 1;
+            return self.stateless(now, back, request, 503);
+        }
+        if *method == Method::Cancel {
+            let Some(invite) = invite else {
+                return self.stateless(now, back, request, 481);
+            };
+            let server = self.start_server(request, key, None, back);
+            self.respond(now, server, 200, None, |r| r);
+            return self.cancelled(now, invite, request);
+        }
+        if let Some(session) = dialog {
+            let server = self.start_server(request, key, None, back);
+            if self.refused(now, server, request) {
+                return;
+            }
+            return self.request_came(now, session, server, back, request);
+        }
+        if request.to_tag().is_some() {
+            return self.stateless(now, back, request, 481);
+        }
+        self.new_request(now, back, trunk, key, request);
+    }
+
+    /// A request outside of all dialogs, from somebody who may ask.
+    fn new_request(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        trunk: Option<usize>,
+        key: ServerKey,
+        request: &Message,
+    ) {
+        let Some(tag) = request.from_tag() else {
+            return self.stateless(now, flow, request, 400);
+        };
+        let merge = [
+            tag,
+            "\n",
+            request.call_id().unwrap_or(""),
+            "\n",
+            request.header(Name::CSeq).unwrap_or(""),
+        ]
+        .concat();
+        if self.servers.is_merged(&merge) {
+            return self.stateless(now, flow, request, 482);
+        }
+        let server = self.start_server(request, key, Some(merge.into()), flow);
+        let invite = request.method() == Some(&Method::Invite);
+        if invite {
+            self.respond(now, server, 100, None, |r| r);
+        }
+        if self.refused(now, server, request) {
+            return;
+        }
+        match request.method() {
+            Some(Method::Invite) => self.invite_came(now, server, flow, trunk, request),
+            Some(Method::Options) => self.respond(now, server, 200, None, |r| {
+                r.with(Name::Allow, ALLOW)
+                    .with(Name::Accept, ACCEPT)
+                    .with(Name::Supported, SUPPORTED)
+            }),
+            Some(Method::Bye | Method::Update | Method::Info | Method::Prack) => {
+                self.respond(now, server, 481, None, |r| r);
+            }
+            Some(_) | None => self.respond(now, server, 405, None, |r| r.with(Name::Allow, ALLOW)),
+        }
+    }
+
+    /// RFC 3261 §8.2.1 to §8.2.3: what can be said without knowing what the request is about.
+    fn refused(&mut self, now: Instant, server: super::ServerId, request: &Message) -> bool {
+        if let Some(Method::Other(_)) = request.method() {
+            self.respond(now, server, 501, None, |r| r.with(Name::Allow, ALLOW));
+            return true;
+        }
+        let scheme = request.request_uri().map(Uri::check);
+        if !matches!(scheme, Some(Ok(Scheme::Sip | Scheme::Sips | Scheme::Tel))) {
+            self.respond(now, server, 416, None, |r| r);
+            return true;
+        }
+        let unknown: Vec<&str> = request
+            .tokens(Name::Require)
+            .filter(|token| !token.eq_ignore_ascii_case(SUPPORTED))
+            .collect();
+        if !unknown.is_empty() {
+            let unknown = unknown.join(", ");
+            self.respond(now, server, 420, None, |r| {
+                r.with(Name::Unsupported, unknown)
+            });
+            return true;
+        }
+        let coded = request
+            .tokens(Name::ContentEncoding)
+            .any(|coding| !coding.eq_ignore_ascii_case("identity"));
+        if coded && !request.body.is_empty() {
+            self.respond(now, server, 415, None, |r| {
+                r.with(Name::AcceptEncoding, "identity")
+            });
+            return true;
+        }
+        false
+    }
+
+    /// Answers without a transaction.
+    fn stateless(&mut self, now: Instant, back: Flow, request: &Message, status: u16) {
+        let mut response = Message::response_to(request, status);
+        // RFC 3261 §8.2.7 wants the same tag for a repetition; a new one does no harm to a final
+        // response outside of dialogs, as its ACK is absorbed whatever its tag.
+        response.set_to_tag(&self.tokens.token(10));
+        if status == 503 {
+            response.push(Name::RetryAfter, RETRY_AFTER);
+        }
+        self.send_response(now, back, response.to_bytes());
+    }
+}
+
+/// Where the answer to a request goes (RFC 3261 §18.2.2, RFC 3581 §4): over a stream by the same
+/// connection, else to the source address and the port of sent-by, or to the source port if the
+/// sender asks for it.
+fn reply_flow(flow: Flow, via: &Via<'_>) -> Flow {
+    if flow.transport.is_reliable() {
+        return flow;
+    }
+    let port = via
+        .rport()
+        .or(via.port)
+        .unwrap_or(flow.transport.default_port());
+    Flow {
+        remote: SocketAddr::new(flow.remote.ip(), port),
+        ..flow
+    }
+}
+
+fn server_key(request: &Message, method: &Method, via: &Via<'_>) -> ServerKey {
+    let class = Class::of(method.as_str());
+    let mut sent_by = via.host.to_ascii_lowercase();
+    if let Some(port) = via.port {
+        sent_by = format!("{sent_by}:{port}");
+    }
+    match via.branch() {
+        Some(branch) if via.has_rfc3261_branch() => ServerKey::new(class, branch, &sent_by),
+        branch => {
+            let number = request.cseq().map_or(0, |cseq| cseq.number).to_string();
+            let top = [&sent_by, branch.unwrap_or("")].concat();
+            // A CANCEL and an ACK have the Request-URI of their INVITE; other methods need theirs.
+            let other = match class {
+                Class::Invite | Class::Cancel => request.request_uri().unwrap_or("").to_owned(),
+                Class::Other => format!("{method} {}", request.request_uri().unwrap_or("")),
+            };
+            ServerKey::rfc2543(
+                class,
+                [
+                    &other,
+                    request.from_tag().unwrap_or(""),
+                    request.call_id().unwrap_or(""),
+                    &number,
+                    &top,
+                ],
+            )
+        }
+    }
+}

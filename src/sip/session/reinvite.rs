@@ -1,0 +1,589 @@
+//! Offers within a call: re-INVITE and UPDATE, both ways, with glare (RFC 3261 §14, RFC 3311).
+//!
+//! Our own offers go by re-INVITE, which every peer knows.
+
+use std::time::{Duration, Instant};
+
+use crate::description::{Description, Direction};
+use crate::leg::{End, EndReason, LegEvent};
+use crate::sip::reason;
+use crate::sip::transaction::drive::Outcome;
+use crate::sip::transaction::table::{ClientId, ServerId, User};
+use crate::sip::wire::{Message, Method, Name};
+use crate::sip::{ACCEPT, ALLOW, SUPPORTED, Sip, TimerKey};
+
+use super::ack::{Handshake, Held};
+use super::said::{Heard, heard, offered};
+use super::timer::{Refresh, SessionTimer};
+use super::{Asked, KeyWay, Session, SessionId, State, Up};
+
+/// Glares of one offer before it counts as refused.
+const MAX_GLARES: u8 = 8;
+/// Challenges of one re-INVITE that are answered.
+const MAX_CHALLENGES: u8 = 2;
+
+/// An offer under way within a call.
+#[derive(Debug)]
+pub enum Exchange {
+    /// None.
+    Idle,
+    /// Ours.
+    Ours(Ours),
+    /// Ours, to be repeated when its timer has run: there was glare.
+    BackOff(Ours),
+    /// The peer's; the call table is to answer it.
+    Theirs(Theirs),
+}
+
+/// An offer of ours.
+#[derive(Debug)]
+pub struct Ours {
+    offer: Description,
+    client: Option<ClientId>,
+    cause: Cause,
+    glares: u8,
+    challenges: u8,
+}
+
+/// Why we offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The call table wants to.
+    Table,
+    /// The session timer: the same offer as before, and nobody asks for its answer.
+    Refresh,
+}
+
+/// An offer of the peer.
+#[derive(Debug)]
+pub struct Theirs {
+    asked: Asked,
+    by: By,
+    keys: KeyWay,
+    /// The offer as it came.
+    body: Vec<u8>,
+    refresh: Refresh,
+    timer: Option<String>,
+}
+
+/// The request that the peer offers with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Invite,
+    Update,
+}
+
+impl Sip {
+    /// Offers within the call.
+    pub(super) fn update(&mut self, now: Instant, session: &mut Session, offer: Description) {
+        let State::Up(up) = &mut session.state else {
+            return;
+        };
+        up.next = Some(offer);
+        self.next_offer(now, session);
+    }
+
+    /// Holds the call, or takes it up again: our last description with another direction.
+    pub(super) fn hold(&mut self, now: Instant, session: &mut Session, hold: bool) {
+        let Some(mut offer) = session.said.description().cloned() else {
+            return;
+        };
+        for stream in &mut offer.streams {
+            stream.direction = match (stream.direction, hold) {
+                (Direction::Both, true) => Direction::Send,
+                (Direction::Receive, true) => Direction::Inactive,
+                (Direction::Send, false) => Direction::Both,
+                (Direction::Inactive, false) => Direction::Receive,
+                (same, _) => same,
+            };
+        }
+        self.update(now, session, offer);
+    }
+
+    /// Sends the offer that waits, if nothing is under way.
+    pub(super) fn next_offer(&mut self, now: Instant, session: &mut Session) {
+        let State::Up(up) = &mut session.state else {
+            return;
+        };
+        if !matches!(up.exchange, Exchange::Idle) || up.handshake != Handshake::Done {
+            return;
+        }
+        let Some(offer) = up.next.take() else {
+            return;
+        };
+        self.start_offer(now, session, offer, Cause::Table);
+    }
+
+    pub(super) fn start_offer(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        offer: Description,
+        cause: Cause,
+    ) {
+        let ours = Ours {
+            offer,
+            client: None,
+            cause,
+            glares: 0,
+            challenges: 0,
+        };
+        self.send_offer(now, session, ours);
+    }
+
+    fn send_offer(&mut self, now: Instant, session: &mut Session, mut ours: Ours) {
+        let State::Up(mut up) = std::mem::replace(&mut session.state, State::Over) else {
+            return;
+        };
+        let mut request = up
+            .dialog
+            .request(Method::Invite)
+            .with(Name::Contact, "")
+            .with(Name::Allow, ALLOW)
+            .with(Name::Supported, SUPPORTED);
+        request = up.refresh.ask(request);
+        let mut request = request.with_body("application/sdp", session.said.offer(&ours.offer));
+        self.authorize(session.trunk, &mut request);
+        let hop = self.hop_of(&up.dialog);
+        match self.send_request(now, request, &hop, User::Reinvite(session.id)) {
+            Ok(client) => {
+                session.invites.push(client);
+                ours.client = Some(client);
+                up.exchange = Exchange::Ours(ours);
+                session.state = State::Up(up);
+            }
+            Err(_) => {
+                let end = End::because(EndReason::NoRoute, "re-INVITE could not be sent");
+                self.end_leg(session, end.clone());
+                self.leave(now, session, *up, Some(&end));
+            }
+        }
+    }
+
+    /// The back-off of a glare is over.
+    pub(super) fn back_off_over(&mut self, now: Instant, session: &mut Session) {
+        let State::Up(up) = &mut session.state else {
+            return;
+        };
+        match std::mem::replace(&mut up.exchange, Exchange::Idle) {
+            Exchange::BackOff(mut ours) => {
+                // A newer offer replaces the one that was not heard.
+                if let Some(newer) = up.next.take() {
+                    ours.offer = newer;
+                    ours.cause = Cause::Table;
+                }
+                self.send_offer(now, session, ours);
+            }
+            other => up.exchange = other,
+        }
+    }
+
+    /// How our re-INVITE fared.
+    pub(in crate::sip) fn reinvite_fared(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        client: ClientId,
+        outcome: Outcome<'_>,
+    ) {
+        self.on_session(id, |sip, session| {
+            let status = match outcome {
+                Outcome::Response(response) => response.status().unwrap_or(0),
+                Outcome::TimedOut => 408,
+                Outcome::Unreachable => 503,
+            };
+            match (outcome, status) {
+                (_, 0..200) => {}
+                (Outcome::Response(response), 200..300) => {
+                    sip.reinvite_accepted(now, session, client, response);
+                }
+                (Outcome::Response(response), _) => {
+                    sip.reinvite_failed(now, session, client, Some(response), status);
+                }
+                (Outcome::TimedOut | Outcome::Unreachable, _) => {
+                    sip.reinvite_failed(now, session, client, None, status);
+                }
+            }
+        });
+    }
+
+    fn reinvite_accepted(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        client: ClientId,
+        response: &Message,
+    ) {
+        let tag = response.to_tag().unwrap_or("");
+        if self.acknowledge_again(session, client, tag) {
+            return;
+        }
+        match std::mem::replace(&mut session.state, State::Over) {
+            State::Up(mut up) => {
+                up.dialog.refresh_target(response);
+                self.acknowledge(now, session, client, &up.dialog);
+                let cause = match std::mem::replace(&mut up.exchange, Exchange::Idle) {
+                    Exchange::Ours(ours) if ours.client == Some(client) => ours.cause,
+                    other => {
+                        up.exchange = other;
+                        session.state = State::Up(up);
+                        return;
+                    }
+                };
+                let refresh = Refresh::of_response(response);
+                up.refresh = refresh;
+                self.start_refresh(now, session.id, refresh);
+                match heard(response) {
+                    Heard::Description(answer) => {
+                        up.keys = KeyWay::of(&answer);
+                        session.state = State::Up(up);
+                        if cause == Cause::Table {
+                            self.tell(session, LegEvent::UpdateAnswered(answer));
+                        }
+                        self.next_offer(now, session);
+                    }
+                    Heard::Nothing | Heard::Unreadable(_) => {
+                        let end = End::because(EndReason::ProtocolError, "no answer in the 2xx");
+                        self.end_leg(session, end.clone());
+                        self.leave(now, session, *up, Some(&end));
+                    }
+                }
+            }
+            State::Leaving(leaving) => {
+                // The answer crossed our BYE; it still wants its ACK.
+                self.acknowledge(now, session, client, &leaving.dialog);
+                session.state = State::Leaving(leaving);
+            }
+            other => {
+                session.state = other;
+                let dialog = self.clients.get(client).and_then(|entry| {
+                    crate::sip::dialog::Dialog::uac(&entry.request, response, entry.flow)
+                });
+                if let Some(dialog) = dialog {
+                    self.acknowledge(now, session, client, &dialog);
+                }
+            }
+        }
+    }
+
+    fn reinvite_failed(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        client: ClientId,
+        response: Option<&Message>,
+        status: u16,
+    ) {
+        let State::Up(up) = &mut session.state else {
+            return;
+        };
+        let mut ours = match std::mem::replace(&mut up.exchange, Exchange::Idle) {
+            Exchange::Ours(ours) if ours.client == Some(client) => ours,
+            other => {
+                up.exchange = other;
+                return;
+            }
+        };
+        match (status, response) {
+            (491, _) if ours.glares < MAX_GLARES => {
+                ours.glares += 1;
+                // RFC 3261 §14.1: the side that made the Call-ID waits longer.
+                let calls = session
+                    .leg
+                    .is_some_and(|leg| leg.role == crate::id::Role::Callee);
+                let wait = if calls {
+                    2_100 + 10 * self.tokens.below(191)
+                } else {
+                    10 * self.tokens.below(201)
+                };
+                up.exchange = Exchange::BackOff(ours);
+                self.timers.set(
+                    TimerKey::Session(session.id, SessionTimer::BackOff),
+                    now + Duration::from_millis(wait),
+                );
+            }
+            (401 | 407, Some(response))
+                if ours.challenges < MAX_CHALLENGES
+                    && self.learn_challenge(session.trunk, client, response, ours.challenges) =>
+            {
+                ours.challenges += 1;
+                self.send_offer(now, session, ours);
+            }
+            // RFC 3261 §12.2.1.2: the peer does not know the dialog, or is not there at all.
+            (408 | 481, _) => {
+                let end = match response {
+                    Some(response) => reason::end_of_response(response, true),
+                    None => End::because(EndReason::PeerGone, "no answer to re-INVITE"),
+                };
+                if let State::Up(up) = std::mem::replace(&mut session.state, State::Over) {
+                    self.end_leg(session, end.clone());
+                    self.leave(now, session, *up, Some(&end));
+                }
+            }
+            _ => {
+                // A refusal, or a server that fails: the session stands as before.
+                if ours.cause == Cause::Table {
+                    self.tell(session, LegEvent::UpdateRefused);
+                }
+                self.next_offer(now, session);
+            }
+        }
+    }
+
+    /// A re-INVITE came.
+    pub(super) fn reinvite_came(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        asked: Asked,
+        request: &Message,
+    ) {
+        let server = asked.server;
+        let (said, tag) = (
+            session.said.description().cloned(),
+            session.local_tag.clone(),
+        );
+        let State::Up(up) = &mut session.state else {
+            // RFC 3261 §14.2: another INVITE of the dialog is not yet answered.
+            return self.respond_later(now, server, 500);
+        };
+        if let Some(status) = collision(up) {
+            return self.respond_later(now, server, status);
+        }
+        shelve(up);
+        let (refresh, timer) = match Refresh::of_request(request) {
+            Ok(agreed) => agreed,
+            Err(min) => {
+                return self.respond(now, server, 422, None, |r| {
+                    r.with(Name::MinSe, min.to_string())
+                });
+            }
+        };
+        let offer = match heard(request) {
+            Heard::Description(offer) => Some(offer),
+            Heard::Nothing => None,
+            Heard::Unreadable(status) => {
+                return self.respond(now, server, status, None, |r| r.with(Name::Accept, ACCEPT));
+            }
+        };
+        up.dialog.refresh_target(request);
+        match (offer, said) {
+            (Some(offer), _) => {
+                up.exchange = Exchange::Theirs(Theirs {
+                    asked,
+                    by: By::Invite,
+                    keys: KeyWay::of(&offer),
+                    body: offered(request),
+                    refresh,
+                    timer,
+                });
+                self.own_server(server, session.id);
+                self.respond(now, server, 100, None, |r| r);
+                self.tell(session, LegEvent::Updated(offer));
+            }
+            (None, Some(_)) => {
+                // The peer wants our offer: what we said before still holds (RFC 3264 §8).
+                let body = session.said.again();
+                self.respond(now, server, 200, Some(&tag), |r| {
+                    refresh
+                        .write(r, timer.as_deref())
+                        .with_body("application/sdp", body)
+                });
+                let handshake = self.expect_ack(now, session.id, server, asked.cseq, Held::Offer);
+                if let State::Up(up) = &mut session.state {
+                    up.handshake = handshake;
+                    up.refresh = refresh;
+                }
+                self.start_refresh(now, session.id, refresh);
+            }
+            (None, None) => self.respond(now, server, 488, None, |r| r),
+        }
+    }
+
+    /// An UPDATE came.
+    pub(super) fn update_came(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        asked: Asked,
+        request: &Message,
+    ) {
+        let server = asked.server;
+        let offer = match heard(request) {
+            Heard::Description(offer) => Some(offer),
+            Heard::Nothing => None,
+            Heard::Unreadable(status) => {
+                return self.respond(now, server, status, None, |r| r.with(Name::Accept, ACCEPT));
+            }
+        };
+        let (refresh, timer) = match Refresh::of_request(request) {
+            Ok(agreed) => agreed,
+            Err(min) => {
+                return self.respond(now, server, 422, None, |r| {
+                    r.with(Name::MinSe, min.to_string())
+                });
+            }
+        };
+        let tag = request.from_tag().unwrap_or("");
+        let up = match &mut session.state {
+            State::Up(up) => up,
+            State::Calling(_)
+            | State::Cancelling(..)
+            | State::Offered(_)
+            | State::Leaving(_)
+            | State::Over => {
+                return match (&session.state, offer) {
+                    (_, None) => {
+                        if let Some(dialog) = session.dialog(tag) {
+                            dialog.refresh_target(request);
+                        }
+                        let contact = self.contact(asked.flow);
+                        self.respond(now, server, 200, None, |r| r.with(Name::Contact, contact));
+                    }
+                    // RFC 3311 §5.2: our offer is out, or theirs has no answer yet.
+                    (State::Calling(_) | State::Cancelling(..), Some(_)) => {
+                        self.respond(now, server, 491, None, |r| r);
+                    }
+                    (_, Some(_)) => self.respond_later(now, server, 500),
+                };
+            }
+        };
+        let contact = self.contact(asked.flow);
+        let Some(offer) = offer else {
+            up.dialog.refresh_target(request);
+            up.refresh = refresh;
+            self.respond(now, server, 200, None, |r| {
+                refresh
+                    .write(r, timer.as_deref())
+                    .with(Name::Contact, contact)
+            });
+            return self.start_refresh(now, session.id, refresh);
+        };
+        if let Some(status) = collision(up) {
+            return self.respond_later(now, server, status);
+        }
+        shelve(up);
+        up.dialog.refresh_target(request);
+        up.exchange = Exchange::Theirs(Theirs {
+            asked,
+            by: By::Update,
+            keys: KeyWay::of(&offer),
+            body: offered(request),
+            refresh,
+            timer,
+        });
+        self.tell(session, LegEvent::Updated(offer));
+    }
+
+    /// The call table answers an offer of the peer.
+    pub(super) fn answer_offer(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        up: &mut Up,
+        answer: &Description,
+    ) {
+        let theirs = match std::mem::replace(&mut up.exchange, Exchange::Idle) {
+            Exchange::Theirs(theirs) => theirs,
+            other => {
+                up.exchange = other;
+                return;
+            }
+        };
+        let Theirs {
+            asked,
+            by,
+            keys,
+            body,
+            refresh,
+            timer,
+        } = theirs;
+        let body = session.said.answer(answer, &body);
+        let contact = match by {
+            By::Invite => None,
+            By::Update => Some(self.contact(asked.flow)),
+        };
+        self.respond(now, asked.server, 200, Some(&session.local_tag), |r| {
+            let mut r = refresh.write(r, timer.as_deref());
+            if let Some(contact) = contact {
+                r.push(Name::Contact, contact);
+            }
+            r.with_body("application/sdp", body)
+        });
+        up.keys = keys;
+        up.refresh = refresh;
+        self.start_refresh(now, session.id, refresh);
+        if by == By::Invite {
+            up.handshake = self.expect_ack(now, session.id, asked.server, asked.cseq, Held::Answer);
+        }
+    }
+
+    /// The call table refuses an offer of the peer.
+    pub(super) fn refuse_offer(&mut self, now: Instant, session: &mut Session) {
+        let State::Up(up) = &mut session.state else {
+            return;
+        };
+        match std::mem::replace(&mut up.exchange, Exchange::Idle) {
+            Exchange::Theirs(theirs) => {
+                self.respond(now, theirs.asked.server, 488, None, |r| r);
+                self.next_offer(now, session);
+            }
+            other => up.exchange = other,
+        }
+    }
+
+    /// The peer takes its re-INVITE back.
+    pub(super) fn exchange_cancelled(
+        &mut self,
+        now: Instant,
+        session: &Session,
+        up: &mut Up,
+        invite: ServerId,
+    ) {
+        match std::mem::replace(&mut up.exchange, Exchange::Idle) {
+            Exchange::Theirs(theirs) if theirs.asked.server == invite => {
+                self.respond(now, invite, 487, Some(&session.local_tag), |r| r);
+            }
+            other => up.exchange = other,
+        }
+    }
+
+    /// The call ends in the middle of an exchange.
+    pub(super) fn exchange_over(&mut self, now: Instant, session: &Session, exchange: Exchange) {
+        match exchange {
+            Exchange::Theirs(theirs) => {
+                let tag = session.local_tag.clone();
+                self.respond(now, theirs.asked.server, 487, Some(&tag), |r| r);
+            }
+            Exchange::BackOff(_) => {
+                let key = TimerKey::Session(session.id, SessionTimer::BackOff);
+                self.timers.stop(&key);
+            }
+            Exchange::Idle | Exchange::Ours(_) => {}
+        }
+    }
+}
+
+/// The peer was faster after a glare: our offer follows once its own is answered.
+fn shelve(up: &mut Up) {
+    match std::mem::replace(&mut up.exchange, Exchange::Idle) {
+        Exchange::BackOff(ours) => match ours.cause {
+            Cause::Table => {
+                up.next.get_or_insert(ours.offer);
+            }
+            // The peer's offer refreshes the session as well.
+            Cause::Refresh => {}
+        },
+        other => up.exchange = other,
+    }
+}
+
+/// The status for an offer that comes while another one is under way (RFC 3261 §14.2, RFC 3311
+/// §5.2).
+fn collision(up: &Up) -> Option<u16> {
+    match (&up.exchange, &up.handshake) {
+        (Exchange::Ours(_), _) => Some(491),
+        (Exchange::Theirs(_), _) | (_, Handshake::WaitAck(_)) => Some(500),
+        (Exchange::Idle | Exchange::BackOff(_), Handshake::Done) => None,
+    }
+}

@@ -1,0 +1,276 @@
+//! The deadlines of a call, among them the session timer (RFC 4028).
+//!
+//! We never ask for a session timer ourselves. If the peer asks, we refresh by an UPDATE without
+//! offer where it allows UPDATE, else by a re-INVITE with our last offer.
+
+use std::time::{Duration, Instant};
+
+use crate::leg::{End, EndReason};
+use crate::sip::transaction::drive::Outcome;
+use crate::sip::transaction::table::{ClientId, User};
+use crate::sip::wire::{Message, Method, Name, Refresher, SessionExpires};
+use crate::sip::{Sip, TimerKey};
+
+use super::ack::Handshake;
+use super::reinvite::{Cause, Exchange};
+use super::{Session, SessionId, State};
+
+/// RFC 4028 §5: the shortest interval that anybody may ask for.
+const MIN_SE: u32 = 90;
+
+/// The deadlines of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SessionTimer {
+    /// Our 2xx again.
+    Repeat,
+    /// No ACK came.
+    AckLimit,
+    /// No answer to a cancelled INVITE.
+    CancelLimit,
+    /// Our offer again, after glare.
+    BackOff,
+    /// Our provisional response again.
+    Remind,
+    /// Our session refresh.
+    Refresh,
+    /// The peer did not refresh.
+    Expire,
+}
+
+impl SessionTimer {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::Repeat,
+        Self::AckLimit,
+        Self::CancelLimit,
+        Self::BackOff,
+        Self::Remind,
+        Self::Refresh,
+        Self::Expire,
+    ];
+}
+
+/// Who refreshes the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// Nobody.
+    Off,
+    /// We, by this request.
+    Us(u32, Way),
+    /// The peer.
+    Peer(u32),
+}
+
+/// How we refresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The peer allows UPDATE.
+    Update,
+    /// It does not say so.
+    Invite,
+}
+
+impl Way {
+    fn of(message: &Message) -> Self {
+        if message.lists(Name::Allow, "UPDATE") {
+            Self::Update
+        } else {
+            Self::Invite
+        }
+    }
+}
+
+impl Refresh {
+    /// What a request asks for, as its UAS sees it, with the Session-Expires of our 2xx. The error
+    /// is our Min-SE (422).
+    pub fn of_request(request: &Message) -> Result<(Self, Option<String>), u32> {
+        let Some(SessionExpires { seconds, refresher }) = request.session_expires() else {
+            return Ok((Self::Off, None));
+        };
+        if seconds < MIN_SE {
+            return Err(MIN_SE);
+        }
+        let knows =
+            request.lists(Name::Supported, "timer") || request.lists(Name::Require, "timer");
+        // RFC 4028 table 2: a peer that knows no timers cannot refresh.
+        let (refresh, who) = match refresher {
+            Some(Refresher::Uas) => (Self::Us(seconds, Way::of(request)), Refresher::Uas),
+            None if !knows => (Self::Us(seconds, Way::of(request)), Refresher::Uas),
+            Some(Refresher::Uac) | None => (Self::Peer(seconds), Refresher::Uac),
+        };
+        let agreed = SessionExpires {
+            seconds,
+            refresher: Some(who),
+        };
+        Ok((refresh, Some(agreed.to_string())))
+    }
+
+    /// What a 2xx to our request says.
+    pub fn of_response(response: &Message) -> Self {
+        match response.session_expires() {
+            Some(SessionExpires { seconds, refresher }) if seconds >= MIN_SE => match refresher {
+                Some(Refresher::Uas) => Self::Peer(seconds),
+                Some(Refresher::Uac) | None => Self::Us(seconds, Way::of(response)),
+            },
+            Some(_) | None => Self::Off,
+        }
+    }
+
+    /// Writes what was agreed into a 2xx.
+    pub fn write(self, response: Message, agreed: Option<&str>) -> Message {
+        let response = match agreed {
+            Some(agreed) => response.with(Name::SessionExpires, agreed),
+            None => response,
+        };
+        match self {
+            Self::Peer(_) => response.with(Name::Require, "timer"),
+            Self::Off | Self::Us(..) => response,
+        }
+    }
+
+    /// Asks for the same again in a refresh of ours (§7.4).
+    pub fn ask(self, request: Message) -> Message {
+        let (seconds, who) = match self {
+            Self::Off => return request,
+            Self::Us(seconds, _) => (seconds, Refresher::Uac),
+            Self::Peer(seconds) => (seconds, Refresher::Uas),
+        };
+        let asked = SessionExpires {
+            seconds,
+            refresher: Some(who),
+        };
+        request.with(Name::SessionExpires, asked.to_string())
+    }
+}
+
+impl Sip {
+    /// One of the deadlines of a call.
+    pub(in crate::sip) fn session_timer(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        timer: SessionTimer,
+    ) {
+        self.on_session(id, |sip, session| match timer {
+            SessionTimer::Repeat => sip.repeat_answer(now, session),
+            SessionTimer::AckLimit => sip.ack_missing(now, session),
+            SessionTimer::CancelLimit => sip.cancel_limit(session),
+            SessionTimer::BackOff => sip.back_off_over(now, session),
+            SessionTimer::Remind => sip.remind(now, session),
+            SessionTimer::Refresh => sip.refresh(now, session),
+            SessionTimer::Expire => sip.expired(now, session),
+        });
+    }
+
+    /// The wait for the end of a cancelled INVITE is over.
+    pub(super) fn stop_cancel_limit(&mut self, session: SessionId) {
+        let key = TimerKey::Session(session, SessionTimer::CancelLimit);
+        self.timers.stop(&key);
+    }
+
+    /// Sets the session timer anew.
+    pub(super) fn start_refresh(&mut self, now: Instant, id: SessionId, refresh: Refresh) {
+        for timer in [SessionTimer::Refresh, SessionTimer::Expire] {
+            self.timers.stop(&TimerKey::Session(id, timer));
+        }
+        let seconds = |s: u32| Duration::from_secs(u64::from(s));
+        let (timer, after) = match refresh {
+            Refresh::Off => return,
+            Refresh::Us(interval, _) => (SessionTimer::Refresh, seconds(interval) / 2),
+            // §10: BYE before the end, by a third of the interval or 32 s, whichever is less.
+            Refresh::Peer(interval) => (
+                SessionTimer::Expire,
+                seconds(interval) - (seconds(interval) / 3).min(Duration::from_secs(32)),
+            ),
+        };
+        self.timers.set(TimerKey::Session(id, timer), now + after);
+    }
+
+    fn refresh(&mut self, now: Instant, session: &mut Session) {
+        let said = session.said.description().cloned();
+        let State::Up(up) = &mut session.state else {
+            return;
+        };
+        let Refresh::Us(_, way) = up.refresh else {
+            return;
+        };
+        let busy = !matches!(up.exchange, Exchange::Idle) || up.handshake != Handshake::Done;
+        if busy {
+            // What is under way refreshes too, or fails; look again soon.
+            let key = TimerKey::Session(session.id, SessionTimer::Refresh);
+            return self.timers.set(key, now + Duration::from_secs(10));
+        }
+        match (way, said) {
+            (Way::Invite, Some(offer)) => self.start_offer(now, session, offer, Cause::Refresh),
+            (Way::Update, _) | (Way::Invite, None) => {
+                let request = up
+                    .dialog
+                    .request(Method::Update)
+                    .with(Name::Contact, "")
+                    .with(Name::Supported, "timer");
+                let mut request = up.refresh.ask(request);
+                let hop = self.hop_of(&up.dialog);
+                self.authorize(session.trunk, &mut request);
+                let sent = self.send_request(now, request, &hop, User::Update(session.id));
+                if sent.is_err() {
+                    self.expired(now, session);
+                }
+            }
+        }
+    }
+
+    /// How our UPDATE fared.
+    pub(in crate::sip) fn refresh_fared(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        client: ClientId,
+        outcome: Outcome<'_>,
+    ) {
+        self.on_session(id, |sip, session| {
+            let State::Up(up) = &mut session.state else {
+                return;
+            };
+            let Refresh::Us(interval, way) = up.refresh else {
+                return;
+            };
+            match outcome {
+                Outcome::Response(response) => match response.status().unwrap_or(0) {
+                    0..200 => {}
+                    200..300 => {
+                        up.dialog.refresh_target(response);
+                        up.refresh = match Refresh::of_response(response) {
+                            Refresh::Us(interval, _) => Refresh::Us(interval, way),
+                            // §7.2: a 2xx without Session-Expires turns the timer off.
+                            other @ (Refresh::Off | Refresh::Peer(_)) => other,
+                        };
+                        let refresh = up.refresh;
+                        sip.start_refresh(now, id, refresh);
+                    }
+                    408 | 481 => sip.expired(now, session),
+                    _ => {
+                        let _ = sip.learn_challenge(session.trunk, client, response, 0);
+                        // Once more by re-INVITE, before the interval is over.
+                        if let State::Up(up) = &mut session.state {
+                            up.refresh = Refresh::Us(interval, Way::Invite);
+                        }
+                        let key = TimerKey::Session(id, SessionTimer::Refresh);
+                        sip.timers.set(key, now + Duration::from_secs(5));
+                    }
+                },
+                Outcome::TimedOut | Outcome::Unreachable => sip.expired(now, session),
+            }
+        });
+    }
+
+    fn expired(&mut self, now: Instant, session: &mut Session) {
+        match std::mem::replace(&mut session.state, State::Over) {
+            State::Up(up) => {
+                let end = End::because(EndReason::PeerGone, "session timer");
+                self.end_leg(session, end.clone());
+                self.leave(now, session, *up, Some(&end));
+            }
+            other => session.state = other,
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The caller's side: what happens to the INVITEs that we send.
+
+use super::*;
+use crate::leg::{Digit, End, EndReason};
+use crate::sip::wire::Name;
+
+const LEG: u64 = 1;
+
+fn calling() -> (Bench, Message) {
+    calling_with(|_| {})
+}
+
+fn calling_with(change: impl FnOnce(&mut TrunkConfig)) -> (Bench, Message) {
+    let mut bench = Bench::with(change);
+    bench.tells(callee(LEG), offer_to(number("+15550199"), Some("south")));
+    let invite = bench.sent().remove(0);
+    (bench, invite)
+}
+
+fn hang_up(bench: &mut Bench, reason: EndReason) {
+    bench.tells(callee(LEG), LegCommand::End(End::from(reason)));
+}
+
+/// A 2xx with an answer.
+fn ok(invite: &Message, tag: &str) -> Message {
+    with_answer(reply(invite, 200, tag))
+}
+
+fn with_answer(response: Message) -> Message {
+    let sdp = "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
+               m=audio 6000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n";
+    response.with_body("application/sdp", sdp)
+}
+
+impl Bench {
+    fn hears_message(&mut self, message: &Message) {
+        let flow = Self::flow(SOUTH);
+        let bytes = message.to_bytes();
+        self.sip
+            .handle(self.now, NetInput::Datagram { flow, bytes });
+        self.collect();
+    }
+
+    fn answers(&mut self, request: &Message, status: u16) {
+        self.hears_message(&reply(request, status, "b"));
+    }
+}
+
+#[test]
+fn the_invite_says_who_calls_whom() {
+    let (_, invite) = calling();
+    assert_eq!(
+        invite.request_uri(),
+        Some("sip:+15550199@198.51.100.1:5060;user=phone")
+    );
+    let from = invite.header(Name::From).unwrap();
+    assert!(from.starts_with(r#""Al \"x\"" <sip:+15550100@198.51.100.1>;tag="#));
+    let via = invite.header(Name::Via).unwrap();
+    assert!(via.starts_with("SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK"));
+    assert_eq!(
+        invite.header(Name::Contact),
+        Some("<sip:offhook@192.0.2.1:5060>")
+    );
+}
+
+#[test]
+fn an_anonymous_caller_says_nothing() {
+    let mut bench = Bench::new();
+    let LegCommand::Offer {
+        to,
+        display_name,
+        offer,
+        trunk,
+        ..
+    } = offer_to(number("+15550199"), Some("south"))
+    else {
+        unreachable!("offer_to makes an offer");
+    };
+    bench.tells(
+        callee(LEG),
+        LegCommand::Offer {
+            from: Address::Anonymous,
+            to,
+            display_name,
+            offer,
+            trunk,
+        },
+    );
+    let invite = bench.sent().remove(0);
+    let from = invite.header(Name::From).unwrap();
+    assert!(from.starts_with("\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag="));
+    assert_eq!(invite.header(Name::Privacy), Some("id"));
+}
+
+#[test]
+fn an_unanswered_invite_is_repeated_seven_times_and_ends_after_32_s() {
+    let (mut bench, _) = calling();
+    bench.after(Duration::from_secs(33));
+    assert_eq!(bench.said(), vec!["INVITE"; 6]);
+    let LegEvent::Ended(end) = bench.event() else {
+        panic!("the end");
+    };
+    assert_eq!(end.reason, EndReason::NoRoute);
+    bench.is_quiet();
+}
+
+#[test]
+fn ringing_early_media_and_answer_are_told_and_acknowledged_at_once() {
+    let (mut bench, invite) = calling();
+    bench.answers(&invite, 100);
+    bench.answers(&invite, 180);
+    bench.hears_message(&with_answer(reply(&invite, 183, "b")));
+    bench.hears_message(&with_answer(reply(&invite, 183, "b")));
+    // The 2xx has no body: the answer came with the 183.
+    bench.answers(&invite, 200);
+    assert_eq!(bench.event(), LegEvent::Ringing);
+    let LegEvent::Progress(Some(early)) = bench.event() else {
+        panic!("early media, once");
+    };
+    assert_eq!(bench.event(), LegEvent::Answered(early));
+    let ack = bench.sent().remove(0);
+    assert_eq!(short(&ack), "ACK");
+    assert_eq!(ack.request_uri(), Some("sip:b@198.51.100.1:5060"));
+    bench.answers(&invite, 200);
+    assert_eq!(bench.said(), ["ACK"]);
+    assert!(bench.events.is_empty());
+    hang_up(&mut bench, EndReason::Hangup);
+    let bye = bench.sent().remove(0);
+    assert_eq!(short(&bye), "BYE");
+    bench.answers(&bye, 200);
+    bench.is_quiet();
+}
+
+#[test]
+fn a_cancel_waits_for_a_provisional_response() {
+    let (mut bench, invite) = calling();
+    hang_up(&mut bench, EndReason::Cancelled);
+    assert!(bench.said().is_empty());
+    assert!(matches!(bench.event(), LegEvent::Ended(_)));
+    bench.answers(&invite, 180);
+    let cancel = bench.sent().remove(0);
+    assert_eq!(short(&cancel), "CANCEL");
+    assert_eq!(
+        cancel.via().unwrap().branch(),
+        invite.via().unwrap().branch()
+    );
+    bench.answers(&cancel, 200);
+    bench.answers(&invite, 487);
+    assert_eq!(bench.said(), ["ACK"]);
+    assert!(bench.events.is_empty());
+    bench.is_quiet();
+}
+
+#[test]
+fn cancel_crossing_200_sends_ack_and_bye() {
+    let (mut bench, invite) = calling();
+    bench.answers(&invite, 180);
+    hang_up(&mut bench, EndReason::Cancelled);
+    bench.hears_message(&ok(&invite, "b"));
+    assert_eq!(bench.said(), ["CANCEL", "ACK", "BYE"]);
+    bench.hears_message(&ok(&invite, "b"));
+    assert_eq!(bench.said(), ["ACK"]);
+    assert_eq!(bench.event(), LegEvent::Ringing);
+    assert!(matches!(bench.event(), LegEvent::Ended(_)));
+    assert!(bench.events.is_empty());
+    bench.is_quiet();
+}
+
+#[test]
+fn a_cancelled_invite_without_any_answer_is_forgotten() {
+    let (mut bench, invite) = calling();
+    bench.answers(&invite, 100);
+    hang_up(&mut bench, EndReason::Cancelled);
+    bench.is_quiet();
+}
+
+#[test]
+fn a_forked_2xx_is_acknowledged_and_dismissed() {
+    let (mut bench, invite) = calling();
+    bench.hears_message(&ok(&invite, "b"));
+    bench.hears_message(&ok(&invite, "c"));
+    let sent = bench.sent();
+    let shorts: Vec<_> = sent.iter().map(short).collect();
+    assert_eq!(shorts, ["ACK", "ACK", "BYE"]);
+    assert_eq!(sent[2].to_tag(), Some("c"));
+    bench.hears_message(&ok(&invite, "c"));
+    assert_eq!(bench.said(), ["ACK"]);
+    assert_eq!(bench.events.len(), 1);
+}
+
+#[test]
+fn a_2xx_without_any_answer_is_acknowledged_and_hung_up() {
+    let (mut bench, invite) = calling();
+    bench.answers(&invite, 200);
+    assert_eq!(bench.said(), ["ACK", "BYE"]);
+    assert!(matches!(bench.event(), LegEvent::Ended(_)));
+}
+
+#[test]
+fn a_failure_ends_the_leg_with_its_status() {
+    let (mut bench, invite) = calling();
+    bench.answers(&invite, 486);
+    bench.answers(&invite, 486);
+    assert_eq!(bench.said(), ["ACK", "ACK"]);
+    let LegEvent::Ended(end) = bench.event() else {
+        panic!("the end");
+    };
+    assert_eq!((end.reason, end.sip_status), (EndReason::Busy, Some(486)));
+    assert!(bench.events.is_empty());
+    bench.is_quiet();
+}
+
+#[test]
+fn a_dead_server_is_reported_at_once() {
+    let (mut bench, _) = calling();
+    let flow = Bench::flow(SOUTH);
+    bench.sip.handle(bench.now, NetInput::Unsent { flow });
+    bench.collect();
+    assert!(matches!(bench.event(), LegEvent::Ended(_)));
+    bench.is_quiet();
+}
+
+#[test]
+fn a_digit_goes_by_info_only_if_there_is_no_telephone_event() {
+    let (mut bench, invite) = calling();
+    bench.hears_message(&ok(&invite, "b"));
+    bench.sent();
+    let five = Digit::from_char('5').unwrap();
+    bench.tells(callee(LEG), LegCommand::Digit(five));
+    let info = bench.sent().remove(0);
+    assert_eq!(short(&info), "INFO");
+    assert!(text(&info).contains("Signal=5"));
+}
+
+#[test]
+fn a_challenge_is_answered_once_and_the_password_never_shows() {
+    let (mut bench, invite) = calling_with(|trunk| {
+        trunk.username = Some("al".into());
+        trunk.password = Some(crate::config::Secret("geheim".into()));
+    });
+    let challenge = |request: &Message, nonce: &str| {
+        reply(request, 407, "b").with(
+            Name::ProxyAuthenticate,
+            format!(r#"Digest realm="x", nonce="{nonce}", qop="auth,auth-int", algorithm=SHA-256"#),
+        )
+    };
+    bench.hears_message(&challenge(&invite, "n1"));
+    let sent = bench.sent();
+    assert_eq!(short(&sent[0]), "ACK");
+    let second = &sent[1];
+    assert_eq!(short(second), "INVITE");
+    let credentials = second.header(Name::ProxyAuthorization).unwrap();
+    assert!(credentials.contains("nonce=\"n1\""));
+    assert!(!text(second).contains("geheim"));
+    assert_eq!(second.cseq().unwrap().number, 2);
+    assert_eq!(second.from_tag(), invite.from_tag());
+    // The same answer refused again is the end.
+    bench.hears_message(&challenge(second, "n2"));
+    assert!(matches!(bench.event(), LegEvent::Ended(_)));
+    assert_eq!(bench.said(), ["ACK"]);
+    bench.is_quiet();
+}
+
+#[test]
+fn a_full_trunk_takes_no_further_call() {
+    let mut bench = Bench::with(|trunk| trunk.max_calls = Some(1));
+    bench.tells(callee(1), offer_to(number("+15550199"), Some("south")));
+    bench.tells(callee(2), offer_to(number("+15550199"), Some("south")));
+    let LegEvent::Ended(end) = bench.event() else {
+        panic!("the end");
+    };
+    assert_eq!(end.reason, EndReason::Overloaded);
+}
+
+#[test]
+fn health_goes_down_without_answer_and_up_with_any() {
+    let mut bench = Bench::with(|trunk| trunk.options = Duration::from_secs(60));
+    bench.after(ms(1));
+    let options = bench.sent().remove(0);
+    assert_eq!(short(&options), "OPTIONS");
+    assert!(bench.sip.trunk_is_up("south"));
+    bench.after(Duration::from_secs(33));
+    assert!(!bench.sip.trunk_is_up("south"));
+    bench.sent();
+    bench.after(Duration::from_secs(28));
+    let options = bench.sent().remove(0);
+    bench.answers(&options, 405);
+    assert!(bench.sip.trunk_is_up("south"));
+}
+
+#[test]
+fn a_large_invite_goes_by_tcp_and_back_to_udp_if_that_fails() {
+    let mut bench = Bench::new();
+    let LegCommand::Offer {
+        from,
+        to,
+        display_name,
+        mut offer,
+        trunk,
+    } = offer_to(number("+15550199"), Some("south"))
+    else {
+        unreachable!("offer_to makes an offer");
+    };
+    for payload_type in 96..127 {
+        let codec = Codec::new(payload_type, "some-long-encoding-name", 8000, 1);
+        offer.streams[0].codecs.push(codec);
+    }
+    bench.tells(
+        callee(LEG),
+        LegCommand::Offer {
+            from,
+            to,
+            display_name,
+            offer,
+            trunk,
+        },
+    );
+    let Some(NetOutput::Connect { connection, .. }) = bench.sip.poll_output() else {
+        panic!("a connection first");
+    };
+    assert_eq!(bench.sip.census().waiting, 1);
+    bench.sip.handle(bench.now, NetInput::Closed { connection });
+    let (flow, invite) = bench.sent_to().remove(0);
+    assert_eq!(flow.transport, SipTransport::Udp);
+    assert!(invite.header(Name::Via).unwrap().starts_with("SIP/2.0/UDP"));
+    bench.is_quiet();
+}
+
+#[test]
+fn a_trunk_by_name_is_located_ahead_of_its_calls_and_fails_over() {
+    let mut bench = Bench::with(|trunk| {
+        trunk.host = "sip.example.org".into();
+    });
+    let Some(NetOutput::Resolve { query, .. }) = bench.sip.poll_output() else {
+        panic!("a question");
+    };
+    assert!(!bench.sip.trunk_is_up("south"));
+    let ip = |text: &str| crate::net::Record::Address(text.parse().unwrap());
+    let records = vec![ip("198.51.100.1"), ip("198.51.100.2")];
+    bench
+        .sip
+        .handle(bench.now, NetInput::Resolved { query, records });
+    bench.tells(callee(LEG), offer_to(number("+15550199"), Some("south")));
+    let (flow, invite) = bench.sent_to().remove(0);
+    assert_eq!(flow.remote, "198.51.100.1:5060".parse().unwrap());
+    bench.answers(&invite, 503);
+    let (flow, second) = bench.sent_to().pop().unwrap();
+    assert_eq!(short(&second), "INVITE");
+    assert_eq!(flow.remote, "198.51.100.2:5060".parse().unwrap());
+}

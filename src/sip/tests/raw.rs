@@ -1,0 +1,381 @@
+//! The facts of RFC 3261 that other stacks get wrong, one message at a time.
+
+use super::*;
+use crate::leg::{End, EndReason};
+use crate::sip::Mode;
+use crate::sip::wire::Name;
+
+fn invite(branch: &str, more: &str) -> String {
+    format!(
+        "INVITE sip:+15550199@192.0.2.1 SIP/2.0
+        Via: SIP/2.0/UDP 198.51.100.1:5060;branch={branch}
+        Max-Forwards: 70
+        From: <sip:+15550100@198.51.100.1>;tag=a
+        To: <sip:+15550199@192.0.2.1>
+        Call-ID: c1
+        CSeq: 10 INVITE
+        Contact: <sip:al@198.51.100.1:5060>
+        {more}"
+    )
+}
+
+const SDP: &str = "Content-Type: application/sdp
+
+        v=0
+        o=- 1 1 IN IP4 198.51.100.1
+        s=-
+        c=IN IP4 198.51.100.1
+        t=0 0
+        m=audio 6000 RTP/AVP 8
+        a=rtpmap:8 PCMA/8000
+        a=sendrecv";
+
+fn within(method: &str, branch: &str, cseq: u32, tag: &str, more: &str) -> String {
+    format!(
+        "{method} sip:offhook@192.0.2.1:5060 SIP/2.0
+        Via: SIP/2.0/UDP 198.51.100.1:5060;branch={branch}
+        Max-Forwards: 70
+        From: <sip:+15550100@198.51.100.1>;tag=a
+        To: <sip:+15550199@192.0.2.1>;tag={tag}
+        Call-ID: c1
+        CSeq: {cseq} {method}
+        Contact: <sip:al@198.51.100.1:5060>
+        {more}"
+    )
+}
+
+/// A call that came and was answered, with its ACK; returns our tag.
+fn answered(bench: &mut Bench) -> (LegId, String) {
+    bench.hears(&invite("z9hG4bK1", SDP));
+    let leg = bench.events.pop_front().unwrap().0;
+    bench.tells(leg, LegCommand::Answer(description(5000)));
+    let tag = bench.sent().last().unwrap().to_tag().unwrap().to_owned();
+    bench.hears(&within("ACK", "z9hG4bKa", 10, &tag, ""));
+    (leg, tag)
+}
+
+fn status_of(request: &str) -> Vec<String> {
+    let mut bench = Bench::new();
+    bench.hears(request);
+    bench.said()
+}
+
+#[test]
+fn an_invite_gets_its_100_at_once_and_its_repetition_the_last_provisional() {
+    let mut bench = Bench::new();
+    bench.hears(&invite("z9hG4bK1", SDP));
+    assert_eq!(bench.said(), ["100"]);
+    bench.hears(&invite("z9hG4bK1", SDP));
+    assert_eq!(bench.said(), ["100"]);
+    let leg = bench.events[0].0;
+    bench.tells(leg, LegCommand::Ring);
+    bench.hears(&invite("z9hG4bK1", SDP));
+    assert_eq!(bench.said(), ["180", "180"]);
+    assert_eq!(bench.events.len(), 1);
+}
+
+#[test]
+fn a_cancel_right_behind_the_invite_gets_200_and_487() {
+    let mut bench = Bench::new();
+    bench.hears(&invite("z9hG4bK1", SDP));
+    let cancel = invite("z9hG4bK1", "").replace("INVITE sip", "CANCEL sip");
+    bench.hears(&cancel.replace("10 INVITE", "10 CANCEL"));
+    assert_eq!(bench.said(), ["100", "200", "487"]);
+    let LegEvent::Offered { .. } = bench.event() else {
+        panic!("first the call is offered");
+    };
+    assert_eq!(
+        bench.event(),
+        LegEvent::Ended(End::from(EndReason::Cancelled))
+    );
+    bench.hears(&invite("z9hG4bK1", "").replace("INVITE", "ACK"));
+    bench.is_quiet();
+}
+
+#[test]
+fn a_late_invite_repetition_after_the_ack_makes_no_ghost_call() {
+    let mut bench = Bench::new();
+    answered(&mut bench);
+    bench.events.clear();
+    bench.hears(&invite("z9hG4bK1", SDP));
+    assert!(bench.said().is_empty());
+    assert!(bench.events.is_empty());
+}
+
+#[test]
+fn a_merged_request_gets_482() {
+    let mut bench = Bench::new();
+    bench.hears(&invite("z9hG4bK1", SDP));
+    bench.hears(&invite("z9hG4bK2", SDP));
+    assert_eq!(bench.said(), ["100", "482"]);
+}
+
+#[test]
+fn an_invite_of_rfc_2543_is_matched_without_a_branch() {
+    let mut bench = Bench::new();
+    bench.hears(&invite("1", SDP));
+    bench.hears(&invite("1", SDP));
+    assert_eq!(bench.said(), ["100", "100"]);
+    let leg = bench.events[0].0;
+    bench.tells(leg, LegCommand::End(End::from(EndReason::Busy)));
+    let tag = bench.sent()[0].to_tag().unwrap().to_owned();
+    let ack = invite("1", "").replace("INVITE", "ACK").replace(
+        "To: <sip:+15550199@192.0.2.1>",
+        &format!("To: <sip:+15550199@192.0.2.1>;tag={tag}"),
+    );
+    bench.hears(&ack);
+    bench.after(Duration::from_secs(3));
+    assert!(bench.said().is_empty());
+}
+
+#[test]
+fn a_2xx_is_repeated_until_the_ack_and_a_missing_ack_ends_in_a_bye() {
+    let mut bench = Bench::new();
+    bench.hears(&invite("z9hG4bK1", SDP));
+    let leg = bench.events.pop_front().unwrap().0;
+    bench.tells(leg, LegCommand::Answer(description(5000)));
+    bench.sent();
+    // 0.5, 1.5, 3.5, 7.5 s, then each 4 s.
+    bench.after(ms(31_900));
+    assert_eq!(bench.said(), vec!["200"; 10]);
+    bench.after(ms(200));
+    assert_eq!(bench.said(), ["BYE"]);
+    assert!(matches!(bench.event(), LegEvent::Ended(_)));
+}
+
+#[test]
+fn an_in_dialog_request_before_the_ack_is_answered() {
+    let mut bench = Bench::new();
+    bench.hears(&invite("z9hG4bK1", SDP));
+    let leg = bench.events.pop_front().unwrap().0;
+    bench.tells(leg, LegCommand::Answer(description(5000)));
+    let tag = bench.sent().last().unwrap().to_tag().unwrap().to_owned();
+    bench.hears(&within("OPTIONS", "z9hG4bK5", 11, &tag, ""));
+    bench.hears(&within("INVITE", "z9hG4bK6", 12, &tag, SDP));
+    bench.hears(&within("BYE", "z9hG4bK7", 13, &tag, ""));
+    assert_eq!(bench.said(), ["200", "500", "200"]);
+    assert!(matches!(bench.event(), LegEvent::Ended(_)));
+    bench.hears(&within("ACK", "z9hG4bK6", 12, &tag, ""));
+    bench.after(Duration::from_secs(10));
+    assert!(bench.said().is_empty());
+    bench.hears(&within("ACK", "z9hG4bKa", 10, &tag, ""));
+    bench.is_quiet();
+}
+
+#[test]
+fn a_cseq_gap_is_accepted_and_a_lower_cseq_gets_500() {
+    let mut bench = Bench::new();
+    let (_, tag) = answered(&mut bench);
+    bench.sent();
+    bench.hears(&within("OPTIONS", "z9hG4bK5", 50, &tag, ""));
+    bench.hears(&within("OPTIONS", "z9hG4bK6", 49, &tag, ""));
+    bench.hears(&within("BYE", "z9hG4bK7", 60, &tag, ""));
+    assert_eq!(bench.said(), ["200", "500", "200"]);
+    bench.is_quiet();
+}
+
+#[test]
+fn methods_are_answered_405_501_or_481() {
+    let other = |method: &str| invite("z9hG4bK1", "").replace("INVITE", method);
+    assert_eq!(status_of(&other("REGISTER")), ["405"]);
+    assert_eq!(status_of(&other("FROBNICATE")), ["501"]);
+    assert_eq!(status_of(&other("BYE")), ["481"]);
+    assert_eq!(status_of(&other("CANCEL")), ["481"]);
+    assert_eq!(status_of(&other("OPTIONS")), ["200"]);
+    assert!(status_of(&other("ACK")).is_empty());
+    assert_eq!(
+        status_of(&within("INFO", "z9hG4bK1", 11, "none", "")),
+        ["481"]
+    );
+}
+
+#[test]
+fn an_invite_is_refused_with_the_status_of_its_fault() {
+    let with = |more: &str| status_of(&invite("z9hG4bK1", more));
+    assert_eq!(with(&format!("Require: 100rel\n{SDP}")), ["100", "420"]);
+    assert_eq!(with("Content-Type: text/plain\n\nhello"), ["100", "415"]);
+    assert_eq!(with("Session-Expires: 30\n"), ["100", "422"]);
+    let changed = |from: &str, to: &str| status_of(&invite("z9hG4bK1", SDP).replace(from, to));
+    assert_eq!(
+        changed("INVITE sip:+15550199@192.0.2.1", "INVITE http://x"),
+        ["100", "416"]
+    );
+    assert_eq!(changed("SIP/2.0\n", "SIP/7.0\n"), ["505"]);
+    assert_eq!(changed(";tag=a", ""), ["400"]);
+    assert_eq!(changed("Contact:", "X-Contact:"), ["100", "400"]);
+}
+
+#[test]
+fn strangers_are_dropped_and_counted_unless_the_room_is_an_endpoint() {
+    let mut bench = Bench::new();
+    bench.hears_from("203.0.113.5:5060", &invite("z9hG4bK1", SDP));
+    bench.hears_from("203.0.113.5:5060", "garbage");
+    assert!(bench.said().is_empty());
+    assert_eq!(bench.sip.stats().unknown_sources, 1);
+    bench.sip.set_mode(Mode::Endpoint);
+    bench.hears_from("203.0.113.5:5060", &invite("z9hG4bK1", SDP));
+    assert_eq!(bench.said(), ["100"]);
+}
+
+#[test]
+fn answers_go_to_the_port_of_sent_by_unless_rport_is_asked_for() {
+    let mut bench = Bench::new();
+    bench.hears_from("198.51.100.1:40000", &invite("z9hG4bK1", SDP));
+    let (flow, response) = bench.sent_to().remove(0);
+    assert_eq!(flow.remote, "198.51.100.1:5060".parse().unwrap());
+    assert!(!response.header(Name::Via).unwrap().contains("rport"));
+    bench.hears_from(
+        "198.51.100.1:40000",
+        &invite("z9hG4bK2;rport", "").replace("c1", "c2"),
+    );
+    let (flow, response) = bench.sent_to().remove(0);
+    assert_eq!(flow.remote, "198.51.100.1:40000".parse().unwrap());
+    assert!(response.header(Name::Via).unwrap().contains("rport=40000"));
+}
+
+#[test]
+fn received_is_unbracketed_for_ipv6() {
+    let mut sip = Sip::new(
+        &config(&[(SipTransport::Udp, "[2001:db8::1]:5060")]),
+        &[],
+        TokenMaker::new([1; 32]),
+    );
+    sip.set_mode(Mode::Endpoint);
+    let flow = Flow {
+        transport: SipTransport::Udp,
+        local: "[2001:db8::1]:5060".parse().unwrap(),
+        remote: "[2001:db8::9]:7000".parse().unwrap(),
+        connection: None,
+    };
+    let request = invite("z9hG4bK1", "").replace("198.51.100.1:5060;b", "[2001:db8::5]:5080;b");
+    let bytes = (request.replace("        ", "").replace('\n', "\r\n") + "\r\n").into_bytes();
+    sip.handle(base(), NetInput::Datagram { flow, bytes });
+    let Some(NetOutput::Send { flow, bytes }) = sip.poll_output() else {
+        panic!("an answer");
+    };
+    assert_eq!(flow.remote, "[2001:db8::9]:5080".parse().unwrap());
+    assert!(
+        String::from_utf8(bytes)
+            .unwrap()
+            .contains("received=2001:db8::9")
+    );
+}
+
+#[test]
+fn an_end_before_the_answer_becomes_a_status() {
+    let mut bench = Bench::new();
+    bench.hears(&invite("z9hG4bK1", SDP));
+    let leg = bench.events.pop_front().unwrap().0;
+    bench.tells(leg, LegCommand::End(End::from(EndReason::Busy)));
+    assert_eq!(bench.said(), ["100", "486"]);
+    assert_eq!(bench.event(), LegEvent::Ended(End::from(EndReason::Busy)));
+    bench.after(Duration::from_secs(33));
+    // Timer G: 0.5, 1.5, 3.5, 7.5, … 31.5 s, then H gives up.
+    assert_eq!(bench.said().len(), 10);
+    bench.is_quiet();
+}
+
+#[test]
+fn an_invite_without_an_offer_is_answered_with_ours() {
+    let mut bench = Bench::new();
+    bench.hears(&invite("z9hG4bK1", ""));
+    let (leg, event) = bench.events.pop_front().unwrap();
+    assert!(matches!(
+        event,
+        LegEvent::Offered {
+            offer: crate::leg::Offering::Delayed,
+            ..
+        }
+    ));
+    bench.tells(leg, LegCommand::Answer(description(5000)));
+    let sent = bench.sent();
+    let ok = sent.last().unwrap();
+    assert!(!ok.body.is_empty());
+    let tag = ok.to_tag().unwrap().to_owned();
+    bench.hears(&within("ACK", "z9hG4bKa", 10, &tag, SDP));
+    let LegEvent::UpdateAnswered(answer) = bench.event() else {
+        panic!("the ACK has the answer");
+    };
+    assert_eq!(port_of(&answer), 6000);
+}
+
+#[test]
+fn an_info_key_is_told() {
+    let mut bench = Bench::new();
+    let (_, tag) = answered(&mut bench);
+    bench.sent();
+    let body = "Content-Type: application/dtmf-relay\n\nSignal=7\nDuration=100";
+    bench.hears(&within("INFO", "z9hG4bK5", 11, &tag, body));
+    assert_eq!(bench.said(), ["200"]);
+    let LegEvent::Digit(digit) = bench.event() else {
+        panic!("a key");
+    };
+    assert_eq!(digit.as_char(), '7');
+}
+
+#[test]
+fn a_reinvite_is_offered_and_answered_or_refused() {
+    let mut bench = Bench::new();
+    let (leg, tag) = answered(&mut bench);
+    bench.sent();
+    let hold = SDP.replace("sendrecv", "sendonly");
+    bench.hears(&within("INVITE", "z9hG4bK5", 11, &tag, &hold));
+    let LegEvent::Updated(offer) = bench.event() else {
+        panic!("an offer");
+    };
+    assert_eq!(offer.audio().unwrap().direction, Direction::Send);
+    bench.tells(leg, LegCommand::Answer(description(5000)));
+    assert_eq!(bench.said(), ["100", "200"]);
+    bench.hears(&within("ACK", "z9hG4bK6", 11, &tag, ""));
+    bench.hears(&within("UPDATE", "z9hG4bK7", 12, &tag, SDP));
+    bench.tells(leg, LegCommand::Refuse);
+    assert_eq!(bench.said(), ["488"]);
+    bench.hears(&within("INVITE", "z9hG4bK8", 13, &tag, ""));
+    let ok = bench.sent();
+    assert!(!ok[0].body.is_empty(), "our offer in the 200");
+}
+
+#[test]
+fn glare_gets_491_and_ours_is_tried_again() {
+    let mut bench = Bench::new();
+    let (leg, tag) = answered(&mut bench);
+    bench.sent();
+    bench.tells(leg, LegCommand::Update(description(5002)));
+    let ours = bench.sent().remove(0);
+    bench.hears(&within("INVITE", "z9hG4bK5", 11, &tag, SDP));
+    assert_eq!(bench.said(), ["491"]);
+    bench.hears(&text(&reply(&ours, 491, "a")));
+    assert_eq!(bench.said(), ["ACK"]);
+    bench.after(ms(2_100));
+    let again = bench.sent().remove(0);
+    assert_eq!(
+        again.cseq().unwrap().number,
+        ours.cseq().unwrap().number + 1
+    );
+    bench.hears(&text(&reply(&again, 488, "a")));
+    assert_eq!(bench.event(), LegEvent::UpdateRefused);
+}
+
+#[test]
+fn a_session_timer_of_the_peer_is_watched_and_ours_is_kept() {
+    let mut bench = Bench::new();
+    bench.hears(&invite(
+        "z9hG4bK1",
+        &format!("Supported: timer\nAllow: UPDATE\nSession-Expires: 100;refresher=uas\n{SDP}"),
+    ));
+    let leg = bench.events.pop_front().unwrap().0;
+    bench.tells(leg, LegCommand::Answer(description(5000)));
+    let ok = bench.sent().pop().unwrap();
+    assert_eq!(ok.header(Name::SessionExpires), Some("100;refresher=uas"));
+    let tag = ok.to_tag().unwrap().to_owned();
+    bench.hears(&within("ACK", "z9hG4bKa", 10, &tag, ""));
+    bench.after(Duration::from_secs(50));
+    let update = bench.sent().remove(0);
+    assert_eq!(short(&update), "UPDATE");
+    let ok = reply(&update, 200, "a").with(Name::SessionExpires, "100;refresher=uas");
+    bench.hears(&text(&ok));
+    // The peer has taken the refresh over, and forgets it.
+    bench.after(ms(68_100));
+    assert_eq!(bench.said(), ["BYE"]);
+    assert!(matches!(bench.event(), LegEvent::Ended(_)));
+}

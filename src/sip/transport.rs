@@ -1,0 +1,286 @@
+//! The ways that messages leave by: RFC 3261 §18, without the sockets.
+//!
+//! Picks our listening address for a peer, names it in Via and Contact, opens stream connections
+//! and keeps what is to be sent until they stand. One connection per peer and protocol is used by
+//! all (RFC 3261 §18, RFC 5923); whatever came in by a connection is answered by it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::id::ConnectionId;
+use crate::net::{Flow, NetOutput, SipTransport};
+
+use super::locate::Place;
+use super::wire::StreamFramer;
+
+/// Stream connections at a time, both ways: a file descriptor and up to a message of memory each.
+const MAX_CONNECTIONS: usize = 4_096;
+/// Messages that wait for one connection to open: what a busy second of calls brings.
+const MAX_WAITING: usize = 256;
+/// Octets that wait for one connection to open.
+const MAX_WAITING_OCTETS: usize = 256 * 1024;
+/// A connection over which nothing was said for this long is closed. Longer than the keep-alive
+/// intervals of RFC 5626 §4.4.1 (120 s) and of common peers.
+pub const IDLE: Duration = Duration::from_secs(600);
+/// How long a connection may take to open, TLS included.
+pub const OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// RFC 3261 §18.1.1: requests above this size do not go by UDP if the path MTU is unknown.
+pub const MAX_UDP_REQUEST: usize = 1_300;
+
+/// A message could not even be queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unreachable;
+
+#[derive(Debug)]
+struct Connection {
+    flow: Flow,
+    link: Link,
+}
+
+#[derive(Debug)]
+enum Link {
+    Opening {
+        waiting: Vec<Vec<u8>>,
+        octets: usize,
+    },
+    Open(Box<StreamFramer>),
+}
+
+/// All flows.
+#[derive(Debug)]
+pub struct Transports {
+    listen: Vec<(SipTransport, SocketAddr)>,
+    advertise: Option<IpAddr>,
+    connections: BTreeMap<ConnectionId, Connection>,
+    by_remote: BTreeMap<(SipTransport, SocketAddr), ConnectionId>,
+    opened: u64,
+    out: VecDeque<NetOutput>,
+}
+
+impl Transports {
+    /// Starts with our listening addresses.
+    pub fn new(listen: Vec<(SipTransport, SocketAddr)>, advertise: Option<IpAddr>) -> Self {
+        Self {
+            listen,
+            advertise,
+            connections: BTreeMap::new(),
+            by_remote: BTreeMap::new(),
+            opened: 0,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// True if we listen on `transport` for the address family of `remote`.
+    pub fn listens(&self, transport: SipTransport, remote: SocketAddr) -> bool {
+        self.listener(transport, remote).is_some()
+    }
+
+    /// The transport of our first listener.
+    pub fn preferred(&self) -> SipTransport {
+        let udp = self
+            .listen
+            .iter()
+            .find(|(transport, _)| *transport == SipTransport::Udp);
+        udp.or(self.listen.first())
+            .map_or(SipTransport::Udp, |(transport, _)| *transport)
+    }
+
+    /// Our listening address toward `remote`: the same family, and loopback only for loopback.
+    fn listener(&self, transport: SipTransport, remote: SocketAddr) -> Option<SocketAddr> {
+        let fits = |local: &SocketAddr| local.is_ipv4() == remote.is_ipv4();
+        let near = |local: &SocketAddr| local.ip().is_loopback() == remote.ip().is_loopback();
+        let ours = || {
+            self.listen
+                .iter()
+                .filter(|(kind, _)| *kind == transport)
+                .map(|(_, local)| *local)
+        };
+        ours()
+            .find(|local| fits(local) && near(local))
+            .or_else(|| ours().find(fits))
+    }
+
+    /// The flow to `place`; opens a connection if there is none.
+    pub fn flow_to(
+        &mut self,
+        place: Place,
+        server_name: Option<&str>,
+    ) -> Result<Flow, Unreachable> {
+        let Place { transport, remote } = place;
+        if !transport.is_reliable() {
+            let local = self.listener(transport, remote).ok_or(Unreachable)?;
+            return Ok(Flow {
+                transport,
+                local,
+                remote,
+                connection: None,
+            });
+        }
+        if let Some(connection) = self.by_remote.get(&(transport, remote))
+            && let Some(connection) = self.connections.get(connection)
+        {
+            return Ok(connection.flow);
+        }
+        // A connection may leave from any port; what Via and Contact say is where we listen, or
+        // the UDP address of the same family if we do not listen on streams at all.
+        let local = self
+            .listener(transport, remote)
+            .or_else(|| self.listener(SipTransport::Udp, remote))
+            .ok_or(Unreachable)?;
+        if self.connections.len() >= MAX_CONNECTIONS {
+            return Err(Unreachable);
+        }
+        self.opened += 1;
+        let connection = ConnectionId(self.opened);
+        let flow = Flow {
+            transport,
+            local,
+            remote,
+            connection: Some(connection),
+        };
+        let link = Link::Opening {
+            waiting: Vec::new(),
+            octets: 0,
+        };
+        self.connections
+            .insert(connection, Connection { flow, link });
+        self.by_remote.insert((transport, remote), connection);
+        self.out.push_back(NetOutput::Connect {
+            connection,
+            transport,
+            remote,
+            server_name: server_name.map(str::to_owned),
+        });
+        Ok(flow)
+    }
+
+    /// True if what is sent by `flow` can arrive as far as we know.
+    pub fn stands(&self, flow: Flow) -> bool {
+        match flow.connection {
+            Some(connection) => self.connections.contains_key(&connection),
+            None => true,
+        }
+    }
+
+    /// Sends a message, or keeps it until its connection is open.
+    pub fn send(&mut self, flow: Flow, bytes: Vec<u8>) -> Result<(), Unreachable> {
+        if let Some(connection) = flow.connection {
+            let connection = self.connections.get_mut(&connection).ok_or(Unreachable)?;
+            match &mut connection.link {
+                Link::Open(_) => {}
+                Link::Opening { waiting, octets } => {
+                    if waiting.len() >= MAX_WAITING || *octets + bytes.len() > MAX_WAITING_OCTETS {
+                        return Err(Unreachable);
+                    }
+                    *octets += bytes.len();
+                    waiting.push(bytes);
+                    return Ok(());
+                }
+            }
+        }
+        self.out.push_back(NetOutput::Send { flow, bytes });
+        Ok(())
+    }
+
+    /// A connection that we asked for is open: what waited goes out.
+    pub fn connected(&mut self, connection: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&connection) else {
+            self.out.push_back(NetOutput::Close { connection });
+            return;
+        };
+        let flow = connection.flow;
+        let link = Link::Open(Box::default());
+        match std::mem::replace(&mut connection.link, link) {
+            Link::Opening { waiting, octets: _ } => self.out.extend(
+                waiting
+                    .into_iter()
+                    .map(|bytes| NetOutput::Send { flow, bytes }),
+            ),
+            Link::Open(framer) => connection.link = Link::Open(framer),
+        }
+    }
+
+    /// True if the connection is still being opened.
+    pub fn is_opening(&self, connection: ConnectionId) -> bool {
+        self.connections
+            .get(&connection)
+            .is_some_and(|connection| matches!(connection.link, Link::Opening { .. }))
+    }
+
+    /// A connection is gone; returns what flow it was.
+    pub fn closed(&mut self, connection: ConnectionId) -> Option<Flow> {
+        let gone = self.connections.remove(&connection)?;
+        let remote = (gone.flow.transport, gone.flow.remote);
+        if self.by_remote.get(&remote) == Some(&connection) {
+            self.by_remote.remove(&remote);
+        }
+        Some(gone.flow)
+    }
+
+    /// Closes a connection.
+    pub fn close(&mut self, connection: ConnectionId) -> Option<Flow> {
+        let flow = self.closed(connection)?;
+        self.out.push_back(NetOutput::Close { connection });
+        Some(flow)
+    }
+
+    /// The framer of a connection that bytes came by; `None` if there are too many connections,
+    /// and then this one is closed.
+    pub fn framer(&mut self, flow: Flow) -> Option<&mut StreamFramer> {
+        let id = flow.connection?;
+        if !self.connections.contains_key(&id) {
+            if self.connections.len() >= MAX_CONNECTIONS {
+                self.out.push_back(NetOutput::Close { connection: id });
+                return None;
+            }
+            let link = Link::Open(Box::default());
+            self.connections.insert(id, Connection { flow, link });
+            self.by_remote
+                .entry((flow.transport, flow.remote))
+                .or_insert(id);
+        }
+        if self.is_opening(id) {
+            self.connected(id);
+        }
+        match &mut self.connections.get_mut(&id)?.link {
+            Link::Open(framer) => Some(framer),
+            Link::Opening { .. } => None,
+        }
+    }
+
+    /// What Via and Contact call us on `flow`: host and port, IPv6 in brackets.
+    pub fn our_address(&self, flow: Flow) -> SocketAddr {
+        let ip = self
+            .advertise
+            .filter(|ip| ip.is_ipv4() == flow.local.is_ipv4())
+            .unwrap_or(flow.local.ip());
+        SocketAddr::new(ip, flow.local.port())
+    }
+
+    /// Asks or tells the network something else.
+    pub fn push(&mut self, output: NetOutput) {
+        self.out.push_back(output);
+    }
+
+    /// What the network shall do next.
+    pub fn poll_output(&mut self) -> Option<NetOutput> {
+        self.out.pop_front()
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Messages that wait for their connections.
+    pub fn waiting(&self) -> usize {
+        self.connections
+            .values()
+            .map(|connection| match &connection.link {
+                Link::Opening { waiting, .. } => waiting.len(),
+                Link::Open(_) => 0,
+            })
+            .sum()
+    }
+}

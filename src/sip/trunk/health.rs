@@ -1,0 +1,122 @@
+//! Whether a trunk answers: OPTIONS now and then (RFC 3261 §11).
+
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use crate::sip::transaction::drive::Outcome;
+use crate::sip::transaction::table::User;
+use crate::sip::uri::Uri;
+use crate::sip::wire::{Message, Method, Name};
+use crate::sip::{ACCEPT, Sip, TimerKey};
+
+/// Whether a trunk answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Not asked, or no answer yet: calls may try.
+    Unknown,
+    /// It answered the last question.
+    Up,
+    /// It did not.
+    Down,
+}
+
+impl Sip {
+    /// True if calls may go to the trunk: it has an address, and its last health check, if any,
+    /// was answered.
+    pub fn trunk_is_up(&self, name: &str) -> bool {
+        self.trunks.iter().any(|trunk| {
+            trunk.name == name
+                && trunk.health != Health::Down
+                && !self.locator.places(trunk.target).is_empty()
+        })
+    }
+
+    /// Begins the health checks of a trunk, if it wants any.
+    pub(in crate::sip) fn begin_health(&mut self, now: Instant, index: usize) {
+        if self
+            .trunks
+            .get(index)
+            .is_some_and(|trunk| !trunk.options.is_zero())
+        {
+            self.timers.set(TimerKey::Health(index), now);
+        }
+    }
+
+    /// Time to ask a trunk.
+    pub(in crate::sip) fn check_health(&mut self, now: Instant, index: usize) {
+        let hops = self.hops_of(index);
+        let Some(trunk) = self.trunks.get(index) else {
+            return;
+        };
+        let options = trunk.options;
+        if options.is_zero() {
+            return;
+        }
+        let Some(hop) = hops.front() else {
+            // Not located yet: ask soon, but do not spin.
+            let soon = options.min(std::time::Duration::from_secs(2));
+            return self.timers.set(TimerKey::Health(index), now + soon);
+        };
+        self.timers.set(TimerKey::Health(index), now + options);
+        let domain = trunk.from_domain.as_ref().unwrap_or(&trunk.host);
+        let (Some(target), Some(us)) = (
+            Uri::sip("", &trunk.host, trunk.port),
+            Uri::sip("offhook", domain, None),
+        ) else {
+            return;
+        };
+        let (tag, call_id) = (self.tokens.token(12), self.tokens.token(22));
+        let mut request = Message::request(Method::Options, target.as_str())
+            .with(Name::Via, "")
+            .with(Name::MaxForwards, "70")
+            .with(Name::From, format!("<{us}>;tag={tag}"))
+            .with(Name::To, format!("<{target}>"))
+            .with(Name::CallId, call_id)
+            .with(Name::CSeq, "1 OPTIONS")
+            .with(Name::Contact, "")
+            .with(Name::Accept, ACCEPT);
+        self.authorize(Some(index), &mut request);
+        let hop = hop.clone();
+        if self
+            .send_request(now, request, &hop, User::Health(index))
+            .is_err()
+        {
+            self.set_health(index, Health::Down);
+        }
+    }
+
+    /// How an OPTIONS fared. Any answer shows that somebody is there, but for 503 and 408 (from a
+    /// proxy in between).
+    pub(in crate::sip) fn health_fared(
+        &mut self,
+        _now: Instant,
+        index: usize,
+        outcome: Outcome<'_>,
+    ) {
+        let health = match outcome {
+            Outcome::Response(response) => match response.status().unwrap_or(0) {
+                0..200 => return,
+                408 | 503 => Health::Down,
+                _ => Health::Up,
+            },
+            Outcome::TimedOut | Outcome::Unreachable => Health::Down,
+        };
+        self.set_health(index, health);
+    }
+
+    fn set_health(&mut self, index: usize, health: Health) {
+        let Some(trunk) = self.trunks.get_mut(index) else {
+            return;
+        };
+        if trunk.health == health {
+            return;
+        }
+        trunk.health = health;
+        match health {
+            Health::Up => info!(trunk = trunk.name, "trunk is up"),
+            Health::Down => warn!(trunk = trunk.name, "trunk is down"),
+            Health::Unknown => {}
+        }
+    }
+}

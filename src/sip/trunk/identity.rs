@@ -1,0 +1,106 @@
+//! Who calls whom: addresses to From, To and Request-URI, and back (RFC 3261 §8.1.1, RFC 3323,
+//! RFC 3325, RFC 7247 §4).
+
+use crate::address::Address;
+use crate::leg::{End, EndReason};
+use crate::sip::Sip;
+use crate::sip::session::call::Order;
+use crate::sip::uri::Uri;
+use crate::sip::wire::{Message, Name, quote};
+
+/// The longest display name that is passed on: longer ones are cut by phones anyway.
+const MAX_NAME: usize = 128;
+
+/// The parties of an INVITE.
+#[derive(Debug)]
+pub struct Parties {
+    /// The Request-URI.
+    pub request_uri: String,
+    /// From, without tag.
+    pub from: String,
+    /// To.
+    pub to: String,
+    /// Privacy, if the caller wants it.
+    pub privacy: Option<&'static str>,
+}
+
+impl Sip {
+    /// The parties of a call of ours.
+    pub(in crate::sip) fn parties(
+        &self,
+        trunk: Option<usize>,
+        order: &Order,
+    ) -> Result<Parties, End> {
+        let trunk = trunk.and_then(|index| self.trunks.get(index));
+        let (host, port) = trunk.map_or(("localhost", None), |trunk| {
+            (trunk.host.as_str(), trunk.port)
+        });
+        let domain = trunk
+            .and_then(|trunk| trunk.from_domain.as_deref())
+            .unwrap_or(host);
+        let bad = |text: &str| End::because(EndReason::NotFound, text);
+        let to = match &order.to {
+            Address::Number(_) | Address::Sip(_) => Uri::of(&order.to, host, port),
+            Address::Xmpp(_) | Address::Anonymous => None,
+        };
+        let to = to.ok_or(bad("no SIP address for the callee"))?;
+        let from = match &order.from {
+            Address::Number(number) => Uri::sip(number.as_str(), domain, None),
+            // RFC 7247 §4.1: the localpart is the user, the domainpart the host.
+            Address::Xmpp(jid) => {
+                let user = jid.node().map_or("", |node| node.as_str());
+                Uri::sip(user, jid.domain().as_str(), None)
+            }
+            Address::Sip(_) | Address::Anonymous => Uri::of(&order.from, domain, None),
+        };
+        let from = from.ok_or(bad("no SIP address for the caller"))?;
+        let anonymous = order.from == Address::Anonymous;
+        let display = match (&order.display_name, anonymous) {
+            (_, true) => "\"Anonymous\" ".to_owned(),
+            (Some(name), false) if !name.is_empty() => {
+                let name: String = name.chars().take(MAX_NAME).collect();
+                quote(&name) + " "
+            }
+            (Some(_) | None, false) => String::new(),
+        };
+        Ok(Parties {
+            from: format!("{display}<{from}>"),
+            to: format!("<{to}>"),
+            request_uri: to.as_str().to_owned(),
+            privacy: anonymous.then_some("id"),
+        })
+    }
+}
+
+/// Who calls, and the name shown. A trunk is trusted to assert an identity (RFC 3325); others are
+/// not.
+pub fn caller(request: &Message, trusted: bool) -> (Address, Option<String>) {
+    let hidden = request.tokens(Name::Privacy).any(|value| {
+        value
+            .split(';')
+            .any(|token| ["id", "user", "full"].contains(&token.trim()))
+    });
+    if hidden {
+        return (Address::Anonymous, None);
+    }
+    let read = |name: Name| {
+        request.addresses(name).find_map(|address| {
+            let who = address.uri().ok()?.to_address()?;
+            Some((who, address.display_name()))
+        })
+    };
+    let from = read(Name::From);
+    let asserted = if trusted {
+        read(Name::PAssertedIdentity)
+    } else {
+        None
+    };
+    match (asserted, from) {
+        (Some((who @ Address::Number(_), name)), from) => {
+            (who, name.or(from.and_then(|(_, name)| name)))
+        }
+        (_, Some((Address::Anonymous, _))) => (Address::Anonymous, None),
+        (_, Some((who, name))) | (Some((who, name)), None) => (who, name),
+        (None, None) => (Address::Anonymous, None),
+    }
+}

@@ -1,0 +1,223 @@
+//! SIP networks: where their servers are, whether they answer, who calls by them and under which
+//! name.
+
+pub mod digest;
+pub mod health;
+pub mod identity;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::address::Address;
+use crate::config::TrunkConfig;
+use crate::leg::{End, EndReason};
+use crate::net::{NetOutput, SipTransport};
+
+use super::locate::{self, Locator, Place, literal};
+use super::session::call::Order;
+use super::transaction::drive::{Hop, SizeRule};
+use super::{Sip, TimerKey};
+
+use digest::Digest;
+use health::Health;
+
+pub use identity::caller;
+
+/// One SIP network.
+#[derive(Debug)]
+pub struct Trunk {
+    /// Its name.
+    pub name: String,
+    /// Calls at the moment.
+    pub calls: u32,
+    host: String,
+    port: Option<u16>,
+    size: SizeRule,
+    /// Its number in the locator.
+    target: usize,
+    networks: Vec<(IpAddr, u8)>,
+    max_calls: Option<u32>,
+    options: Duration,
+    from_domain: Option<String>,
+    health: Health,
+    digest: Option<Digest>,
+    /// Servers that failed since the addresses were last asked for.
+    failed: Vec<Place>,
+}
+
+impl Trunk {
+    /// As configured.
+    pub fn new(config: &TrunkConfig, preferred: SipTransport, locator: &mut Locator) -> Self {
+        let transport = config.transport.unwrap_or(preferred);
+        Self {
+            name: config.name.clone(),
+            calls: 0,
+            host: config.host.clone(),
+            port: config.port,
+            size: match config.transport {
+                Some(_) => SizeRule::Keep,
+                None => SizeRule::TcpIfLarge,
+            },
+            target: locator.add(&config.host, config.port, transport),
+            networks: config.from_networks.clone(),
+            max_calls: config.max_calls,
+            options: config.options,
+            from_domain: config.from_domain.clone(),
+            health: Health::Unknown,
+            digest: Digest::new(config),
+            failed: Vec::new(),
+        }
+    }
+
+    /// True if it may have no further call.
+    pub fn is_full(&self) -> bool {
+        self.max_calls.is_some_and(|most| self.calls >= most)
+    }
+
+    fn covers(&self, ip: IpAddr) -> bool {
+        self.networks
+            .iter()
+            .any(|(network, length)| contains(*network, *length, ip))
+    }
+}
+
+fn contains(network: IpAddr, length: u8, ip: IpAddr) -> bool {
+    match (network.to_canonical(), ip.to_canonical()) {
+        (IpAddr::V4(network), IpAddr::V4(ip)) => {
+            let mask = u32::MAX
+                .checked_shl(32 - u32::from(length.min(32)))
+                .unwrap_or(0);
+            u32::from(network) & mask == u32::from(ip) & mask
+        }
+        (IpAddr::V6(network), IpAddr::V6(ip)) => {
+            let mask = u128::MAX
+                .checked_shl(128 - u32::from(length.min(128)))
+                .unwrap_or(0);
+            u128::from(network) & mask == u128::from(ip) & mask
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+    }
+}
+
+impl Sip {
+    /// The trunk that an address belongs to: by its networks, else by its servers.
+    pub(super) fn trunk_of(&self, ip: IpAddr) -> Option<usize> {
+        let ip = ip.to_canonical();
+        let serves = |trunk: &Trunk| {
+            self.locator
+                .places(trunk.target)
+                .iter()
+                .any(|place| place.remote.ip().to_canonical() == ip)
+        };
+        self.trunks
+            .iter()
+            .position(|trunk| trunk.covers(ip))
+            .or_else(|| self.trunks.iter().position(serves))
+    }
+
+    /// Asks for the addresses of a trunk, and again in a while.
+    pub(super) fn locate_trunk(&mut self, now: Instant, index: usize) {
+        let Some(trunk) = self.trunks.get_mut(index) else {
+            return;
+        };
+        trunk.failed.clear();
+        if let Some((query, question)) = self.locator.refresh(trunk.target) {
+            self.transports.push(NetOutput::Resolve { query, question });
+            self.timers
+                .set(TimerKey::Locate(index), now + locate::REFRESH);
+        }
+    }
+
+    /// A server failed: for a while the others are tried first.
+    pub(super) fn server_failed(&mut self, trunk: Option<usize>, place: Place) {
+        if let Some(trunk) = trunk.and_then(|index| self.trunks.get_mut(index))
+            && !trunk.failed.contains(&place)
+            // A trunk with one server has no other to try.
+            && self.locator.places(trunk.target).len() > 1
+        {
+            trunk.failed.push(place);
+        }
+    }
+
+    /// The servers of a trunk, those that failed last.
+    pub(super) fn hops_of(&self, index: usize) -> VecDeque<Hop> {
+        let Some(trunk) = self.trunks.get(index) else {
+            return VecDeque::new();
+        };
+        let mut places: Vec<Place> = self
+            .locator
+            .places(trunk.target)
+            .iter()
+            .copied()
+            .filter(|place| {
+                place.transport.is_reliable()
+                    || self.transports.listens(place.transport, place.remote)
+            })
+            .collect();
+        places.sort_by_key(|place| trunk.failed.contains(place));
+        places
+            .into_iter()
+            .map(|place| Hop {
+                place,
+                server_name: match place.transport {
+                    SipTransport::Tls => Some(trunk.host.clone()),
+                    SipTransport::Udp | SipTransport::Tcp => None,
+                },
+                size: trunk.size,
+            })
+            .collect()
+    }
+
+    /// The trunk and the servers for a call of ours.
+    pub(super) fn route_call(&self, order: &Order) -> Result<(Option<usize>, VecDeque<Hop>), End> {
+        let no_route = |text: &str| End::because(EndReason::NoRoute, text);
+        let Some(name) = &order.trunk else {
+            // Without a trunk only a literal address can be called: nobody waits for a resolver.
+            let Address::Sip(to) = &order.to else {
+                return Err(no_route("no trunk"));
+            };
+            let ip = literal(&to.host).ok_or(no_route("no trunk for a host name"))?;
+            let transport = self.transports.preferred();
+            let port = to.port.unwrap_or(transport.default_port());
+            let hop = Hop {
+                place: Place {
+                    transport,
+                    remote: (ip, port).into(),
+                },
+                server_name: None,
+                size: SizeRule::TcpIfLarge,
+            };
+            return Ok((None, VecDeque::from([hop])));
+        };
+        let index = self
+            .trunks
+            .iter()
+            .position(|trunk| trunk.name == *name)
+            .ok_or(no_route("unknown trunk"))?;
+        if self.trunks.get(index).is_some_and(Trunk::is_full) {
+            return Err(End::because(EndReason::Overloaded, "trunk is full"));
+        }
+        let hops = self.hops_of(index);
+        if hops.is_empty() {
+            return Err(no_route("no address of the trunk"));
+        }
+        Ok((Some(index), hops))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::contains;
+
+    #[test]
+    fn networks_contain_their_addresses_and_no_others() {
+        let ip = |text: &str| text.parse().unwrap();
+        assert!(contains(ip("192.0.2.0"), 24, ip("192.0.2.255")));
+        assert!(!contains(ip("192.0.2.0"), 24, ip("192.0.3.0")));
+        assert!(contains(ip("192.0.2.7"), 32, ip("::ffff:192.0.2.7")));
+        assert!(contains(ip("0.0.0.0"), 0, ip("198.51.100.1")));
+        assert!(contains(ip("2001:db8::"), 32, ip("2001:db8:1::1")));
+        assert!(!contains(ip("2001:db8::"), 32, ip("192.0.2.1")));
+    }
+}
