@@ -31,8 +31,9 @@ def pytest_pyfunc_call(pyfuncitem):
 
 
 @pytest.fixture
-def prosody(tmp_path):
-    server = Prosody(tmp_path / "prosody")
+def prosody(tmp_path, request):
+    """A running server; with `nagle=True` by indirect parameter it holds small packets back."""
+    server = Prosody(tmp_path / "prosody", **getattr(request, "param", {}))
     yield server
     server.stop()
 

@@ -1,7 +1,5 @@
 """A contact shows itself to whoever asks, in every spelling, at once, and tells no lies."""
 
-import time
-
 import pytest
 
 import prosody
@@ -34,6 +32,14 @@ async def test_decloak(gateway, alice, contact, spelling):
                 assert ("gateway", "pstn") not in kinds
 
 
+@pytest.mark.parametrize("prosody", [{"nagle": True}], indirect=True)
+async def test_a_server_as_it_comes_does_not_slow_it_down(gateway, alice):
+    async with alice:
+        gateway("sip:127.0.0.1:9")
+        _, took = await alice.decloak(CONTACT)
+        assert took < 0.1
+
+
 async def test_the_domain_says_that_it_is_a_gateway(gateway, alice):
     async with alice:
         gateway("sip:127.0.0.1:9")
@@ -47,6 +53,8 @@ async def test_a_call_works_without_decloak_and_without_subscription(gateway, si
     async with alice:
         gateway(f"sip:127.0.0.1:{callee.sip}")
         call = await alice.call(CONTACT).establish()
-        assert not [s for s in alice.seen if s.what == "presence-unavailable" and s.at > time.monotonic() - 5 and CONTACT in s.sender]
+        # stanza.js and Kaidan hang up when the contact goes away during a call.
+        gone = [s for s in alice.seen if s.what == "presence-unavailable" and CONTACT in s.sender]
+        assert not gone
         await call.hang_up()
         await callee.done()

@@ -94,3 +94,41 @@ async def test_sipp_hangs_up(phone, sipp):
         await caller.command("dial", f"sip:x@127.0.0.1:{callee.sip}")
         await caller.will_say("CALL_CLOSED")
         await callee.done()
+
+
+async def test_a_client_is_there_again_after_a_restart_of_the_server(prosody):
+    async with (
+        Client(prosody.c2s, "alice", USERS["alice"]) as alice,
+        Client(prosody.c2s, "bob", USERS["bob"]) as bob,
+    ):
+        outgoing = alice.call(bob.bare, hz=440)
+        incoming = await bob.will_be_called(hz=660)
+        await asyncio.gather(outgoing.establish(), incoming.answer())
+        before = alice.full
+        prosody.stop()
+        await asyncio.sleep(0.5)
+        outgoing.ear.fresh()
+        await asyncio.sleep(1)
+        assert outgoing.ear.sound.tone_seconds(660) > 0.8, outgoing.ear.sound.describe(660)
+        prosody.start()
+        await alice.log_in_again()
+        await bob.log_in_again()
+        assert alice.full == before
+        await outgoing.hang_up()
+        await incoming.sees("session-terminate", reason="success")
+
+
+async def test_clients_cancel_and_decline(prosody):
+    async with (
+        Client(prosody.c2s, "alice", USERS["alice"]) as alice,
+        Client(prosody.c2s, "bob", USERS["bob"]) as bob,
+    ):
+        outgoing = alice.call(bob.bare)
+        incoming = await bob.will_be_called()
+        outgoing.retract()
+        await incoming.sees("retract", reason="cancel")
+        outgoing = alice.call(bob.bare)
+        incoming = await bob.will_be_called()
+        incoming.decline("busy")
+        await outgoing.sees("reject", reason="busy")
+        assert (await alice.disco(bob.full)).get("node") is None
