@@ -1,1 +1,99 @@
-fn main() {}
+//! The program: reads its command line and starts what is asked for.
+
+use std::io::{stderr, stdout};
+use std::process::ExitCode;
+
+use offhook::io::cli::{self, Command};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args().skip(1)) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("offhook: {error}");
+            return ExitCode::from(cli::WRONG);
+        }
+    };
+    log();
+    ExitCode::from(carry_out(command))
+}
+
+/// Logs to stderr; `OFFHOOK_LOG` says what, such as `debug` or `offhook::sip=trace`.
+fn log() {
+    let filter = EnvFilter::try_from_env("OFFHOOK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_target(false)
+        .init();
+}
+
+fn carry_out(command: Command) -> u8 {
+    match command {
+        Command::Run { config, ladder } => run(config, ladder),
+        Command::Check { config } => said(cli::check(&config, &mut stdout(), &mut stderr())),
+        Command::Route { config, from, to } => said(cli::route(
+            &config,
+            &from,
+            &to,
+            &mut stdout(),
+            &mut stderr(),
+        )),
+        Command::Echo { listen } => on_one_thread(async {
+            match offhook::io::echo::echo(listen).await {
+                Ok(()) => cli::DONE,
+                Err(error) => failed(&error),
+            }
+        }),
+        Command::Dial { client, to } => on_one_thread(offhook::io::dial::dial(client, to)),
+        Command::Listen { client } => on_one_thread(offhook::io::dial::listen(client)),
+        Command::Help => said(print(cli::HELP)),
+        Command::Version => said(print(&format!("offhook {}\n", env!("CARGO_PKG_VERSION")))),
+    }
+}
+
+fn run(path: std::path::PathBuf, ladder: bool) -> u8 {
+    let meaning = match offhook::io::config::read(&path) {
+        Ok(meaning) => meaning,
+        Err(mistakes) => {
+            eprintln!("{mistakes}");
+            return cli::WRONG;
+        }
+    };
+    for warning in &meaning.warnings {
+        tracing::warn!("{warning}");
+    }
+    on_one_thread(async {
+        match offhook::io::run::run(meaning.config, path, ladder).await {
+            Ok(()) => cli::DONE,
+            Err(error) => failed(&error),
+        }
+    })
+}
+
+/// Signalling has one thread; media has its own.
+fn on_one_thread(work: impl Future<Output = u8>) -> u8 {
+    match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => failed(&error),
+    }
+}
+
+fn print(text: &str) -> std::io::Result<u8> {
+    use std::io::Write;
+    stdout().write_all(text.as_bytes())?;
+    Ok(cli::DONE)
+}
+
+fn said(status: std::io::Result<u8>) -> u8 {
+    // A reader that went away heard enough.
+    status.unwrap_or(cli::FAILED)
+}
+
+fn failed(error: &dyn std::error::Error) -> u8 {
+    eprintln!("offhook: {error}");
+    cli::FAILED
+}

@@ -54,6 +54,22 @@ impl SideMedia {
         }
     }
 
+    /// The peer offers: from then on it is the controlling ICE agent. If it comes from another
+    /// place than before (XEP-0353 §6.2 moves a call to another device), `fresh` becomes our end.
+    pub(super) fn meet(&mut self, stream: &Stream, fresh: LocalEnd) {
+        self.offered = false;
+        if let (Some(Transport::Ice(old)), Transport::Ice(new)) = (
+            self.peer.as_ref().map(|peer| &peer.transport),
+            &stream.transport,
+        ) && self.configured
+            && old.ufrag != new.ufrag
+        {
+            self.local = fresh;
+            self.connected = false;
+            self.candidates.clear();
+        }
+    }
+
     /// Takes in what the peer described.
     pub(super) fn set_peer(&mut self, stream: &Stream) {
         if let Transport::Ice(ice) = &stream.transport {

@@ -266,7 +266,9 @@ impl Calls {
         let no_audio = || End::because(EndReason::NotAcceptable, "the offer has no audio");
         let audio = offer.audio().ok_or_else(no_audio)?;
         let setup = peer_setup(audio)?;
+        let fresh = Endpoints::ice_end(&mut self.tokens);
         let media = call.media_mut(leg).ok_or(EndReason::Failed)?;
+        media.meet(audio, fresh);
         let mux = match &audio.transport {
             Transport::Ice(ice) => ice.rtcp_mux,
             Transport::Rtp(_) => false,

@@ -66,6 +66,7 @@ fn config() -> Config {
             users: Vec::new(),
             max_calls_per_user: 4,
             calls_per_minute: 10,
+            country: None,
         },
         call: CallConfig {
             ring_limit: Duration::from_secs(60),

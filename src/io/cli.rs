@@ -29,6 +29,7 @@ pub const HELP: &str = "\
 Offhook: phone calls for XMPP
 
 offhook run --config FILE      run the gateway in the foreground
+    --ladder                   show every message of both protocols on stdout
 offhook check --config FILE    say what the configuration means, or what is wrong with it
 offhook route --config FILE --from JID --to TEXT
                                show how a call would go; dials nothing
@@ -59,6 +60,9 @@ pub enum Command {
     Run {
         /// The configuration file.
         config: PathBuf,
+        /// Shows every message of both protocols as it happens. For one's own eyes: it is not
+        /// redacted beyond leaving addresses out.
+        ladder: bool,
     },
     /// Explains the configuration.
     Check {
@@ -166,9 +170,10 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, UsageErr
     }
     match command.as_str() {
         "run" => {
-            let options = Options::read("run", rest, &["--config"])?;
+            let options = Options::read("run", rest, &["--config", "--ladder"])?;
             let config = options.config()?;
-            Ok(Command::Run { config })
+            let ladder = options.optional("--ladder").is_some();
+            Ok(Command::Run { config, ladder })
         }
         "check" => {
             let options = Options::read("check", rest, &["--config"])?;
@@ -242,9 +247,9 @@ impl<'a> Options<'a> {
                 )));
             }
             let value = match (name, inline) {
-                ("--json", None) => "",
-                ("--json", Some(_)) => {
-                    return Err(UsageError("--json takes no value".to_owned()));
+                ("--json" | "--ladder", None) => "",
+                ("--json" | "--ladder", Some(_)) => {
+                    return Err(UsageError(format!("{name} takes no value")));
                 }
                 (_, Some(value)) => value,
                 (_, None) => match args.next() {
@@ -452,7 +457,15 @@ mod tests {
     #[test]
     fn every_command_of_the_table_is_read() {
         let config = || PathBuf::from("f.toml");
-        let run = Command::Run { config: config() };
+        let run = Command::Run {
+            config: config(),
+            ladder: false,
+        };
+        let shown = Command::Run {
+            config: config(),
+            ladder: true,
+        };
+        assert_eq!(line("run --ladder --config f.toml"), Ok(shown));
         assert_eq!(line("run --config f.toml"), Ok(run.clone()));
         assert_eq!(line("run --config=f.toml"), Ok(run));
         let check = Command::Check { config: config() };

@@ -11,7 +11,10 @@ pub mod cli;
 pub mod client;
 pub mod component;
 pub mod config;
+pub mod dial;
+pub mod echo;
 pub mod media;
+pub mod run;
 pub mod sip;
 
 /// Draws the seed of all randomness from the system.

@@ -118,6 +118,13 @@ pub struct SipCensus {
     pub waiting: usize,
 }
 
+impl SipCensus {
+    /// True if nothing is left of any call.
+    pub fn is_quiet(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The SIP room.
 #[derive(Debug)]
 pub struct Sip {

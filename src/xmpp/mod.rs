@@ -110,6 +110,14 @@ pub struct XmppCensus {
     pub pairs: usize,
 }
 
+impl XmppCensus {
+    /// True if nothing is left of any call. What is known of users and their devices stays, within
+    /// its bounds.
+    pub fn is_quiet(&self) -> bool {
+        self.jingle == JingleCensus::default() && self.requests == 0
+    }
+}
+
 /// What one of our requests asked for.
 #[derive(Clone, Debug)]
 struct Question {

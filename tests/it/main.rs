@@ -2,6 +2,9 @@
 // Reading the project's own files is what some of these tests are for.
 #![allow(clippy::disallowed_methods)]
 
+mod calls;
+mod chaos;
 mod conf;
 mod floors;
 mod torture;
+mod world;

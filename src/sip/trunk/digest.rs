@@ -61,10 +61,10 @@ impl Sip {
             Some(407) => Name::ProxyAuthorization,
             Some(_) | None => return false,
         };
-        let carried = self
-            .clients
-            .get(client)
-            .is_some_and(|entry| entry.request.header(name).is_some());
+        let Some(request) = self.clients.get(client).map(|entry| entry.request.clone()) else {
+            return false;
+        };
+        let carried = request.header(name).is_some();
         let stale = Challenge::all(response)
             .iter()
             .any(|challenge| challenge.stale);
@@ -80,6 +80,6 @@ impl Sip {
         };
         // Refusals are counted by us, call by call.
         digest.client.accepted(&Message::response(200));
-        digest.client.challenged(response).is_ok()
+        digest.client.challenged(&request, response).is_ok()
     }
 }

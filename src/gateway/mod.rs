@@ -1,0 +1,227 @@
+//! The whole, pure: hands what one room tells to the others until all are quiet.
+//!
+//! Wiring only. No protocol word stands here, and nothing is kept: bytes in, a few calls, bytes
+//! out, all within one [`Gateway::handle`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jid::{DomainPart, ResourcePart};
+use minidom::Element;
+
+use crate::border::{MediaCommand, MediaEvent};
+use crate::call::record::CallRecord;
+use crate::call::{CallCensus, CallOutput, Calls, MediaFacts};
+use crate::config::Config;
+use crate::id::{Room, TokenMaker, WorkerId};
+use crate::leg::EndReason;
+use crate::net::{NetInput, NetOutput};
+use crate::observe::ladder::{Ladder, Rung};
+use crate::sip::{Sip, SipCensus};
+use crate::xmpp::jingle::Protection;
+use crate::xmpp::{Identity, Xmpp, XmppCensus, XmppRoomConfig};
+
+/// Turns of handing over within one input. One stanza causes fewer than ten; the limit only turns
+/// an endless conversation between rooms, which would be a bug, into an error in the log.
+const MAX_TURNS: usize = 10_000;
+
+/// What happens to the gateway.
+#[derive(Debug)]
+pub enum Input {
+    /// The XMPP server sent a stanza.
+    Stanza(Element),
+    /// The link to the XMPP server is there.
+    LinkUp,
+    /// The link to the XMPP server is lost.
+    LinkDown,
+    /// The SIP network brought something.
+    Net(NetInput),
+    /// A media worker told something.
+    Media(MediaEvent),
+    /// A new configuration.
+    Config(Arc<Config>),
+    /// A deadline has come.
+    Timeout,
+    /// Take no more calls.
+    Drain,
+    /// End every call.
+    EndCalls,
+}
+
+/// What the gateway wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a stanza.
+    Stanza(Element),
+    /// Send or ask something on the SIP network.
+    Net(NetOutput),
+    /// Tell a media worker.
+    Media(WorkerId, MediaCommand),
+    /// A call is over.
+    Record(Box<CallRecord>),
+    /// Something to show on the ladder, if it is watched.
+    Rung(Rung),
+}
+
+/// What all rooms hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Census {
+    /// The call table.
+    pub calls: CallCensus,
+    /// The SIP room.
+    pub sip: SipCensus,
+    /// The XMPP room.
+    pub xmpp: XmppCensus,
+}
+
+/// The gateway without its sockets.
+pub struct Gateway {
+    xmpp: Xmpp,
+    sip: Sip,
+    calls: Calls,
+    ladder: Option<Ladder>,
+    outputs: VecDeque<Output>,
+}
+
+impl Gateway {
+    /// Builds every room; `seed` is the only source of randomness. Fails if the configured domain
+    /// or resource cannot stand in a JID.
+    pub fn new(config: Arc<Config>, facts: MediaFacts, seed: [u8; 32]) -> Result<Self, jid::Error> {
+        let mut tokens = TokenMaker::new(seed);
+        let identity = Identity::Component {
+            domain: DomainPart::new(&config.xmpp.domain)?.into_owned(),
+            resource: ResourcePart::new(&config.xmpp.resource)?.into_owned(),
+        };
+        let room = XmppRoomConfig {
+            name: "Phone".to_owned(),
+            numbering: config.access.country.clone(),
+            protection: Protection::Required,
+        };
+        Ok(Self {
+            xmpp: Xmpp::new(identity, room, tokens.fork()),
+            sip: Sip::new(&config.sip, &config.trunks, tokens.fork()),
+            calls: Calls::new(config, facts, tokens.fork()),
+            ladder: None,
+            outputs: VecDeque::new(),
+        })
+    }
+
+    /// Shows every message of both protocols as [`Output::Rung`].
+    pub fn watch_ladder(&mut self) {
+        self.ladder = Some(Ladder::default());
+    }
+
+    /// Starts what runs without being asked: trunk addresses and health.
+    pub fn start(&mut self, now: Instant) {
+        self.sip.start(now);
+        self.settle(now);
+    }
+
+    /// Takes one input; what comes of it is then at [`Self::poll_output`].
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        self.show_input(now, &input);
+        match input {
+            Input::Stanza(stanza) => self.xmpp.handle(now, stanza),
+            Input::LinkUp => self.xmpp.link_up(now),
+            Input::LinkDown => self.xmpp.link_down(now),
+            Input::Net(input) => self.sip.handle(now, input),
+            Input::Media(event) => self.calls.media_event(now, event),
+            Input::Config(config) => self.calls.set_config(config),
+            Input::Timeout => {
+                self.xmpp.handle_timeout(now);
+                self.sip.handle_timeout(now);
+                self.calls.handle_timeout(now);
+            }
+            Input::Drain => self.calls.drain(),
+            Input::EndCalls => self.calls.end_all(now, EndReason::Shutdown),
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to be done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Input::Timeout`] wants to come.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let rooms = [
+            self.xmpp.poll_timeout(),
+            self.sip.poll_timeout(),
+            self.calls.poll_timeout(),
+        ];
+        rooms.into_iter().flatten().min()
+    }
+
+    /// True if no call runs.
+    pub fn is_idle(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// What all rooms hold.
+    pub fn census(&self) -> Census {
+        Census {
+            calls: self.calls.census(),
+            sip: self.sip.census(),
+            xmpp: self.xmpp.census(),
+        }
+    }
+
+    /// Hands events to the call table and its commands to the rooms until all are quiet.
+    fn settle(&mut self, now: Instant) {
+        for _ in 0..MAX_TURNS {
+            if let Some((leg, event)) = self.xmpp.poll_event() {
+                self.calls.leg_event(now, leg, event);
+            } else if let Some((leg, event)) = self.sip.poll_event() {
+                self.calls.leg_event(now, leg, event);
+            } else if let Some(output) = self.calls.poll_output() {
+                match output {
+                    CallOutput::Leg(leg, command) => match leg.room {
+                        Room::Xmpp => self.xmpp.command(now, leg, command),
+                        Room::Sip => self.sip.command(now, leg, command),
+                    },
+                    CallOutput::Media(worker, command) => {
+                        self.outputs.push_back(Output::Media(worker, command));
+                    }
+                    CallOutput::Record(record) => self.outputs.push_back(Output::Record(record)),
+                }
+            } else {
+                return self.collect(now);
+            }
+        }
+        tracing::error!("the rooms did not come to rest");
+        self.collect(now);
+    }
+
+    fn collect(&mut self, now: Instant) {
+        while let Some(stanza) = self.xmpp.poll_stanza() {
+            self.show(now, |ladder| ladder.stanza_out(now, &stanza));
+            self.outputs.push_back(Output::Stanza(stanza));
+        }
+        while let Some(output) = self.sip.poll_output() {
+            self.show(now, |ladder| ladder.net_out(now, &output));
+            self.outputs.push_back(Output::Net(output));
+        }
+    }
+
+    fn show_input(&mut self, now: Instant, input: &Input) {
+        match input {
+            Input::Stanza(stanza) => self.show(now, |ladder| ladder.stanza_in(now, stanza)),
+            Input::Net(input) => self.show(now, |ladder| ladder.net_in(now, input)),
+            Input::LinkUp
+            | Input::LinkDown
+            | Input::Media(_)
+            | Input::Config(_)
+            | Input::Timeout
+            | Input::Drain
+            | Input::EndCalls => {}
+        }
+    }
+
+    fn show(&mut self, _now: Instant, rung: impl FnOnce(&mut Ladder) -> Option<Rung>) {
+        if let Some(rung) = self.ladder.as_mut().and_then(rung) {
+            self.outputs.push_back(Output::Rung(rung));
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! `offhook run`: builds everything, then one loop that owns the gateway.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::component::{Link, LinkEvent};
+use super::media::Workers;
+use super::sip::SipNet;
+use crate::border::MediaEvent;
+use crate::call::record::CallRecord;
+use crate::call::{MediaFacts, WorkerFacts};
+use crate::config::{Config, MediaConfig};
+use crate::gateway::{Gateway, Input, Output};
+use crate::id::{TokenMaker, WorkerId};
+use crate::observe::ladder::Ladder;
+use crate::pii::Pii;
+
+/// Inputs taken in a row before other tasks have a turn.
+const INPUTS_A_TURN: usize = 64;
+/// How long running calls may go on after SIGTERM.
+const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+
+/// Why the gateway stopped when nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The SIP side cannot start.
+    #[error("{0}")]
+    Sip(#[from] super::sip::SipStartError),
+    /// The media side cannot start.
+    #[error("{0}")]
+    Media(#[from] super::media::MediaStartError),
+    /// The XMPP server refuses us.
+    #[error(
+        "xmpp: {server} refuses {domain}: {why} (is xmpp.secret the server's component secret?)"
+    )]
+    Refused {
+        /// The server.
+        server: String,
+        /// Our domain.
+        domain: String,
+        /// The server's words.
+        why: String,
+    },
+    /// The domain or the resource cannot stand in a JID.
+    #[error("xmpp.domain: {0}")]
+    Jid(#[from] jid::Error),
+    /// The system refuses something basic.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Runs the gateway until it is told to stop.
+pub async fn run(config: Config, path: PathBuf, show_ladder: bool) -> Result<(), RunError> {
+    let config = Arc::new(config);
+    let mut tokens = TokenMaker::new(super::seed()?);
+    let sip = SipNet::start(&config.sip)?;
+    let (workers, media_events) = Workers::start(&config.media, tokens.fork())?;
+    let facts = media_facts(&config, &workers).await?;
+    let mut seed = [0; 32];
+    tokens.fill(&mut seed);
+    let mut gateway = Gateway::new(Arc::clone(&config), facts, seed)?;
+    if show_ladder {
+        gateway.watch_ladder();
+        super::print(&Ladder::heading());
+    }
+    let link = Link::start(config.xmpp.clone(), tokens.fork());
+    let mut running = Running {
+        config,
+        path,
+        gateway,
+        sip,
+        workers,
+        link,
+        media_events,
+        ready: false,
+    };
+    running.gateway.start(Instant::now());
+    running.perform();
+    let ended = running.serve().await;
+    running.workers.shutdown();
+    ended
+}
+
+struct Running {
+    config: Arc<Config>,
+    path: PathBuf,
+    gateway: Gateway,
+    sip: SipNet,
+    workers: Workers,
+    link: Link,
+    media_events: mpsc::Receiver<(WorkerId, MediaEvent)>,
+    ready: bool,
+}
+
+impl Running {
+    async fn serve(&mut self) -> Result<(), RunError> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut reload = signal(SignalKind::hangup())?;
+        let mut stop_by: Option<Instant> = None;
+        let mut inputs = 0;
+        loop {
+            let now = Instant::now();
+            if stop_by.is_some_and(|by| now >= by || self.gateway.is_idle()) {
+                return self.say_goodbye().await;
+            }
+            let deadline = [self.gateway.poll_timeout(), stop_by]
+                .into_iter()
+                .flatten()
+                .min();
+            let input = tokio::select! {
+                biased;
+                _ = terminate.recv() => {
+                    if stop_by.is_some() {
+                        return self.say_goodbye().await;
+                    }
+                    stop_by = Some(Instant::now() + DRAIN_LIMIT);
+                    tracing::info!(calls = self.gateway.census().calls.calls, "draining");
+                    Input::Drain
+                }
+                _ = interrupt.recv() => return self.say_goodbye().await,
+                _ = reload.recv() => match self.reload() {
+                    Some(config) => Input::Config(config),
+                    None => continue,
+                },
+                Some((_, event)) = self.media_events.recv() => Input::Media(event),
+                event = self.link.events.recv() => match event {
+                    Some(LinkEvent::Stanza(stanza)) => Input::Stanza(stanza),
+                    Some(LinkEvent::Up) => {
+                        self.announce();
+                        Input::LinkUp
+                    }
+                    Some(LinkEvent::Down) => Input::LinkDown,
+                    Some(LinkEvent::Refused(why)) => {
+                        if !self.ready {
+                            return Err(self.refused(why));
+                        }
+                        tracing::error!(why, "the XMPP server refuses the component");
+                        continue;
+                    }
+                    None => return Ok(()),
+                },
+                input = self.sip.next() => Input::Net(input),
+                () = sleep_until(deadline) => Input::Timeout,
+            };
+            self.gateway.handle(Instant::now(), input);
+            self.perform();
+            inputs += 1;
+            if inputs % INPUTS_A_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Carries out what the gateway wants done.
+    fn perform(&mut self) {
+        while let Some(output) = self.gateway.poll_output() {
+            match output {
+                Output::Stanza(stanza) => self.link.send(stanza),
+                Output::Net(output) => self.sip.perform(output),
+                Output::Media(worker, command) => self.workers.command(worker, command),
+                Output::Record(record) => log_record(&record),
+                Output::Rung(rung) => super::print(&rung.to_string()),
+            }
+        }
+    }
+
+    /// Ends every call and gives the goodbyes a moment to leave.
+    async fn say_goodbye(&mut self) -> Result<(), RunError> {
+        self.gateway.handle(Instant::now(), Input::EndCalls);
+        self.perform();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        while let Ok((_, event)) = self.media_events.try_recv() {
+            self.gateway.handle(Instant::now(), Input::Media(event));
+        }
+        self.perform();
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    fn announce(&mut self) {
+        if self.ready {
+            return;
+        }
+        self.ready = true;
+        let sip: Vec<String> = self
+            .config
+            .sip
+            .listen
+            .iter()
+            .map(|(transport, address)| {
+                format!("{}://{address}", transport.as_str().to_ascii_lowercase())
+            })
+            .collect();
+        let media: Vec<String> = self
+            .workers
+            .facts()
+            .workers
+            .iter()
+            .flat_map(|worker| worker.rtp.iter().map(ToString::to_string))
+            .collect();
+        let line = format!(
+            "ready xmpp={} sip={} media={}",
+            self.config.xmpp.domain,
+            sip.join(","),
+            media.join(",")
+        );
+        super::print(&line);
+        super::notify_systemd();
+    }
+
+    fn reload(&mut self) -> Option<Arc<Config>> {
+        match super::config::read(&self.path) {
+            Ok(meaning) => {
+                self.config = Arc::new(meaning.config);
+                tracing::info!("configuration reloaded");
+                Some(Arc::clone(&self.config))
+            }
+            Err(error) => {
+                tracing::error!(%error, "the configuration was not reloaded");
+                None
+            }
+        }
+    }
+
+    fn refused(&self, why: String) -> RunError {
+        RunError::Refused {
+            server: self.config.xmpp.server.clone(),
+            domain: self.config.xmpp.domain.clone(),
+            why,
+        }
+    }
+}
+
+/// One line a call, with nothing personal in it.
+fn log_record(record: &CallRecord) {
+    let CallRecord {
+        call,
+        from,
+        to,
+        trunk,
+        rang_after,
+        answered_after,
+        duration,
+        end,
+        ended_by,
+        encoding,
+        stats,
+    } = record;
+    tracing::info!(
+        call = %call,
+        from = %Pii(from),
+        to = %Pii(to),
+        trunk = trunk.as_deref(),
+        reason = %end.reason,
+        status = end.sip_status,
+        text = end.text.as_deref(),
+        by = ?ended_by,
+        rang_ms = rang_after.map(|d| d.as_millis() as u64),
+        answered_ms = answered_after.map(|d| d.as_millis() as u64),
+        duration_ms = duration.as_millis() as u64,
+        codec = encoding.as_deref(),
+        from_caller = stats.caller.received,
+        from_callee = stats.callee.received,
+        lost_from_caller = stats.caller.lost,
+        lost_from_callee = stats.callee.lost,
+        "call ended"
+    );
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What the call table has to know of the media floor.
+async fn media_facts(config: &Config, workers: &Workers) -> Result<MediaFacts, std::io::Error> {
+    let facts = workers.facts();
+    let media = &config.media;
+    Ok(MediaFacts {
+        fingerprint: facts.fingerprint.clone(),
+        rtp_bind: media.bind,
+        rtp_address: rtp_address(media, config).await,
+        rtp_ports: media.rtp_ports.clone(),
+        workers: worker_facts(workers),
+    })
+}
+
+/// The shared ports of each worker, as the call table wants to know them.
+pub(super) fn worker_facts(workers: &Workers) -> Vec<WorkerFacts> {
+    let facts = workers.facts().workers.iter();
+    facts
+        .map(|w| WorkerFacts {
+            rtp: w.rtp.clone(),
+            rtcp: w.rtcp.clone(),
+        })
+        .collect()
+}
+
+/// The address that SDP says: as configured, or bound, or the one that packets to the first trunk
+/// leave from.
+async fn rtp_address(media: &MediaConfig, config: &Config) -> IpAddr {
+    if let Some(address) = media.advertise.or(config.sip.advertise) {
+        return address;
+    }
+    if !media.bind.is_unspecified() {
+        return media.bind;
+    }
+    for trunk in &config.trunks {
+        let port = trunk.port.unwrap_or(5060);
+        let Ok(addresses) = tokio::net::lookup_host((trunk.host.as_str(), port)).await else {
+            continue;
+        };
+        for address in addresses.filter(|a| a.is_ipv4() == media.bind.is_ipv4()) {
+            if let Ok(local) = leaving_address(media.bind, address) {
+                return local;
+            }
+        }
+    }
+    leaving_address(media.bind, SocketAddr::from(([192, 0, 2, 1], 9))).unwrap_or(media.bind)
+}
+
+/// The address that packets to `remote` leave from; sends nothing.
+fn leaving_address(bind: IpAddr, remote: SocketAddr) -> std::io::Result<IpAddr> {
+    let socket = std::net::UdpSocket::bind((bind, 0))?;
+    socket.connect(remote)?;
+    Ok(socket.local_addr()?.ip())
+}

@@ -1,0 +1,306 @@
+//! An XMPP client of the simulated world, speaking message initiation and Jingle as
+//! Conversations does (or plain Jingle), written apart from the gateway's room.
+
+use std::time::Duration;
+
+use minidom::Element;
+
+/// What the user does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Calls, and ends the call after so long, whatever its state.
+    Call {
+        plain_jingle: bool,
+        end_after: Option<Duration>,
+    },
+    /// Answers a call after so long, and hangs up after so long again, if it says so.
+    Answer {
+        after: Duration,
+        hangup_after: Option<Duration>,
+    },
+    /// Declines a call after so long.
+    Decline { after: Duration },
+    /// Lets it ring.
+    Ignore,
+}
+
+#[derive(Debug)]
+pub enum Act {
+    Send(Element),
+    Wake(Duration, Wake),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wake {
+    Answer,
+    Decline,
+    End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Idle,
+    Proposed,
+    Initiated,
+    Ringing,
+    Proceeded,
+    Talking,
+    Over,
+}
+
+#[derive(Debug)]
+pub struct Client {
+    pub jid: String,
+    pub plan: Plan,
+    pub state: State,
+    /// How it ended, as the client would show it.
+    pub ended: Option<String>,
+    pub rang: bool,
+    peer: String,
+    sid: String,
+    next_id: u32,
+}
+
+const FINGERPRINT: &str = "AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:\
+AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89";
+
+impl Client {
+    pub fn new(jid: &str, plan: Plan) -> Self {
+        Self {
+            jid: jid.to_owned(),
+            plan,
+            state: State::Idle,
+            ended: None,
+            rang: false,
+            peer: String::new(),
+            sid: String::new(),
+            next_id: 0,
+        }
+    }
+
+    fn id(&mut self) -> String {
+        self.next_id += 1;
+        format!("c{}", self.next_id)
+    }
+
+    fn message(&mut self, to: &str, body: &str) -> Act {
+        let id = self.id();
+        let xml = format!(
+            "<message xmlns='jabber:component:accept' type='chat' id='{id}' from='{}' to='{to}'>\
+             {body}<store xmlns='urn:xmpp:hints'/></message>",
+            self.jid
+        );
+        Act::Send(xml.parse().expect("our own XML"))
+    }
+
+    fn jingle(&mut self, action: &str, inner: &str) -> Act {
+        let id = self.id();
+        let xml = format!(
+            "<iq xmlns='jabber:component:accept' type='set' id='{id}' from='{}' to='{}'>\
+             <jingle xmlns='urn:xmpp:jingle:1' action='{action}' sid='{}'>{inner}</jingle></iq>",
+            self.jid, self.peer, self.sid
+        );
+        Act::Send(xml.parse().expect("our own XML"))
+    }
+
+    fn content(setup: &str, payloads: &str) -> String {
+        format!(
+            "<group xmlns='urn:xmpp:jingle:apps:grouping:0' semantics='BUNDLE'>\
+             <content name='0'/></group><content creator='initiator' name='0'>\
+             <description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'>{payloads}<rtcp-mux/>\
+             </description><transport xmlns='urn:xmpp:jingle:transports:ice-udp:1' ufrag='r8tL' \
+             pwd='88yXZajgGS00ziBDQ0yLtr9t'><fingerprint xmlns='urn:xmpp:jingle:apps:dtls:0' \
+             hash='sha-256' setup='{setup}'>{FINGERPRINT}</fingerprint></transport></content>"
+        )
+    }
+
+    fn initiate(&mut self) -> Act {
+        let payloads = "<payload-type id='111' name='opus' clockrate='48000' channels='2'/>\
+             <payload-type id='0' name='PCMU' clockrate='8000'/>\
+             <payload-type id='110' name='telephone-event' clockrate='48000'/>\
+             <payload-type id='126' name='telephone-event' clockrate='8000'/>";
+        self.state = State::Initiated;
+        self.jingle("session-initiate", &Self::content("actpass", payloads))
+    }
+
+    /// Dials a contact.
+    pub fn dial(&mut self, contact: &str, sid: &str) -> Vec<Act> {
+        self.sid = sid.to_owned();
+        let Plan::Call {
+            plain_jingle,
+            end_after,
+        } = self.plan
+        else {
+            return Vec::new();
+        };
+        let mut acts = Vec::new();
+        if plain_jingle {
+            self.peer = format!("{contact}/phone");
+            acts.push(self.initiate());
+        } else {
+            self.peer = contact.to_owned();
+            self.state = State::Proposed;
+            let propose = format!(
+                "<propose xmlns='urn:xmpp:jingle-message:0' id='{sid}'>\
+                 <description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'/></propose>"
+            );
+            acts.push(self.message(contact, &propose));
+        }
+        if let Some(after) = end_after {
+            acts.push(Act::Wake(after, Wake::End));
+        }
+        acts
+    }
+
+    pub fn receive(&mut self, stanza: &Element) -> Vec<Act> {
+        let mut acts = Vec::new();
+        let from = stanza.attr("from").unwrap_or_default().to_owned();
+        match stanza.name() {
+            "iq" if stanza.attr("type") == Some("set") || stanza.attr("type") == Some("get") => {
+                let xml = format!(
+                    "<iq xmlns='jabber:component:accept' type='result' id='{}' from='{}' \
+                     to='{from}'/>",
+                    stanza.attr("id").unwrap_or_default(),
+                    self.jid
+                );
+                acts.push(Act::Send(xml.parse().expect("our own XML")));
+                if let Some(jingle) = stanza.get_child("jingle", "urn:xmpp:jingle:1") {
+                    acts.extend(self.receive_jingle(jingle, &from));
+                }
+            }
+            "message" => {
+                let payload = stanza
+                    .children()
+                    .find(|c| c.ns() == "urn:xmpp:jingle-message:0");
+                if let Some(payload) = payload {
+                    acts.extend(self.receive_message(payload, &from));
+                }
+            }
+            _ => {}
+        }
+        acts
+    }
+
+    fn receive_message(&mut self, payload: &Element, from: &str) -> Vec<Act> {
+        let known = payload.attr("id") == Some(self.sid.as_str());
+        let reason = payload
+            .children()
+            .find(|child| child.name() == "reason")
+            .and_then(|reason| reason.children().next())
+            .map_or("none", Element::name)
+            .to_owned();
+        match (payload.name(), self.state) {
+            ("propose", State::Idle | State::Over) => {
+                self.sid = payload.attr("id").unwrap_or_default().to_owned();
+                self.peer = from.to_owned();
+                self.state = State::Ringing;
+                let ringing = format!(
+                    "<ringing xmlns='urn:xmpp:jingle-message:0' id='{}'/>",
+                    self.sid
+                );
+                let mut acts = vec![self.message(from, &ringing)];
+                match self.plan {
+                    Plan::Answer { after, .. } => acts.push(Act::Wake(after, Wake::Answer)),
+                    Plan::Decline { after } => acts.push(Act::Wake(after, Wake::Decline)),
+                    Plan::Call { .. } | Plan::Ignore => {}
+                }
+                acts
+            }
+            ("ringing", State::Proposed) if known => {
+                self.rang = true;
+                Vec::new()
+            }
+            ("proceed", State::Proposed) if known => {
+                self.peer = from.to_owned();
+                vec![self.initiate()]
+            }
+            ("reject" | "retract" | "finish", state) if known && state != State::Over => {
+                self.over(&format!("{} {reason}", payload.name()));
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn receive_jingle(&mut self, jingle: &Element, from: &str) -> Vec<Act> {
+        if jingle.attr("sid") != Some(self.sid.as_str()) {
+            return Vec::new();
+        }
+        let reason = jingle
+            .children()
+            .find(|child| child.name() == "reason")
+            .and_then(|reason| reason.children().next())
+            .map_or("none", Element::name)
+            .to_owned();
+        match (jingle.attr("action").unwrap_or_default(), self.state) {
+            ("session-accept", State::Initiated) => {
+                self.state = State::Talking;
+                Vec::new()
+            }
+            ("session-info", State::Initiated) => {
+                self.rang = true;
+                Vec::new()
+            }
+            ("session-initiate", State::Proceeded) => {
+                self.peer = from.to_owned();
+                self.state = State::Talking;
+                let payloads = "<payload-type id='0' name='PCMU' clockrate='8000'/>";
+                let mut acts =
+                    vec![self.jingle("session-accept", &Self::content("active", payloads))];
+                if let Plan::Answer {
+                    hangup_after: Some(after),
+                    ..
+                } = self.plan
+                {
+                    acts.push(Act::Wake(after, Wake::End));
+                }
+                acts
+            }
+            ("session-terminate", state) if state != State::Over => {
+                self.over(&format!("terminate {reason}"));
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub fn wake(&mut self, wake: Wake) -> Vec<Act> {
+        let sid = self.sid.clone();
+        let jmi = |name: &str, reason: &str| {
+            format!(
+                "<{name} xmlns='urn:xmpp:jingle-message:0' id='{sid}'>\
+                 <reason xmlns='urn:xmpp:jingle:1'><{reason}/></reason></{name}>"
+            )
+        };
+        let peer = self.peer.clone();
+        match (wake, self.state) {
+            (Wake::Answer, State::Ringing) => {
+                self.state = State::Proceeded;
+                let body = format!("<proceed xmlns='urn:xmpp:jingle-message:0' id='{sid}'/>");
+                vec![self.message(&peer, &body)]
+            }
+            (Wake::Decline, State::Ringing) => {
+                self.over("declined");
+                vec![self.message(&peer, &jmi("reject", "busy"))]
+            }
+            (Wake::End, State::Proposed) => {
+                self.over("retracted");
+                vec![self.message(&peer, &jmi("retract", "cancel"))]
+            }
+            (Wake::End, State::Initiated) => {
+                self.over("cancelled");
+                vec![self.jingle("session-terminate", "<reason><cancel/></reason>")]
+            }
+            (Wake::End, State::Talking) => {
+                self.over("hung up");
+                vec![self.jingle("session-terminate", "<reason><success/></reason>")]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn over(&mut self, how: &str) {
+        self.state = State::Over;
+        self.ended = Some(how.to_owned());
+    }
+}

@@ -1,0 +1,519 @@
+//! The simulated world: the whole gateway without its sockets, clients and phones around it, links
+//! that lose, double and reorder, and a clock that only this file turns.
+//!
+//! The same seed gives the same trace, byte for byte.
+
+#![allow(clippy::disallowed_methods)]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use minidom::Element;
+use offhook::address::E164;
+use offhook::border::{BridgeStats, MediaCommand, MediaEvent, Side, SideTransport};
+use offhook::call::record::CallRecord;
+use offhook::call::{MediaFacts, WorkerFacts};
+use offhook::config::{
+    AccessConfig, CallConfig, Config, MediaConfig, NumberConfig, RouteConfig, RouteMatch, Secret,
+    SipConfig, TrunkConfig, XmppConfig,
+};
+use offhook::description::{Fingerprint, Setup};
+use offhook::gateway::{Gateway, Input, Output};
+use offhook::id::{BridgeId, TokenMaker};
+use offhook::leg::EndReason;
+use offhook::net::{Flow, NetInput, NetOutput, SipTransport};
+
+pub mod client;
+pub mod phone;
+
+use client::Client;
+use phone::Phone;
+
+/// Virtual time after which a world that is not quiet is broken.
+const END_OF_THE_WORLD: Duration = Duration::from_secs(24 * 3600);
+/// Events after which a world spins.
+const MAX_EVENTS: u64 = 200_000;
+/// One way of the XMPP link.
+const XMPP_DELAY: Duration = Duration::from_millis(5);
+
+/// How the SIP link treats datagrams.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    pub loss_percent: u64,
+    pub double_percent: u64,
+    pub delay: Duration,
+    pub jitter: Duration,
+}
+
+impl Link {
+    pub const CLEAN: Self = Self {
+        loss_percent: 0,
+        double_percent: 0,
+        delay: Duration::from_millis(20),
+        jitter: Duration::ZERO,
+    };
+}
+
+/// What becomes of one datagram, for single-fault runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Drop(u64),
+    Double(u64),
+    Late(u64, Duration),
+}
+
+/// How media behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaPlan {
+    /// ICE and DTLS come up after so long.
+    Connects(Duration),
+    /// The certificate is a wrong one.
+    WrongFingerprint,
+    /// Nothing ever comes.
+    Never,
+    /// It comes up, and then the peer falls silent.
+    FallsSilent(Duration),
+}
+
+#[derive(Debug)]
+enum Event {
+    ToGateway(Input),
+    ToClient(usize, Element),
+    ToPhone(Vec<u8>),
+    WakeClient(usize, client::Wake),
+    WakePhone(phone::Wake),
+    Dial(usize, String),
+    PhoneCalls(String, Option<Duration>),
+    LinkDown,
+    LinkUp,
+}
+
+pub struct World {
+    pub clients: Vec<Client>,
+    pub phone: Phone,
+    pub link: Link,
+    pub fault: Option<Fault>,
+    pub media: MediaPlan,
+    pub gateway: Gateway,
+    pub records: Vec<CallRecord>,
+    pub trace: Vec<String>,
+    tokens: TokenMaker,
+    start: Instant,
+    now: Instant,
+    events: BTreeMap<(Instant, u64), Event>,
+    sequence: u64,
+    handled: u64,
+    datagrams: u64,
+    link_is_up: bool,
+    connected: BTreeMap<(BridgeId, Side), ()>,
+    bridges: BTreeMap<BridgeId, ()>,
+}
+
+pub const GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
+pub const TRUNK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)), 5060);
+pub const NUMBER: &str = "+15551234567@phone.example.org";
+
+pub fn config() -> Config {
+    Config {
+        xmpp: XmppConfig {
+            server: "127.0.0.1:5347".to_owned(),
+            domain: "phone.example.org".to_owned(),
+            secret: Secret("secret".to_owned()),
+            resource: "phone".to_owned(),
+        },
+        sip: SipConfig {
+            listen: vec![(SipTransport::Udp, GATEWAY)],
+            advertise: None,
+            user_agent: "Offhook".to_owned(),
+        },
+        media: MediaConfig {
+            bind: GATEWAY.ip(),
+            advertise: None,
+            xmpp_port: 40_000,
+            rtp_ports: 20_000..=20_199,
+            threads: 1,
+        },
+        trunks: vec![TrunkConfig {
+            name: "carrier".to_owned(),
+            uri: "sip:192.0.2.10".to_owned(),
+            host: "192.0.2.10".to_owned(),
+            port: None,
+            transport: Some(SipTransport::Udp),
+            username: None,
+            password: None,
+            codecs: ["opus", "G722", "PCMU", "PCMA"].map(str::to_owned).to_vec(),
+            from_networks: Vec::new(),
+            max_calls: None,
+            options: Duration::ZERO,
+            from_domain: None,
+        }],
+        routes: vec![RouteConfig {
+            matches: RouteMatch::Any,
+            trunks: vec!["carrier".to_owned()],
+        }],
+        numbers: vec![NumberConfig {
+            number: E164::parse("+15550001000").unwrap(),
+            ring: vec!["juliet@example.org".parse().unwrap()],
+        }],
+        access: AccessConfig {
+            domains: vec!["example.org".parse().unwrap()],
+            users: Vec::new(),
+            max_calls_per_user: 4,
+            calls_per_minute: 10,
+            country: None,
+        },
+        call: CallConfig {
+            ring_limit: Duration::from_secs(120),
+            max_call: Duration::from_secs(4 * 3600),
+            silence_limit: Duration::from_secs(30),
+            connect_limit: Duration::from_secs(15),
+        },
+    }
+}
+
+impl World {
+    pub fn new(seed: u64, phone: phone::Plan) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_be_bytes());
+        let mut tokens = TokenMaker::new(bytes);
+        let mut gateway_seed = [0; 32];
+        tokens.fill(&mut gateway_seed);
+        let facts = MediaFacts {
+            fingerprint: Fingerprint {
+                hash: "sha-256".to_owned(),
+                value: vec![0x5a; 32],
+                setup: Setup::Actpass,
+            },
+            rtp_bind: GATEWAY.ip(),
+            rtp_address: GATEWAY.ip(),
+            rtp_ports: 20_000..=20_199,
+            workers: vec![WorkerFacts {
+                rtp: vec![SocketAddr::new(GATEWAY.ip(), 40_000)],
+                rtcp: vec![SocketAddr::new(GATEWAY.ip(), 40_001)],
+            }],
+        };
+        let start = Instant::now();
+        let mut gateway = Gateway::new(Arc::new(config()), facts, gateway_seed).unwrap();
+        gateway.watch_ladder();
+        gateway.start(start);
+        let mut world = Self {
+            clients: Vec::new(),
+            phone: Phone::new(phone),
+            link: Link::CLEAN,
+            fault: None,
+            media: MediaPlan::Connects(Duration::from_millis(80)),
+            gateway,
+            records: Vec::new(),
+            trace: Vec::new(),
+            tokens,
+            start,
+            now: start,
+            events: BTreeMap::new(),
+            sequence: 0,
+            handled: 0,
+            datagrams: 0,
+            link_is_up: true,
+            connected: BTreeMap::new(),
+            bridges: BTreeMap::new(),
+        };
+        world.input(Input::LinkUp);
+        world
+    }
+
+    /// Adds a client that dials the number after so long.
+    pub fn caller(
+        &mut self,
+        plain_jingle: bool,
+        end_after: Option<Duration>,
+        at: Duration,
+    ) -> usize {
+        let n = self.clients.len();
+        let jid = format!("juliet{n}@example.org/balcony");
+        self.clients.push(Client::new(
+            &jid,
+            client::Plan::Call {
+                plain_jingle,
+                end_after,
+            },
+        ));
+        self.at(at, Event::Dial(n, format!("sid-{n}")));
+        n
+    }
+
+    /// Adds the client that our number rings.
+    pub fn callee(&mut self, plan: client::Plan) -> usize {
+        self.clients
+            .push(Client::new("juliet@example.org/balcony", plan));
+        self.clients.len() - 1
+    }
+
+    /// Cuts the link to the XMPP server, and mends it.
+    pub fn cut_link(&mut self, at: Duration, for_so_long: Duration) {
+        self.at(at, Event::LinkDown);
+        self.at(at + for_so_long, Event::LinkUp);
+    }
+
+    /// The phone calls our number, and ends the call after so long, if it says so.
+    pub fn phone_calls(&mut self, at: Duration, id: &str, end_after: Option<Duration>) {
+        self.at(at, Event::PhoneCalls(id.to_owned(), end_after));
+    }
+
+    fn at(&mut self, after: Duration, event: Event) {
+        self.sequence += 1;
+        self.events.insert((self.now + after, self.sequence), event);
+    }
+
+    /// Runs until nothing happens any more.
+    pub fn run(&mut self) {
+        while self.step() {}
+    }
+
+    /// One event or deadline; false when the world is quiet.
+    pub fn step(&mut self) -> bool {
+        let event = self.events.keys().next().copied();
+        let deadline = self.gateway.poll_timeout();
+        let next = match (event, deadline) {
+            (Some((at, _)), Some(deadline)) if deadline <= at => None,
+            (Some(key), _) => Some(key),
+            (None, Some(_)) => None,
+            (None, None) => return false,
+        };
+        self.handled += 1;
+        assert!(
+            self.handled < MAX_EVENTS,
+            "the world spins\n{}",
+            self.story()
+        );
+        match next {
+            Some(key) => {
+                self.now = self.now.max(key.0);
+                let event = self.events.remove(&key).unwrap();
+                self.happen(event);
+            }
+            None => {
+                self.now = self.now.max(deadline.unwrap());
+                self.input(Input::Timeout);
+            }
+        }
+        assert!(
+            self.now - self.start < END_OF_THE_WORLD,
+            "never quiet\n{}",
+            self.story()
+        );
+        true
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::ToGateway(input) => self.input(input),
+            Event::ToClient(n, stanza) => {
+                let acts = self.clients[n].receive(&stanza);
+                self.client_acts(n, acts);
+            }
+            Event::ToPhone(bytes) => {
+                let acts = self.phone.receive(&bytes);
+                self.phone_acts(acts);
+            }
+            Event::WakeClient(n, wake) => {
+                let acts = self.clients[n].wake(wake);
+                self.client_acts(n, acts);
+            }
+            Event::WakePhone(wake) => {
+                let acts = self.phone.wake(wake);
+                self.phone_acts(acts);
+            }
+            Event::Dial(n, sid) => {
+                let acts = self.clients[n].dial(NUMBER, &sid);
+                self.client_acts(n, acts);
+            }
+            Event::PhoneCalls(id, end_after) => {
+                let acts = self.phone.call(&id, "+15550001000", end_after);
+                self.phone_acts(acts);
+            }
+            Event::LinkDown => {
+                self.link_is_up = false;
+                self.input(Input::LinkDown);
+            }
+            Event::LinkUp => {
+                self.link_is_up = true;
+                self.input(Input::LinkUp);
+            }
+        }
+    }
+
+    fn client_acts(&mut self, n: usize, acts: Vec<client::Act>) {
+        for act in acts {
+            match act {
+                client::Act::Send(stanza) if self.link_is_up => {
+                    self.at(XMPP_DELAY, Event::ToGateway(Input::Stanza(stanza)));
+                }
+                client::Act::Send(_) => {}
+                client::Act::Wake(after, wake) => self.at(after, Event::WakeClient(n, wake)),
+            }
+        }
+    }
+
+    fn phone_acts(&mut self, acts: Vec<phone::Act>) {
+        for act in acts {
+            match act {
+                phone::Act::Send(bytes) => {
+                    let flow = Flow {
+                        transport: SipTransport::Udp,
+                        local: GATEWAY,
+                        remote: TRUNK,
+                        connection: None,
+                    };
+                    for delay in self.fate() {
+                        let bytes = bytes.clone();
+                        let input = Input::Net(NetInput::Datagram { flow, bytes });
+                        self.at(delay, Event::ToGateway(input));
+                    }
+                }
+                phone::Act::Wake(after, wake) => self.at(after, Event::WakePhone(wake)),
+            }
+        }
+    }
+
+    /// The delays after which copies of the next datagram arrive; none if it is lost.
+    fn fate(&mut self) -> Vec<Duration> {
+        let n = self.datagrams;
+        self.datagrams += 1;
+        let Link {
+            loss_percent,
+            double_percent,
+            delay,
+            jitter,
+        } = self.link;
+        match self.fault {
+            Some(Fault::Drop(k)) if k == n => return Vec::new(),
+            Some(Fault::Double(k)) if k == n => return vec![delay, delay],
+            Some(Fault::Late(k, late)) if k == n => return vec![delay + late],
+            Some(_) | None => {}
+        }
+        if self.tokens.below(100) < loss_percent {
+            return Vec::new();
+        }
+        let copies = 1 + usize::from(self.tokens.below(100) < double_percent);
+        let jitter = jitter.as_millis() as u64;
+        (0..copies)
+            .map(|_| delay + Duration::from_millis(self.tokens.below(jitter + 1)))
+            .collect()
+    }
+
+    /// Datagrams so far, both ways.
+    pub fn datagrams(&self) -> u64 {
+        self.datagrams
+    }
+
+    fn input(&mut self, input: Input) {
+        self.gateway.handle(self.now, input);
+        while let Some(output) = self.gateway.poll_output() {
+            match output {
+                Output::Stanza(stanza) => self.deliver(stanza),
+                Output::Net(NetOutput::Send { flow, bytes }) => {
+                    assert_eq!(flow.remote, TRUNK, "to whom?");
+                    for delay in self.fate() {
+                        self.at(delay, Event::ToPhone(bytes.clone()));
+                    }
+                }
+                Output::Net(other) => panic!("unexpected: {other:?}"),
+                Output::Media(_, command) => self.media_command(command),
+                Output::Record(record) => self.records.push(*record),
+                Output::Rung(rung) => self.trace.push(rung.to_string().trim_end().to_owned()),
+            }
+        }
+    }
+
+    fn deliver(&mut self, stanza: Element) {
+        if !self.link_is_up {
+            return;
+        }
+        let to = stanza.attr("to").unwrap_or_default().to_owned();
+        let bare = to.split('/').next().unwrap_or_default().to_owned();
+        assert!(
+            stanza.attr("from").is_some(),
+            "ejabberd cuts the link without from"
+        );
+        for n in 0..self.clients.len() {
+            let jid = &self.clients[n].jid;
+            if *jid == to || !to.contains('/') && jid.split('/').next() == Some(&bare) {
+                self.at(XMPP_DELAY, Event::ToClient(n, stanza.clone()));
+            }
+        }
+    }
+
+    fn media_command(&mut self, command: MediaCommand) {
+        match command {
+            MediaCommand::Configure { bridge, side, spec } => {
+                self.bridges.insert(bridge, ());
+                let SideTransport::Ice(ice) = &spec.transport else {
+                    return;
+                };
+                if ice.dtls.is_none() || self.connected.insert((bridge, side), ()).is_some() {
+                    return;
+                }
+                let connected = MediaEvent::Connected { bridge, side };
+                match self.media {
+                    MediaPlan::Connects(after) => self.media_event(after, connected),
+                    MediaPlan::WrongFingerprint => {
+                        let failed = MediaEvent::Failed {
+                            bridge,
+                            side,
+                            reason: EndReason::Security,
+                            text: "a wrong fingerprint".to_owned(),
+                        };
+                        self.media_event(Duration::from_millis(50), failed);
+                    }
+                    MediaPlan::Never => {}
+                    MediaPlan::FallsSilent(after) => {
+                        self.media_event(Duration::from_millis(80), connected);
+                        self.media_event(after, MediaEvent::Silent { bridge, side });
+                    }
+                }
+            }
+            MediaCommand::Candidates { .. } | MediaCommand::Digit { .. } => {}
+            MediaCommand::Close { bridge } => {
+                assert!(
+                    self.bridges.remove(&bridge).is_some(),
+                    "closed what was not there"
+                );
+                let closed = MediaEvent::Closed {
+                    bridge,
+                    stats: BridgeStats::default(),
+                };
+                self.media_event(Duration::from_millis(1), closed);
+            }
+        }
+    }
+
+    fn media_event(&mut self, after: Duration, event: MediaEvent) {
+        self.at(after, Event::ToGateway(Input::Media(event)));
+    }
+
+    /// The ladder so far.
+    pub fn story(&self) -> String {
+        self.trace.join("\n") + "\n"
+    }
+
+    /// What must hold when the world is quiet.
+    pub fn assert_nothing_is_left(&self, calls: usize) {
+        let census = self.gateway.census();
+        let story = self.story();
+        assert_eq!(census.calls, Default::default(), "{story}");
+        assert!(census.sip.is_quiet(), "{:?}\n{story}", census.sip);
+        assert!(census.xmpp.is_quiet(), "{:?}\n{story}", census.xmpp);
+        assert!(self.bridges.is_empty(), "{story}");
+        assert_eq!(self.records.len(), calls, "one record a call\n{story}");
+        assert_eq!(
+            self.phone.open_calls(),
+            0,
+            "the phone was left off the hook\n{story}"
+        );
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+}

@@ -1,0 +1,497 @@
+//! A telephone of the simulated world: a small SIP user agent written apart from the gateway's,
+//! with RFC 3261's retransmissions and little else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What the phone does with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Rings, answers after so long, and hangs up after so long again, if it says so.
+    Answer {
+        after: Duration,
+        hangup_after: Option<Duration>,
+    },
+    /// Answers with this final status after having rung for so long.
+    Refuse { after: Duration, status: u16 },
+    /// Rings for ever.
+    Ring,
+    /// Says nothing at all.
+    Silent,
+}
+
+/// What the phone wants to send or to be reminded of.
+#[derive(Debug)]
+pub enum Act {
+    Send(Vec<u8>),
+    Wake(Duration, Wake),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// The next step of the plan of a call.
+    Step(String),
+    /// Hang up.
+    Hangup(String),
+    /// Send the final answer again, after this interval, unless it was acknowledged.
+    RepeatFinal(String, Duration),
+    /// Send a request again, after this interval, unless it was answered.
+    RepeatRequest(String, Duration),
+}
+
+const T1: Duration = Duration::from_millis(500);
+const T2: Duration = Duration::from_secs(4);
+const GIVE_UP: Duration = Duration::from_secs(32);
+
+#[derive(Debug)]
+struct Call {
+    invite: String,
+    state: State,
+    /// Our dialog's other tag, and what is sent again until it is answered.
+    pending: Option<String>,
+    since_pending: Duration,
+    cseq: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// We call; nothing was heard yet.
+    Calling,
+    /// We call; a provisional response came.
+    Waiting,
+    Ringing,
+    Answered,
+    Talking,
+    Refused,
+    Ending,
+    Over,
+}
+
+#[derive(Debug)]
+pub struct Phone {
+    pub plan: Plan,
+    calls: BTreeMap<String, Call>,
+    /// Calls that were answered and ended by a BYE, either way.
+    pub hung_up: usize,
+    pub cancelled: usize,
+    pub acked: usize,
+    pub answered: usize,
+}
+
+const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
+    m=audio 30000 RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n\
+    a=fmtp:101 0-16\r\na=sendrecv\r\n";
+
+impl Phone {
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            calls: BTreeMap::new(),
+            hung_up: 0,
+            cancelled: 0,
+            acked: 0,
+            answered: 0,
+        }
+    }
+
+    /// Calls that are not over.
+    pub fn open_calls(&self) -> usize {
+        self.calls
+            .values()
+            .filter(|c| c.state != State::Over)
+            .count()
+    }
+
+    pub fn receive(&mut self, bytes: &[u8]) -> Vec<Act> {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        if text.starts_with("SIP/2.0 ") {
+            return self.response(&text);
+        }
+        let method = text.split(' ').next().unwrap_or_default().to_owned();
+        let id = header(&text, "Call-ID");
+        match method.as_str() {
+            "OPTIONS" => vec![Act::Send(reply(&text, 200, "", None))],
+            "INVITE" => self.invite(&id, text),
+            "ACK" => {
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.pending = None;
+                    match call.state {
+                        State::Answered => {
+                            call.state = State::Talking;
+                            self.acked += 1;
+                        }
+                        State::Refused => call.state = State::Over,
+                        _ => {}
+                    }
+                }
+                Vec::new()
+            }
+            "CANCEL" => self.cancel(&id, &text),
+            "BYE" => {
+                let mut known = false;
+                if let Some(call) = self.calls.get_mut(&id) {
+                    known = true;
+                    if call.state != State::Over {
+                        call.state = State::Over;
+                        call.pending = None;
+                        self.hung_up += 1;
+                    }
+                }
+                let status = if known { 200 } else { 481 };
+                vec![Act::Send(reply(&text, status, "", None))]
+            }
+            _ => vec![Act::Send(reply(&text, 405, "", None))],
+        }
+    }
+
+    fn invite(&mut self, id: &str, text: String) -> Vec<Act> {
+        if let Some(call) = self.calls.get(id) {
+            // A repeated INVITE; a re-INVITE has a To tag and is answered as it stands.
+            return match call.state {
+                State::Ringing => vec![Act::Send(reply(&call.invite, 180, id, None))],
+                _ if header(&text, "To").contains("tag=") => {
+                    vec![Act::Send(reply(&text, 200, id, Some(SDP)))]
+                }
+                _ => Vec::new(),
+            };
+        }
+        if self.plan == Plan::Silent {
+            return Vec::new();
+        }
+        let call = Call {
+            invite: text.clone(),
+            state: State::Ringing,
+            pending: None,
+            since_pending: Duration::ZERO,
+            cseq: 1,
+        };
+        self.calls.insert(id.to_owned(), call);
+        let mut acts = vec![
+            Act::Send(reply(&text, 100, "", None)),
+            Act::Send(reply(&text, 180, id, None)),
+        ];
+        match self.plan {
+            Plan::Answer { after, .. } | Plan::Refuse { after, .. } => {
+                acts.push(Act::Wake(after, Wake::Step(id.to_owned())));
+            }
+            Plan::Ring | Plan::Silent => {}
+        }
+        acts
+    }
+
+    fn cancel(&mut self, id: &str, text: &str) -> Vec<Act> {
+        let Some(call) = self.calls.get_mut(id) else {
+            return vec![Act::Send(reply(text, 481, "", None))];
+        };
+        let mut acts = vec![Act::Send(reply(text, 200, id, None))];
+        if call.state == State::Ringing {
+            self.cancelled += 1;
+            call.state = State::Refused;
+            let final_answer = reply(&call.invite, 487, id, None);
+            acts.extend(start_final(call, id, final_answer));
+        }
+        acts
+    }
+
+    /// Calls one of our numbers; hangs up after so long, if it says so.
+    pub fn call(&mut self, id: &str, number: &str, end_after: Option<Duration>) -> Vec<Act> {
+        let invite = invite(id, number);
+        let call = Call {
+            invite: String::from_utf8_lossy(&invite).into_owned(),
+            state: State::Calling,
+            pending: Some(String::from_utf8_lossy(&invite).into_owned()),
+            since_pending: Duration::ZERO,
+            cseq: 1,
+        };
+        self.calls.insert(id.to_owned(), call);
+        let mut acts = vec![
+            Act::Send(invite),
+            Act::Wake(T1, Wake::RepeatRequest(id.to_owned(), T1)),
+        ];
+        if let Some(after) = end_after {
+            acts.push(Act::Wake(after, Wake::Hangup(id.to_owned())));
+        }
+        acts
+    }
+
+    /// A response to an INVITE of ours (RFC 3261 §13.2.2, §17.1.1.3).
+    fn invite_answered(&mut self, id: &str, text: &str) -> Vec<Act> {
+        let Some(call) = self.calls.get_mut(id) else {
+            return Vec::new();
+        };
+        let status: u16 = text[8..11].parse().unwrap_or(0);
+        match status {
+            100..=199 => {
+                if call.state == State::Calling {
+                    call.state = State::Waiting;
+                    call.pending = None;
+                }
+                Vec::new()
+            }
+            200..=299 => {
+                if matches!(call.state, State::Calling | State::Waiting) {
+                    call.state = State::Talking;
+                    call.pending = None;
+                    self.answered += 1;
+                    // Where the BYE will find the other tag.
+                    let to = format!("\r\nX-To: {}\r\nFrom:", header(text, "To"));
+                    call.invite = call.invite.replacen("\r\nFrom:", &to, 1);
+                }
+                vec![Act::Send(ack(&call.invite, text, true))]
+            }
+            _ => {
+                if matches!(call.state, State::Calling | State::Waiting) {
+                    call.state = State::Over;
+                    call.pending = None;
+                }
+                vec![Act::Send(ack(&call.invite, text, false))]
+            }
+        }
+    }
+
+    fn response(&mut self, text: &str) -> Vec<Act> {
+        let id = header(text, "Call-ID");
+        let method = header(text, "CSeq")
+            .split(' ')
+            .nth(1)
+            .unwrap_or_default()
+            .to_owned();
+        if method == "INVITE" {
+            return self.invite_answered(&id, text);
+        }
+        if let ("BYE", Some(call)) = (method.as_str(), self.calls.get_mut(&id))
+            && !text.starts_with("SIP/2.0 1")
+            && call.state == State::Ending
+        {
+            call.state = State::Over;
+            call.pending = None;
+            self.hung_up += 1;
+        }
+        Vec::new()
+    }
+
+    pub fn wake(&mut self, wake: Wake) -> Vec<Act> {
+        match wake {
+            Wake::Step(id) => self.step(&id),
+            Wake::Hangup(id) => self.hangup(&id),
+            Wake::RepeatFinal(id, interval) => self.repeat(&id, interval, true),
+            Wake::RepeatRequest(id, interval) => self.repeat(&id, interval, false),
+        }
+    }
+
+    fn step(&mut self, id: &str) -> Vec<Act> {
+        let plan = self.plan;
+        let Some(call) = self.calls.get_mut(id).filter(|c| c.state == State::Ringing) else {
+            return Vec::new();
+        };
+        match plan {
+            Plan::Answer { hangup_after, .. } => {
+                call.state = State::Answered;
+                self.answered += 1;
+                let answer = reply(&call.invite, 200, id, Some(SDP));
+                let mut acts = start_final(call, id, answer);
+                if let Some(after) = hangup_after {
+                    acts.push(Act::Wake(after, Wake::Hangup(id.to_owned())));
+                }
+                acts
+            }
+            Plan::Refuse { status, .. } => {
+                call.state = State::Refused;
+                let answer = reply(&call.invite, status, id, None);
+                start_final(call, id, answer)
+            }
+            Plan::Ring | Plan::Silent => Vec::new(),
+        }
+    }
+
+    fn hangup(&mut self, id: &str) -> Vec<Act> {
+        let Some(call) = self.calls.get_mut(id) else {
+            return Vec::new();
+        };
+        match call.state {
+            State::Talking | State::Answered => {}
+            // Before the answer a caller cancels.
+            State::Waiting => {
+                let cancel = cancel_of(&call.invite);
+                return vec![Act::Send(cancel.into_bytes())];
+            }
+            State::Calling | State::Ringing | State::Refused | State::Ending | State::Over => {
+                return Vec::new();
+            }
+        }
+        call.state = State::Ending;
+        call.cseq += 1;
+        let outgoing = header(&call.invite, "From").contains("tag=caller");
+        let bye = if outgoing {
+            bye_of_caller(&call.invite, id, call.cseq)
+        } else {
+            request_in_dialog(&call.invite, id, "BYE", call.cseq)
+        };
+        call.pending = Some(bye.clone());
+        call.since_pending = Duration::ZERO;
+        vec![
+            Act::Send(bye.into_bytes()),
+            Act::Wake(T1, Wake::RepeatRequest(id.to_owned(), T1)),
+        ]
+    }
+
+    fn repeat(&mut self, id: &str, interval: Duration, is_final: bool) -> Vec<Act> {
+        let Some(call) = self.calls.get_mut(id) else {
+            return Vec::new();
+        };
+        let fits = match call.state {
+            State::Answered | State::Refused => is_final,
+            State::Ending | State::Calling => !is_final,
+            State::Waiting | State::Ringing | State::Talking | State::Over => false,
+        };
+        let Some(message) = call.pending.clone().filter(|_| fits) else {
+            return Vec::new();
+        };
+        call.since_pending += interval;
+        if call.since_pending >= GIVE_UP {
+            call.state = State::Over;
+            call.pending = None;
+            return Vec::new();
+        }
+        let next = (interval * 2).min(T2);
+        let wake = if is_final {
+            Wake::RepeatFinal(id.to_owned(), next)
+        } else {
+            Wake::RepeatRequest(id.to_owned(), next)
+        };
+        vec![Act::Send(message.into_bytes()), Act::Wake(next, wake)]
+    }
+}
+
+fn start_final(call: &mut Call, id: &str, message: Vec<u8>) -> Vec<Act> {
+    call.pending = Some(String::from_utf8_lossy(&message).into_owned());
+    call.since_pending = Duration::ZERO;
+    vec![
+        Act::Send(message),
+        Act::Wake(T1, Wake::RepeatFinal(id.to_owned(), T1)),
+    ]
+}
+
+/// The first header of a name, long form only: the gateway writes no other.
+fn header(text: &str, name: &str) -> String {
+    let prefix = format!("{}:", name.to_ascii_lowercase());
+    text.lines()
+        .take_while(|line| !line.is_empty())
+        .find(|line| line.to_ascii_lowercase().starts_with(&prefix))
+        .and_then(|line| line.split_once(':'))
+        .map(|(_, value)| value.trim().to_owned())
+        .unwrap_or_default()
+}
+
+fn reply(request: &str, status: u16, tag: &str, sdp: Option<&str>) -> Vec<u8> {
+    let mut to = header(request, "To");
+    if !tag.is_empty() && !to.contains("tag=") {
+        to = format!("{to};tag=phone");
+    }
+    let body = sdp.unwrap_or_default();
+    let vias: String = request
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.to_ascii_lowercase().starts_with("via:"))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    let content = if body.is_empty() {
+        ""
+    } else {
+        "Content-Type: application/sdp\r\n"
+    };
+    format!(
+        "SIP/2.0 {status} Because\r\n{vias}From: {}\r\nTo: {to}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
+         Contact: <sip:phone@192.0.2.10:5060>\r\n{content}Content-Length: {}\r\n\r\n{body}",
+        header(request, "From"),
+        header(request, "Call-ID"),
+        header(request, "CSeq"),
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// A request of the callee within the dialog of an INVITE.
+fn request_in_dialog(invite: &str, id: &str, method: &str, cseq: u32) -> String {
+    let contact = header(invite, "Contact");
+    let target = contact
+        .trim_start_matches('<')
+        .split('>')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    let mut from = header(invite, "To");
+    if !from.contains("tag=") {
+        from = format!("{from};tag=phone");
+    }
+    format!(
+        "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bK{id}{cseq}\r\n\
+         Max-Forwards: 70\r\nFrom: {from}\r\nTo: {}\r\nCall-ID: {id}\r\nCSeq: {cseq} {method}\r\n\
+         Contact: <sip:phone@192.0.2.10:5060>\r\nContent-Length: 0\r\n\r\n",
+        header(invite, "From")
+    )
+}
+
+/// An INVITE of the phone's network to one of our numbers.
+pub fn invite(id: &str, number: &str) -> Vec<u8> {
+    format!(
+        "INVITE sip:{number}@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.10:5060;\
+         branch=z9hG4bK{id};rport\r\nMax-Forwards: 70\r\n\
+         From: \"Romeo\" <sip:+15557654321@192.0.2.10>;tag=caller\r\nTo: <sip:{number}@192.0.2.1>\r\n\
+         Call-ID: {id}\r\nCSeq: 1 INVITE\r\nContact: <sip:phone@192.0.2.10:5060>\r\n\
+         Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{SDP}",
+        SDP.len()
+    )
+    .into_bytes()
+}
+
+/// The ACK of a final response: in the transaction's own branch, unless it is a 2xx.
+fn ack(invite: &str, response: &str, is_success: bool) -> Vec<u8> {
+    let id = header(invite, "Call-ID");
+    let branch = if is_success {
+        format!("{id}ack")
+    } else {
+        id.clone()
+    };
+    let target = if is_success {
+        let contact = header(response, "Contact");
+        contact
+            .trim_start_matches('<')
+            .split('>')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    } else {
+        invite.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    format!(
+        "ACK {target} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bK{branch};rport\r\n\
+         Max-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {id}\r\nCSeq: 1 ACK\r\n\
+         Content-Length: 0\r\n\r\n",
+        header(invite, "From"),
+        header(response, "To"),
+    )
+    .into_bytes()
+}
+
+fn cancel_of(invite: &str) -> String {
+    let id = header(invite, "Call-ID");
+    format!(
+        "CANCEL {} SIP/2.0\r\nVia: {}\r\nMax-Forwards: 70\r\nFrom: {}\r\nTo: {}\r\n\
+         Call-ID: {id}\r\nCSeq: 1 CANCEL\r\nContent-Length: 0\r\n\r\n",
+        invite.split(' ').nth(1).unwrap_or_default(),
+        header(invite, "Via"),
+        header(invite, "From"),
+        header(invite, "To"),
+    )
+}
+
+fn bye_of_caller(invite: &str, id: &str, cseq: u32) -> String {
+    format!(
+        "BYE sip:gateway@192.0.2.1 SIP/2.0\r\n\
+         Via: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bK{id}bye{cseq};rport\r\nMax-Forwards: 70\r\n\
+         From: {}\r\nTo: {}\r\nCall-ID: {id}\r\nCSeq: {cseq} BYE\r\nContent-Length: 0\r\n\r\n",
+        header(invite, "From"),
+        header(invite, "X-To"),
+    )
+}
