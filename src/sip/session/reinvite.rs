@@ -39,6 +39,8 @@ pub enum Exchange {
 #[derive(Debug)]
 pub struct Ours {
     offer: Description,
+    /// What we had said before, which holds if this is refused.
+    before: Option<Description>,
     client: Option<ClientId>,
     cause: Cause,
     glares: u8,
@@ -123,6 +125,7 @@ impl Sip {
     ) {
         let ours = Ours {
             offer,
+            before: session.said.description().cloned(),
             client: None,
             cause,
             glares: 0,
@@ -322,6 +325,9 @@ impl Sip {
             }
             _ => {
                 // A refusal, or a server that fails: the session stands as before.
+                if let Some(before) = &ours.before {
+                    session.said.restore(before);
+                }
                 if ours.cause == Cause::Table {
                     self.tell(session, LegEvent::UpdateRefused);
                 }
