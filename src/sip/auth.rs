@@ -18,8 +18,9 @@ use super::wire::{Message, Name, find_outside, quote, trim, unquote};
 const MAX_REALMS: usize = 8;
 /// The most challenges of a response that are read.
 const MAX_CHALLENGES: usize = 16;
-/// The most attempts within one request: one for each realm, and one more each for `stale`.
-const MAX_REFUSALS: u8 = 2;
+/// How often one request may be sent again with other credentials: for a proxy, for the server
+/// behind it, and once more for a nonce that ran out. Whoever sends it counts.
+pub const MAX_RETRIES: u8 = 3;
 
 /// Why a challenge cannot be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -280,16 +281,20 @@ struct Known {
     challenge: Challenge,
     /// How often the nonce was used; the next request says one more.
     uses: u32,
-    /// Challenges in a row without a success between them.
-    refusals: u8,
+    /// The server has let a request with this nonce through.
+    proved: bool,
 }
 
 impl DigestClient {
-    /// Takes the challenges of a 401 or 407: of each realm the strongest algorithm, the first
-    /// among equals (RFC 8760 §2.4). After `Ok` the request should be sent again, with
-    /// [`Self::authorize`]. A second challenge in a row without `stale` means that the credentials
-    /// are wrong.
-    pub fn challenged(&mut self, response: &Message) -> Result<(), AuthError> {
+    /// Takes the challenges of a 401 or 407 to `request`: of each realm the strongest algorithm,
+    /// the first among equals (RFC 8760 §2.4). After `Ok` the request should be sent again, with
+    /// [`Self::authorize`], [`MAX_RETRIES`] times at most.
+    ///
+    /// The credentials are wrong if the request had an answer with the nonce that is known, the
+    /// server never let it through, and does not call it stale. Requests that were on their way
+    /// when the first challenge came, or whose nonce ran out without a word, are not held against
+    /// them.
+    pub fn challenged(&mut self, request: &Message, response: &Message) -> Result<(), AuthError> {
         let mut best: BTreeMap<(String, bool), Challenge> = BTreeMap::new();
         for challenge in Challenge::all(response) {
             let key = (challenge.realm.clone(), challenge.proxy);
@@ -304,42 +309,38 @@ impl DigestClient {
             return Err(AuthError::Unanswerable);
         }
         for (key, challenge) in best {
-            let (uses, before) = match self.known.get(&key) {
-                Some(known) if known.challenge.nonce == challenge.nonce => {
-                    (known.uses, known.refusals)
-                }
-                Some(known) => (0, known.refusals),
-                None => (0, 0),
-            };
-            // A stale nonce is no refusal, but a server that says so for ever is one.
-            let cost = if challenge.stale { 0 } else { 1 };
-            let refusals = before.saturating_add(cost);
-            if refusals >= MAX_REFUSALS {
+            let known = self.known.get(&key);
+            let is_refused = known.is_some_and(|known| {
+                !known.proved && !challenge.stale && was_sent(request, &known.challenge)
+            });
+            if is_refused {
                 self.known.remove(&key);
                 return Err(AuthError::Refused);
             }
-            if !self.known.contains_key(&key) && self.known.len() >= MAX_REALMS {
+            let again = known.filter(|known| known.challenge.nonce == challenge.nonce);
+            let uses = again.map_or(0, |known| known.uses);
+            if known.is_none() && self.known.len() >= MAX_REALMS {
                 self.known.pop_first();
             }
             let known = Known {
                 challenge,
                 uses,
-                refusals,
+                proved: false,
             };
             self.known.insert(key, known);
         }
         Ok(())
     }
 
-    /// Takes note that a request with our credentials went through, and of a `nextnonce`
-    /// (RFC 7616 §3.5).
+    /// Takes note that a request with our credentials went through (any answer to it but 401 and
+    /// 407), and of a `nextnonce` (RFC 7616 §3.5).
     pub fn accepted(&mut self, response: &Message) {
         let next = response.header(Name::AuthenticationInfo).and_then(|value| {
             let value = format!("Digest {value}");
             Parameters::of_digest(&value)?.get("nextnonce")
         });
         for ((_, proxy), known) in &mut self.known {
-            known.refusals = 0;
+            known.proved = true;
             if let Some(nonce) = next.as_ref().filter(|_| !proxy)
                 && *nonce != known.challenge.nonce
             {
@@ -381,6 +382,19 @@ impl DigestClient {
             request.push(name, value);
         }
     }
+}
+
+/// True if `request` had an answer to exactly this challenge.
+fn was_sent(request: &Message, challenge: &Challenge) -> bool {
+    let name = if challenge.proxy {
+        Name::ProxyAuthorization
+    } else {
+        Name::Authorization
+    };
+    request
+        .fields(name)
+        .filter_map(Response::parse)
+        .any(|sent| sent.realm == challenge.realm && sent.nonce == challenge.nonce)
 }
 
 fn answer(
@@ -520,7 +534,7 @@ mod tests {
             response.push(name, challenge);
         }
         let mut client = DigestClient::default();
-        client.challenged(&response).map(|()| client)
+        client.challenged(&bare(), &response).map(|()| client)
     }
 
     fn digest(algorithm: Algorithm, nonce: &str, cnonce: &str) -> String {
@@ -575,6 +589,10 @@ mod tests {
         );
     }
 
+    fn bare() -> Message {
+        Message::request(Method::Register, "sip:example.org")
+    }
+
     fn credentials() -> Credentials {
         Credentials {
             user: "bo\"b".into(),
@@ -583,7 +601,7 @@ mod tests {
     }
 
     fn authorized(client: &mut DigestClient) -> Message {
-        let mut request = Message::request(Method::Register, "sip:example.org");
+        let mut request = bare();
         client.authorize(&mut request, &credentials(), "cn");
         request
     }
@@ -622,7 +640,7 @@ mod tests {
             .with(Name::ProxyAuthenticate, "Digest realm=\"c\",nonce=\"5\"");
         response.push(Name::WwwAuthenticate, "Basic realm=\"z\"");
         let mut client = DigestClient::default();
-        client.challenged(&response).unwrap();
+        client.challenged(&bare(), &response).unwrap();
         let request = authorized(&mut client);
         let nonces = |name| -> Vec<_> {
             let parsed = request.fields(name).filter_map(Response::parse);
@@ -647,28 +665,51 @@ mod tests {
         }
     }
 
+    fn challenge(nonce: &str, more: &str) -> Message {
+        let value = format!("Digest realm=\"a\",nonce=\"{nonce}\",qop=auth{more}");
+        Message::response(401).with(Name::WwwAuthenticate, value)
+    }
+
     #[test]
     fn wrong_credentials_are_given_up_and_a_stale_nonce_is_not() {
-        let challenge = |extra: &str| {
-            Message::response(401).with(
-                Name::WwwAuthenticate,
-                format!("Digest realm=\"a\",nonce=\"{extra}\",qop=auth{extra}"),
-            )
-        };
         let mut client = DigestClient::default();
-        assert_eq!(client.challenged(&challenge("")), Ok(()));
-        assert_eq!(client.challenged(&challenge(",stale=TRUE")), Ok(()));
-        assert_eq!(client.challenged(&challenge("")), Err(AuthError::Refused));
-        let mut client = DigestClient::default();
-        assert_eq!(client.challenged(&challenge("")), Ok(()));
-        client.accepted(&Message::response(200).with(Name::AuthenticationInfo, "nextnonce=\"9\""));
-        assert!(
-            authorized(&mut client)
-                .header(Name::Authorization)
-                .unwrap()
-                .contains("nonce=\"9\"")
+        assert_eq!(client.challenged(&bare(), &challenge("1", "")), Ok(()));
+        let request = authorized(&mut client);
+        assert_eq!(
+            client.challenged(&request, &challenge("2", ",stale=TRUE")),
+            Ok(())
         );
-        assert_eq!(client.challenged(&challenge("")), Ok(()));
+        let request = authorized(&mut client);
+        let refused = Err(AuthError::Refused);
+        assert_eq!(client.challenged(&request, &challenge("3", "")), refused);
+        assert!(!client.has_challenge());
+    }
+
+    #[test]
+    fn a_nonce_that_ran_out_without_a_word_is_renewed_once() {
+        let mut client = DigestClient::default();
+        assert_eq!(client.challenged(&bare(), &challenge("1", "")), Ok(()));
+        authorized(&mut client);
+        client.accepted(&Message::response(200));
+        let request = authorized(&mut client);
+        assert_eq!(client.challenged(&request, &challenge("2", "")), Ok(()));
+        let request = authorized(&mut client);
+        let refused = Err(AuthError::Refused);
+        assert_eq!(client.challenged(&request, &challenge("3", "")), refused);
+    }
+
+    #[test]
+    fn requests_that_cross_the_first_challenge_are_no_refusal() {
+        let mut client = DigestClient::default();
+        for nonce in ["1", "2", "3", "4"] {
+            assert_eq!(client.challenged(&bare(), &challenge(nonce, "")), Ok(()));
+        }
+        let next = Message::response(200).with(Name::AuthenticationInfo, "nextnonce=\"9\"");
+        client.accepted(&next);
+        let request = authorized(&mut client);
+        let value = request.header(Name::Authorization).unwrap();
+        assert!(value.contains("nonce=\"9\""));
+        assert!(value.contains("nc=00000001"));
     }
 
     #[test]

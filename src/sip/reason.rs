@@ -17,6 +17,8 @@ pub struct Answer {
 
 /// What a caller is told who was not answered yet, and the cause in a BYE or CANCEL.
 pub fn answer(reason: EndReason) -> Answer {
+    // 503 makes a client turn away from us as a whole (RFC 3261 §21.5.4), so it is only for what
+    // concerns us as a whole.
     let (status, q850) = match reason {
         EndReason::Hangup => (480, 16),
         EndReason::Cancelled => (487, 16),
@@ -29,9 +31,9 @@ pub fn answer(reason: EndReason) -> Answer {
         EndReason::Forbidden => (403, 21),
         EndReason::NotAcceptable => (488, 88),
         EndReason::Security => (488, 57),
-        EndReason::Connectivity => (503, 41),
+        EndReason::Connectivity => (480, 41),
         EndReason::Silent => (480, 41),
-        EndReason::NoRoute => (503, 3),
+        EndReason::NoRoute => (502, 3),
         EndReason::Overloaded => (503, 42),
         EndReason::TooLong => (480, 16),
         EndReason::PeerGone => (480, 27),
@@ -48,7 +50,8 @@ pub fn status_of(end: &End) -> u16 {
     let ours = answer(end.reason).status;
     match end.sip_status {
         // 300-399 would send the caller around us; 401, 407 ask for our password; 408 and 487
-        // are about our own transaction; 4xx of syntax blame the caller for our request.
+        // are about our own transaction; 4xx of syntax blame the caller for our request; a trunk's
+        // 503 is not ours (RFC 3261 §16.7).
         Some(
             300..=399
             | 401
@@ -60,7 +63,8 @@ pub fn status_of(end: &End) -> u16 {
             | 413..=414
             | 416..=423
             | 481..=483
-            | 491,
+            | 491
+            | 503,
         ) => ours,
         Some(status @ 400..=699) if end_of_status(status, false).reason == end.reason => status,
         Some(_) | None => ours,
@@ -296,6 +300,7 @@ mod tests {
             (302, 480),
             (483, 500),
             (502, 502),
+            (503, 502),
         ] {
             assert_eq!(status_of(&end_of_status(status, false)), told, "{status}");
         }

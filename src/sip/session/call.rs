@@ -194,14 +194,19 @@ impl Sip {
         client: ClientId,
         outcome: Outcome<'_>,
     ) {
-        self.on_session(id, |sip, session| match outcome {
-            Outcome::Response(response) => match response.status().unwrap_or(0) {
-                0..200 => sip.provisional(now, session, client, response),
-                200..300 => sip.accepted(now, session, client, response),
-                status @ 300.. => sip.failed(now, session, client, response, status),
-            },
-            Outcome::TimedOut => sip.lost(now, session, client, "no answer in 32 s"),
-            Outcome::Unreachable => sip.lost(now, session, client, "could not be sent"),
+        self.on_session(id, |sip, session| {
+            if let Outcome::Response(response) = outcome {
+                sip.note_accepted(session.trunk, response);
+            }
+            match outcome {
+                Outcome::Response(response) => match response.status().unwrap_or(0) {
+                    0..200 => sip.provisional(now, session, client, response),
+                    200..300 => sip.accepted(now, session, client, response),
+                    status @ 300.. => sip.failed(now, session, client, response, status),
+                },
+                Outcome::TimedOut => sip.lost(now, session, client, "no answer in 32 s"),
+                Outcome::Unreachable => sip.lost(now, session, client, "could not be sent"),
+            }
         });
     }
 
@@ -375,7 +380,7 @@ impl Sip {
                 let end = reason::end_of_response(response, !calling.early.is_empty());
                 if calling.challenges < MAX_CHALLENGES
                     && matches!(status, 401 | 407)
-                    && self.learn_challenge(session.trunk, client, response, calling.challenges)
+                    && self.learn_challenge(session.trunk, client, response)
                 {
                     calling.challenges += 1;
                     let hop = calling.hop.clone();

@@ -351,30 +351,28 @@ fn read_length(draft: &mut Draft) -> Result<(), Fault> {
 /// What every message must have (RFC 3261 §8.1.1, §20).
 fn judge(message: &Message) -> Result<(), Fault> {
     for name in ANSWER_FIELDS {
-        if message.header(name).is_none_or(str::is_empty) {
+        let mut fields = message.fields(name);
+        if fields.next().is_none_or(str::is_empty) {
             return Err(Fault::Missing(name));
         }
+        if name != Name::Via && fields.next().is_some() {
+            return Err(Fault::Repeated(name));
+        }
     }
-    for name in [
-        Name::From,
-        Name::To,
-        Name::CallId,
-        Name::CSeq,
-        Name::MaxForwards,
-        Name::ContentType,
-    ] {
+    for name in [Name::MaxForwards, Name::ContentType] {
         if message.fields(name).nth(1).is_some() {
             return Err(Fault::Repeated(name));
         }
     }
+    let mut top = true;
     for value in message.values(Name::Via) {
         let via = Via::parse(value).ok_or(Fault::Malformed(Name::Via))?;
         if !via.params.is_well_formed() {
             return Err(Fault::Malformed(Name::Via));
         }
-    }
-    if !message.via().is_some_and(|via| via.is_version_2()) {
-        return Err(Fault::Version);
+        if std::mem::take(&mut top) && !via.is_version_2() {
+            return Err(Fault::Version);
+        }
     }
     for (name, address) in [(Name::From, message.from()), (Name::To, message.to())] {
         address.ok_or(Fault::Malformed(name))?;
@@ -389,10 +387,8 @@ fn judge(message: &Message) -> Result<(), Fault> {
         .and_then(CSeq::parse)
         .ok_or(Fault::Malformed(Name::CSeq))?;
     match message.method() {
-        Some(method) if *method != cseq.method => Err(match method {
-            Method::Other(_) => Fault::UnknownMethod,
-            _ => Fault::MethodMismatch,
-        }),
+        Some(Method::Other(method)) if method != cseq.method.as_str() => Err(Fault::UnknownMethod),
+        Some(method) if *method != cseq.method => Err(Fault::MethodMismatch),
         Some(_) | None => Ok(()),
     }
 }

@@ -290,3 +290,17 @@ fn a_stream_without_length_or_end_is_broken() {
     let text = INVITE.replace("h: 4", "h: 65530");
     assert_eq!(broken(text.as_bytes()), Some(513));
 }
+
+/// rsip reads only plain messages; where it reads one, it must read what we do.
+#[test]
+fn rsip_reads_what_we_write() {
+    let bytes = read(INVITE).to_bytes();
+    let Ok(rsip::SipMessage::Request(theirs)) = rsip::SipMessage::try_from(&bytes[..]) else {
+        panic!("rsip reads no request");
+    };
+    assert_eq!(Some(theirs.method), Method::Invite.to_rsip());
+    assert_eq!(theirs.headers.iter().count(), read(INVITE).headers.len());
+    assert_eq!(theirs.body, b"v=0\n");
+    let ours = Message::parse_datagram(theirs.to_string().as_bytes()).unwrap();
+    assert_eq!(ours.call_id(), Some("a84b4c76e66710@pc33.atlanta.example"));
+}
