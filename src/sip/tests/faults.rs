@@ -93,7 +93,22 @@ fn an_anonymous_caller_says_nothing() {
 }
 
 #[test]
-fn an_unanswered_invite_is_repeated_seven_times_and_ends_after_32_s() {
+fn a_literal_address_is_called_without_a_trunk() {
+    let mut bench = Bench::new();
+    let to = crate::address::SipAddress {
+        user: "echo".into(),
+        host: "203.0.113.9".into(),
+        port: Some(5080),
+    };
+    bench.tells(callee(LEG), offer_to(Address::Sip(to), None));
+    let (flow, invite) = bench.sent_to().remove(0);
+    assert_eq!(flow.remote, "203.0.113.9:5080".parse().unwrap());
+    let from = invite.header(Name::From).unwrap();
+    assert!(from.contains("<sip:+15550100@192.0.2.1>"));
+}
+
+#[test]
+fn an_unanswered_invite_is_repeated_six_times_and_ends_after_32_s() {
     let (mut bench, _) = calling();
     bench.after(Duration::from_secs(33));
     assert_eq!(bench.said(), vec!["INVITE"; 6]);
