@@ -41,12 +41,13 @@ pub enum EchoError {
 /// Answers calls until it is told to stop.
 pub async fn echo(listen: Vec<(SipTransport, SocketAddr)>) -> Result<(), EchoError> {
     let mut tokens = TokenMaker::new(super::seed()?);
-    let config = SipConfig {
+    let mut config = SipConfig {
         listen,
         advertise: None,
         user_agent: "Offhook echo".to_owned(),
     };
-    let mut net = SipNet::start(&config)?;
+    let loopback = IpAddr::from([127, 0, 0, 1]);
+    let mut net = SipNet::start(&mut config, loopback)?;
     let mut sip = Sip::new(&config, &[], tokens.fork());
     sip.set_mode(Mode::Endpoint);
     let shown: Vec<String> = config

@@ -14,9 +14,10 @@ use super::sip::SipNet;
 use crate::border::MediaEvent;
 use crate::call::record::CallRecord;
 use crate::call::{MediaFacts, WorkerFacts};
-use crate::config::{Config, MediaConfig};
+use crate::config::Config;
 use crate::gateway::{Gateway, Input, Output};
 use crate::id::{TokenMaker, WorkerId};
+use crate::net::SipTransport;
 use crate::observe::ladder::Ladder;
 use crate::pii::Pii;
 
@@ -55,12 +56,14 @@ pub enum RunError {
 }
 
 /// Runs the gateway until it is told to stop.
-pub async fn run(config: Config, path: PathBuf, show_ladder: bool) -> Result<(), RunError> {
-    let config = Arc::new(config);
+pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result<(), RunError> {
     let mut tokens = TokenMaker::new(super::seed()?);
-    let sip = SipNet::start(&config.sip)?;
+    let leaving = host_address(&config).await;
+    let listen = config.sip.listen.clone();
+    let sip = SipNet::start(&mut config.sip, leaving)?;
+    let config = Arc::new(config);
     let (workers, media_events) = Workers::start(&config.media, tokens.fork())?;
-    let facts = media_facts(&config, &workers).await?;
+    let facts = media_facts(&config, &workers, leaving);
     let mut seed = [0; 32];
     tokens.fill(&mut seed);
     let mut gateway = Gateway::new(Arc::clone(&config), facts, seed)?;
@@ -70,6 +73,7 @@ pub async fn run(config: Config, path: PathBuf, show_ladder: bool) -> Result<(),
     }
     let link = Link::start(config.xmpp.clone(), tokens.fork());
     let mut running = Running {
+        listen,
         config,
         path,
         gateway,
@@ -88,6 +92,8 @@ pub async fn run(config: Config, path: PathBuf, show_ladder: bool) -> Result<(),
 
 struct Running {
     config: Arc<Config>,
+    /// As configured, before unspecified addresses were resolved.
+    listen: Vec<(SipTransport, SocketAddr)>,
     path: PathBuf,
     gateway: Gateway,
     sip: SipNet,
@@ -189,8 +195,6 @@ impl Running {
         }
         self.ready = true;
         let sip: Vec<String> = self
-            .config
-            .sip
             .listen
             .iter()
             .map(|(transport, address)| {
@@ -281,16 +285,20 @@ async fn sleep_until(deadline: Option<Instant>) {
 }
 
 /// What the call table has to know of the media floor.
-async fn media_facts(config: &Config, workers: &Workers) -> Result<MediaFacts, std::io::Error> {
-    let facts = workers.facts();
+fn media_facts(config: &Config, workers: &Workers, leaving: IpAddr) -> MediaFacts {
     let media = &config.media;
-    Ok(MediaFacts {
-        fingerprint: facts.fingerprint.clone(),
+    let bound = if media.bind.is_unspecified() {
+        leaving
+    } else {
+        media.bind
+    };
+    MediaFacts {
+        fingerprint: workers.facts().fingerprint.clone(),
         rtp_bind: media.bind,
-        rtp_address: rtp_address(media, config).await,
+        rtp_address: media.advertise.or(config.sip.advertise).unwrap_or(bound),
         rtp_ports: media.rtp_ports.clone(),
         workers: worker_facts(workers),
-    })
+    }
 }
 
 /// The shared ports of each worker, as the call table wants to know them.
@@ -304,31 +312,31 @@ pub(super) fn worker_facts(workers: &Workers) -> Vec<WorkerFacts> {
         .collect()
 }
 
-/// The address that SDP says: as configured, or bound, or the one that packets to the first trunk
-/// leave from.
-async fn rtp_address(media: &MediaConfig, config: &Config) -> IpAddr {
-    if let Some(address) = media.advertise.or(config.sip.advertise) {
-        return address;
-    }
-    if !media.bind.is_unspecified() {
-        return media.bind;
-    }
+/// The address that packets to the first trunk leave from.
+async fn host_address(config: &Config) -> IpAddr {
+    let any = IpAddr::from([0, 0, 0, 0]);
     for trunk in &config.trunks {
         let port = trunk.port.unwrap_or(5060);
         let Ok(addresses) = tokio::net::lookup_host((trunk.host.as_str(), port)).await else {
             continue;
         };
-        for address in addresses.filter(|a| a.is_ipv4() == media.bind.is_ipv4()) {
-            if let Ok(local) = leaving_address(media.bind, address) {
+        for address in addresses {
+            let bind = if address.is_ipv4() {
+                any
+            } else {
+                IpAddr::from([0; 16])
+            };
+            if let Ok(local) = leaving_address(bind, address) {
                 return local;
             }
         }
     }
-    leaving_address(media.bind, SocketAddr::from(([192, 0, 2, 1], 9))).unwrap_or(media.bind)
+    let nobody = SocketAddr::from(([192, 0, 2, 1], 9));
+    leaving_address(any, nobody).unwrap_or(IpAddr::from([127, 0, 0, 1]))
 }
 
 /// The address that packets to `remote` leave from; sends nothing.
-fn leaving_address(bind: IpAddr, remote: SocketAddr) -> std::io::Result<IpAddr> {
+pub(super) fn leaving_address(bind: IpAddr, remote: SocketAddr) -> std::io::Result<IpAddr> {
     let socket = std::net::UdpSocket::bind((bind, 0))?;
     socket.connect(remote)?;
     Ok(socket.local_addr()?.ip())

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,8 +70,10 @@ enum Inward {
 }
 
 impl SipNet {
-    /// Opens every listening socket.
-    pub fn start(config: &SipConfig) -> Result<Self, SipStartError> {
+    /// Opens every listening socket. `config` comes back with the addresses that the SIP room shall
+    /// know: one that stands for all of the host is replaced by `leaving`, the one that packets
+    /// leave from.
+    pub fn start(config: &mut SipConfig, leaving: IpAddr) -> Result<Self, SipStartError> {
         let (inputs, receiver) = mpsc::channel(INWARD);
         let mut net = Self {
             udp: BTreeMap::new(),
@@ -81,10 +83,11 @@ impl SipNet {
             stream_local: None,
             next_accepted: FIRST_ACCEPTED,
         };
-        for (transport, address) in &config.listen {
+        for (transport, address) in &mut config.listen {
+            let known = known_address(*address, leaving);
             let opened = match transport {
-                SipTransport::Udp => net.listen_udp(*address),
-                SipTransport::Tcp => net.listen_tcp(*address),
+                SipTransport::Udp => net.listen_udp(*address, known),
+                SipTransport::Tcp => net.listen_tcp(*address, known),
                 SipTransport::Tls => Err(io::Error::other("TLS is not supported yet")),
             };
             let transport = match transport {
@@ -97,19 +100,12 @@ impl SipNet {
                 address: *address,
                 source,
             })?;
+            *address = known;
         }
         Ok(net)
     }
 
-    /// The UDP addresses that are open, as the sockets have them.
-    pub fn udp_addresses(&self) -> Vec<SocketAddr> {
-        self.udp
-            .values()
-            .filter_map(|socket| socket.local_addr().ok())
-            .collect()
-    }
-
-    fn listen_udp(&mut self, address: SocketAddr) -> io::Result<()> {
+    fn listen_udp(&mut self, address: SocketAddr, known: SocketAddr) -> io::Result<()> {
         let socket = socket2::Socket::new(
             socket2::Domain::for_address(address),
             socket2::Type::DGRAM,
@@ -124,12 +120,12 @@ impl SipNet {
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
         }
         let socket = Arc::new(UdpSocket::from_std(socket.into())?);
-        tokio::spawn(read_udp(address, Arc::clone(&socket), self.inputs.clone()));
-        self.udp.insert(address, socket);
+        tokio::spawn(read_udp(known, Arc::clone(&socket), self.inputs.clone()));
+        self.udp.insert(known, socket);
         Ok(())
     }
 
-    fn listen_tcp(&mut self, address: SocketAddr) -> io::Result<()> {
+    fn listen_tcp(&mut self, address: SocketAddr, known: SocketAddr) -> io::Result<()> {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -137,8 +133,8 @@ impl SipNet {
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let listener = socket.listen(1024)?;
-        self.stream_local.get_or_insert(address);
-        tokio::spawn(accept(address, listener, self.inputs.clone()));
+        self.stream_local.get_or_insert(known);
+        tokio::spawn(accept(known, listener, self.inputs.clone()));
         Ok(())
     }
 
@@ -277,6 +273,28 @@ impl SipNet {
                 }
             }
         });
+    }
+}
+
+/// The address that a listening address has on the wire.
+fn known_address(address: SocketAddr, leaving: IpAddr) -> SocketAddr {
+    if !address.ip().is_unspecified() {
+        return address;
+    }
+    let ip = if leaving.is_ipv4() == address.is_ipv4() {
+        leaving
+    } else {
+        // The other family than the trunks': whatever the host would use toward anybody.
+        super::run::leaving_address(address.ip(), far_away(address)).unwrap_or(address.ip())
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// An address that is nobody's (RFC 5737, RFC 3849), in the family of another.
+fn far_away(like: SocketAddr) -> SocketAddr {
+    match like {
+        SocketAddr::V4(_) => SocketAddr::from(([192, 0, 2, 1], 9)),
+        SocketAddr::V6(_) => SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9)),
     }
 }
 

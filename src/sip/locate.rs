@@ -324,11 +324,11 @@ mod tests {
         assert_eq!(locator.refresh(v4), None);
         assert_eq!(
             locator.places(v4)[0].remote,
-            "192.0.2.1:5060".parse().unwrap()
+            "192.0.2.1:5060".parse::<SocketAddr>().unwrap()
         );
         assert_eq!(
             locator.places(v6)[0].remote,
-            "[2001:db8::1]:5080".parse().unwrap()
+            "[2001:db8::1]:5080".parse::<SocketAddr>().unwrap()
         );
     }
 

@@ -255,7 +255,7 @@ impl Sip {
             sessions: self.sessions.len(),
             clients: self.clients.len(),
             servers: self.servers.len(),
-            timers: self.timers.len() - self.standing_timers(),
+            timers: self.timers.len().saturating_sub(self.standing_timers()),
             waiting: self.transports.waiting(),
         }
     }

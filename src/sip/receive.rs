@@ -66,6 +66,10 @@ impl Sip {
         let Some(mut request) = request else {
             return;
         };
+        // An answer that nobody could match is not worth sending.
+        if request.header(Name::CallId).is_none() || request.header(Name::From).is_none() {
+            return;
+        }
         request.note_source(flow.remote, false);
         let error = ParseError {
             fault,
@@ -141,7 +145,13 @@ impl Sip {
             return self.request_came(now, session, server, back, request);
         }
         if request.to_tag().is_some() {
-            return self.stateless(now, back, request, 481);
+            let bye = *method == Method::Bye;
+            let status = if !bye && self.is_too_early(request) {
+                500
+            } else {
+                481
+            };
+            return self.stateless(now, back, request, status);
         }
         self.new_request(now, back, trunk, key, request);
     }
@@ -231,7 +241,7 @@ impl Sip {
         // RFC 3261 §8.2.7 wants the same tag for a repetition; a new one does no harm to a final
         // response outside of dialogs, as its ACK is absorbed whatever its tag.
         response.set_to_tag(&self.tokens.token(10));
-        if status == 503 {
+        if matches!(status, 500 | 503) {
             response.push(Name::RetryAfter, RETRY_AFTER);
         }
         self.send_response(now, back, response.to_bytes());

@@ -86,6 +86,14 @@ impl Transports {
             .map_or(SipTransport::Udp, |(transport, _)| *transport)
     }
 
+    /// Our own address as a host, for calls without a trunk.
+    pub fn our_host(&self) -> String {
+        let first = self.listen.first().map(|(_, local)| local.ip());
+        self.advertise
+            .or(first)
+            .map_or_else(|| "localhost".to_owned(), |ip| ip.to_string())
+    }
+
     /// Our listening address toward `remote`: the same family, and loopback only for loopback.
     fn listener(&self, transport: SipTransport, remote: SocketAddr) -> Option<SocketAddr> {
         let fits = |local: &SocketAddr| local.is_ipv4() == remote.is_ipv4();

@@ -108,12 +108,7 @@ impl Sip {
                 }
                 Outcome::Response(response)
                     if leaving.challenges < MAX_CHALLENGES
-                        && sip.learn_challenge(
-                            session.trunk,
-                            client,
-                            response,
-                            leaving.challenges,
-                        ) =>
+                        && sip.learn_challenge(session.trunk, client, response) =>
                 {
                     leaving.challenges += 1;
                     sip.say_bye(now, session, leaving);

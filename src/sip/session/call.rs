@@ -76,11 +76,14 @@ impl Sip {
         }
     }
 
-    fn prepare(&mut self, leg: LegId, order: &Order) -> Result<(Box<Session>, Calling), End> {
+    fn prepare(&mut self, leg: LegId, order: &Order) -> Result<(Box<Session>, Box<Calling>), End> {
         if self.sessions.len() >= MAX_SESSIONS {
             return Err(End::because(EndReason::Overloaded, "too many calls"));
         }
         let (trunk, hops) = self.route_call(order)?;
+        let Some(hop) = hops.front().cloned() else {
+            return Err(End::because(EndReason::NoRoute, "no address of the trunk"));
+        };
         let (request, call_id, local_tag, said) = self.write_invite(trunk, order)?;
         if let Some(trunk) = trunk.and_then(|index| self.trunks.get_mut(index)) {
             trunk.calls += 1;
@@ -97,17 +100,14 @@ impl Sip {
             said,
             state: State::Over,
         });
-        let Some(hop) = hops.front().cloned() else {
-            return Err(End::because(EndReason::NoRoute, "no address of the trunk"));
-        };
-        let calling = Calling {
+        let calling = Box::new(Calling {
             request,
             invite: ClientId(0),
             hop,
             hops,
             early: Vec::new(),
             challenges: 0,
-        };
+        });
         Ok((session, calling))
     }
 
@@ -144,7 +144,13 @@ impl Sip {
     }
 
     /// Sends the INVITE to the next server; without one, the call ends with `end`.
-    fn try_next(&mut self, now: Instant, session: &mut Session, mut calling: Calling, end: End) {
+    fn try_next(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        mut calling: Box<Calling>,
+        end: End,
+    ) {
         while let Some(hop) = calling.hops.pop_front() {
             calling.hop = hop;
             calling.early.clear();
@@ -162,8 +168,8 @@ impl Sip {
         &mut self,
         now: Instant,
         session: &mut Session,
-        mut calling: Calling,
-    ) -> Result<(), Calling> {
+        mut calling: Box<Calling>,
+    ) -> Result<(), Box<Calling>> {
         let mut request = calling.request.clone();
         self.authorize(session.trunk, &mut request);
         let number = calling.request.cseq().map_or(1, |cseq| cseq.number);
@@ -173,7 +179,7 @@ impl Sip {
             Ok(invite) => {
                 session.invites.push(invite);
                 calling.invite = invite;
-                session.state = State::Calling(Box::new(calling));
+                session.state = State::Calling(calling);
                 Ok(())
             }
             Err(_) => Err(calling),
@@ -188,14 +194,19 @@ impl Sip {
         client: ClientId,
         outcome: Outcome<'_>,
     ) {
-        self.on_session(id, |sip, session| match outcome {
-            Outcome::Response(response) => match response.status().unwrap_or(0) {
-                0..200 => sip.provisional(now, session, client, response),
-                200..300 => sip.accepted(now, session, client, response),
-                status @ 300.. => sip.failed(now, session, client, response, status),
-            },
-            Outcome::TimedOut => sip.lost(now, session, client, "no answer in 32 s"),
-            Outcome::Unreachable => sip.lost(now, session, client, "could not be sent"),
+        self.on_session(id, |sip, session| {
+            if let Outcome::Response(response) = outcome {
+                sip.note_accepted(session.trunk, response);
+            }
+            match outcome {
+                Outcome::Response(response) => match response.status().unwrap_or(0) {
+                    0..200 => sip.provisional(now, session, client, response),
+                    200..300 => sip.accepted(now, session, client, response),
+                    status @ 300.. => sip.failed(now, session, client, response, status),
+                },
+                Outcome::TimedOut => sip.lost(now, session, client, "no answer in 32 s"),
+                Outcome::Unreachable => sip.lost(now, session, client, "could not be sent"),
+            }
         });
     }
 
@@ -369,17 +380,17 @@ impl Sip {
                 let end = reason::end_of_response(response, !calling.early.is_empty());
                 if calling.challenges < MAX_CHALLENGES
                     && matches!(status, 401 | 407)
-                    && self.learn_challenge(session.trunk, client, response, calling.challenges)
+                    && self.learn_challenge(session.trunk, client, response)
                 {
                     calling.challenges += 1;
                     let hop = calling.hop.clone();
                     calling.hops.push_front(hop);
-                    return self.try_next(now, session, *calling, end);
+                    return self.try_next(now, session, calling, end);
                 }
                 if status == 503 {
                     // RFC 3263 §4.3: another server may do better.
                     self.server_failed(session.trunk, calling.hop.place);
-                    return self.try_next(now, session, *calling, end);
+                    return self.try_next(now, session, calling, end);
                 }
                 self.end_leg(session, end);
             }
@@ -407,7 +418,7 @@ impl Sip {
                     self.server_failed(session.trunk, calling.hop.place);
                 }
                 let end = End::because(EndReason::NoRoute, text);
-                self.try_next(now, session, *calling, end);
+                self.try_next(now, session, calling, end);
             }
             other => session.state = other,
         }

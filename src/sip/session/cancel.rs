@@ -100,13 +100,11 @@ impl Sip {
                     sip.respond(now, offered.server, 487, Some(&tag), |r| r);
                     sip.end_leg(session, end);
                 }
-                State::Up(mut up) => {
-                    // A re-INVITE may be cancelled too; the call stands.
-                    sip.exchange_cancelled(now, session, &mut up, invite);
-                    session.state = State::Up(up);
-                }
+                // A re-INVITE is not taken back: the call table may have acted on it already, and
+                // its answer comes soon. §9.2 only recommends the 487.
                 other @ (State::Calling(_)
                 | State::Cancelling(..)
+                | State::Up(_)
                 | State::Leaving(_)
                 | State::Over) => session.state = other,
             }

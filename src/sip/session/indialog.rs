@@ -22,6 +22,19 @@ impl Sip {
         })?
     }
 
+    /// True if a request belongs to a call of ours whose 2xx has not come: the request overtook it.
+    pub(in crate::sip) fn is_too_early(&mut self, request: &Message) -> bool {
+        let id = request.to_tag().and_then(|tag| self.sessions.by_tag(tag));
+        let call_id = request.call_id();
+        id.and_then(|id| {
+            self.on_session(id, |_, session| {
+                let calling = matches!(session.state, State::Calling(_));
+                calling && Some(session.call_id.as_str()) == call_id
+            })
+        })
+        .unwrap_or(false)
+    }
+
     /// A request within a call, other than ACK.
     pub(in crate::sip) fn request_came(
         &mut self,

@@ -8,7 +8,7 @@ use crate::description::{Description, Direction};
 use crate::leg::{End, EndReason, LegEvent};
 use crate::sip::reason;
 use crate::sip::transaction::drive::Outcome;
-use crate::sip::transaction::table::{ClientId, ServerId, User};
+use crate::sip::transaction::table::{ClientId, User};
 use crate::sip::wire::{Message, Method, Name};
 use crate::sip::{ACCEPT, ALLOW, SUPPORTED, Sip, TimerKey};
 
@@ -39,6 +39,8 @@ pub enum Exchange {
 #[derive(Debug)]
 pub struct Ours {
     offer: Description,
+    /// What we had said before, which holds if this is refused.
+    before: Option<Description>,
     client: Option<ClientId>,
     cause: Cause,
     glares: u8,
@@ -123,6 +125,7 @@ impl Sip {
     ) {
         let ours = Ours {
             offer,
+            before: session.said.description().cloned(),
             client: None,
             cause,
             glares: 0,
@@ -188,7 +191,10 @@ impl Sip {
     ) {
         self.on_session(id, |sip, session| {
             let status = match outcome {
-                Outcome::Response(response) => response.status().unwrap_or(0),
+                Outcome::Response(response) => {
+                    sip.note_accepted(session.trunk, response);
+                    response.status().unwrap_or(0)
+                }
                 Outcome::TimedOut => 408,
                 Outcome::Unreachable => 503,
             };
@@ -304,7 +310,7 @@ impl Sip {
             }
             (401 | 407, Some(response))
                 if ours.challenges < MAX_CHALLENGES
-                    && self.learn_challenge(session.trunk, client, response, ours.challenges) =>
+                    && self.learn_challenge(session.trunk, client, response) =>
             {
                 ours.challenges += 1;
                 self.send_offer(now, session, ours);
@@ -322,6 +328,9 @@ impl Sip {
             }
             _ => {
                 // A refusal, or a server that fails: the session stands as before.
+                if let Some(before) = &ours.before {
+                    session.said.restore(before);
+                }
                 if ours.cause == Cause::Table {
                     self.tell(session, LegEvent::UpdateRefused);
                 }
@@ -377,7 +386,6 @@ impl Sip {
                     refresh,
                     timer,
                 });
-                self.own_server(server, session.id);
                 self.respond(now, server, 100, None, |r| r);
                 self.tell(session, LegEvent::Updated(offer));
             }
@@ -527,22 +535,6 @@ impl Sip {
             Exchange::Theirs(theirs) => {
                 self.respond(now, theirs.asked.server, 488, None, |r| r);
                 self.next_offer(now, session);
-            }
-            other => up.exchange = other,
-        }
-    }
-
-    /// The peer takes its re-INVITE back.
-    pub(super) fn exchange_cancelled(
-        &mut self,
-        now: Instant,
-        session: &Session,
-        up: &mut Up,
-        invite: ServerId,
-    ) {
-        match std::mem::replace(&mut up.exchange, Exchange::Idle) {
-            Exchange::Theirs(theirs) if theirs.asked.server == invite => {
-                self.respond(now, invite, 487, Some(&session.local_tag), |r| r);
             }
             other => up.exchange = other,
         }

@@ -61,6 +61,11 @@ impl Said {
         self.body.clone()
     }
 
+    /// Goes back to what was said before an offer that was refused.
+    pub fn restore(&mut self, description: &Description) {
+        self.offer(description);
+    }
+
     /// The same again; empty if nothing was said.
     pub fn again(&self) -> Vec<u8> {
         self.body.clone()

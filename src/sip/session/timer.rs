@@ -249,7 +249,7 @@ impl Sip {
                     }
                     408 | 481 => sip.expired(now, session),
                     _ => {
-                        let _ = sip.learn_challenge(session.trunk, client, response, 0);
+                        let _ = sip.learn_challenge(session.trunk, client, response);
                         // Once more by re-INVITE, before the interval is over.
                         if let State::Up(up) = &mut session.state {
                             up.refresh = Refresh::Us(interval, Way::Invite);

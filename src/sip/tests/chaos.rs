@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::pair::{Link, Pair};
+use super::pair::{CLEAN, Link, Pair};
 use super::*;
 use crate::leg::{End, EndReason};
 
@@ -80,13 +80,16 @@ fn whim(pair: &mut Pair, legs: &mut Legs, calls: &mut u64) {
     pair.tells(room, leg, command);
 }
 
-fn world(seed: u64) {
-    let mut pair = Pair::new(seed, BAD, SipTransport::Udp);
+fn world(seed: u64, link: Link, transport: SipTransport) {
+    let mut pair = Pair::new(seed, link, transport);
     let mut legs = Legs::default();
     let mut calls = 0;
     for _ in 0..25 {
         whim(&mut pair, &mut legs, &mut calls);
         hear(&mut pair, &mut legs);
+        if transport.is_reliable() && pair.tokens.below(8) == 0 {
+            pair.breaks();
+        }
         let end = pair.now + ms(pair.tokens.below(1_500));
         while pair.step(end) {
             hear(&mut pair, &mut legs);
@@ -117,6 +120,13 @@ fn world(seed: u64) {
 #[test]
 fn after_quiet_nothing_is_left_and_each_leg_has_ended_once() {
     for seed in 0..SEEDS {
-        world(seed);
+        world(seed, BAD, SipTransport::Udp);
+    }
+}
+
+#[test]
+fn connections_that_break_leave_nothing_behind() {
+    for seed in 0..SEEDS / 4 {
+        world(seed, CLEAN, SipTransport::Tcp);
     }
 }

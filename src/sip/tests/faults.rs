@@ -93,7 +93,25 @@ fn an_anonymous_caller_says_nothing() {
 }
 
 #[test]
-fn an_unanswered_invite_is_repeated_seven_times_and_ends_after_32_s() {
+fn a_literal_address_is_called_without_a_trunk() {
+    let mut bench = Bench::new();
+    let to = crate::address::SipAddress {
+        user: "echo".into(),
+        host: "203.0.113.9".into(),
+        port: Some(5080),
+    };
+    bench.tells(callee(LEG), offer_to(Address::Sip(to), None));
+    let (flow, invite) = bench.sent_to().remove(0);
+    assert_eq!(
+        flow.remote,
+        "203.0.113.9:5080".parse::<std::net::SocketAddr>().unwrap()
+    );
+    let from = invite.header(Name::From).unwrap();
+    assert!(from.contains("<sip:+15550100@192.0.2.1>"));
+}
+
+#[test]
+fn an_unanswered_invite_is_repeated_six_times_and_ends_after_32_s() {
     let (mut bench, _) = calling();
     bench.after(Duration::from_secs(33));
     assert_eq!(bench.said(), vec!["INVITE"; 6]);
@@ -342,9 +360,69 @@ fn a_trunk_by_name_is_located_ahead_of_its_calls_and_fails_over() {
         .handle(bench.now, NetInput::Resolved { query, records });
     bench.tells(callee(LEG), offer_to(number("+15550199"), Some("south")));
     let (flow, invite) = bench.sent_to().remove(0);
-    assert_eq!(flow.remote, "198.51.100.1:5060".parse().unwrap());
+    assert_eq!(
+        flow.remote,
+        "198.51.100.1:5060".parse::<std::net::SocketAddr>().unwrap()
+    );
     bench.answers(&invite, 503);
     let (flow, second) = bench.sent_to().pop().unwrap();
     assert_eq!(short(&second), "INVITE");
-    assert_eq!(flow.remote, "198.51.100.2:5060".parse().unwrap());
+    assert_eq!(
+        flow.remote,
+        "198.51.100.2:5060".parse::<std::net::SocketAddr>().unwrap()
+    );
+}
+
+#[test]
+fn requests_in_an_early_dialog_find_their_call() {
+    let (mut bench, invite) = calling();
+    bench.answers(&invite, 180);
+    bench.sent();
+    let within = |method: &str, cseq: u32, from: &str, more: &str| {
+        format!(
+            "{method} sip:offhook@192.0.2.1:5060 SIP/2.0
+            Via: SIP/2.0/UDP 198.51.100.1:5060;branch=z9hG4bKe{cseq}
+            From: <sip:x@y>;tag={from}
+            To: {}
+            Call-ID: {}
+            CSeq: {cseq} {method}
+            Contact: <sip:b2@198.51.100.1:5070>
+            {more}",
+            invite.header(Name::From).unwrap(),
+            invite.call_id().unwrap()
+        )
+    };
+    let sdp = "Content-Type: application/sdp\n\nv=0\no=- 1 1 IN IP4 1.2.3.4\ns=-\n\
+               c=IN IP4 1.2.3.4\nt=0 0\nm=audio 4 RTP/AVP 8";
+    bench.hears(&within("UPDATE", 1, "b", ""));
+    bench.hears(&within("UPDATE", 2, "b", sdp));
+    bench.hears(&within("INFO", 3, "b", ""));
+    // This one overtook the response that makes its dialog.
+    bench.hears(&within("INFO", 4, "late", ""));
+    assert_eq!(bench.said(), ["200", "491", "200", "500"]);
+}
+
+#[test]
+fn a_lost_nonce_is_asked_for_once_per_call_even_if_calls_run_beside_each_other() {
+    let (mut bench, first) = calling_with(|trunk| {
+        trunk.username = Some("al".into());
+        trunk.password = Some(crate::config::Secret("geheim".into()));
+    });
+    let challenge = |request: &Message| {
+        reply(request, 401, "b").with(
+            Name::WwwAuthenticate,
+            r#"Digest realm="x", nonce="n", qop="auth""#,
+        )
+    };
+    let mut waiting = vec![first];
+    for count in 2..6 {
+        bench.tells(callee(count), offer_to(number("+15550199"), Some("south")));
+        waiting.extend(bench.sent());
+    }
+    for request in &waiting {
+        bench.hears_message(&challenge(request));
+    }
+    assert!(bench.events.is_empty(), "nobody is refused");
+    let again = bench.said();
+    assert_eq!(again.iter().filter(|m| *m == "INVITE").count(), 5);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::description::Direction;
+use crate::id::ConnectionId;
 use crate::leg::{End, EndReason};
 
 /// How bad the link is, in percent.
@@ -81,10 +82,13 @@ impl Pair {
 
     fn carry(&mut self, room: usize, output: NetOutput) {
         let at = |index: usize| ADDRESSES[index].parse().unwrap();
+        // Accepted connections have numbers of their own (see ConnectionId).
+        let other_end = |connection: ConnectionId| ConnectionId(connection.0 ^ (1 << 63));
         match output {
             NetOutput::Send { mut flow, bytes } => {
                 (flow.local, flow.remote) = (at(1 - room), at(room));
-                if flow.connection.is_some() {
+                if let Some(connection) = flow.connection {
+                    flow.connection = Some(other_end(connection));
                     let input = NetInput::Stream { flow, bytes };
                     return self.fly(1 - room, input, 0);
                 }
@@ -110,6 +114,7 @@ impl Pair {
                 self.fly(room, NetInput::Connected { flow }, 0);
             }
             NetOutput::Close { connection } => {
+                let connection = other_end(connection);
                 self.fly(1 - room, NetInput::Closed { connection }, 0);
             }
             NetOutput::Resolve { .. } => panic!("addresses are literal here"),
@@ -121,6 +126,19 @@ impl Pair {
         // Streams and clean links keep their order by the number.
         let at = self.now + ms(10 + delay);
         self.flying.insert((at, self.sent), (room, input));
+    }
+
+    /// Breaks the connections that were opened first, for both ends.
+    pub(super) fn breaks(&mut self) {
+        for number in 1..=3 {
+            for end in [number, number ^ (1 << 63)] {
+                let connection = ConnectionId(end);
+                for room in &mut self.rooms {
+                    room.handle(self.now, NetInput::Closed { connection });
+                }
+            }
+        }
+        self.pump();
     }
 
     /// The next thing that happens, if it happens until `end`.
@@ -228,13 +246,13 @@ fn crossing_offers_both_come_through() {
     let end = pair.now + Duration::from_secs(10);
     let mut answered = [0, 0];
     while pair.step(end) {
-        for room in 0..2 {
+        for (room, answered) in answered.iter_mut().enumerate() {
             while let Some((leg, event)) = pair.events[room].pop_front() {
                 match event {
                     LegEvent::Updated(_) => {
                         pair.tells(room, leg, LegCommand::Answer(description(7000)));
                     }
-                    LegEvent::UpdateAnswered(_) => answered[room] += 1,
+                    LegEvent::UpdateAnswered(_) => *answered += 1,
                     other => panic!("{other:?}"),
                 }
             }

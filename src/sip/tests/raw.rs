@@ -222,14 +222,22 @@ fn answers_go_to_the_port_of_sent_by_unless_rport_is_asked_for() {
     let mut bench = Bench::new();
     bench.hears_from("198.51.100.1:40000", &invite("z9hG4bK1", SDP));
     let (flow, response) = bench.sent_to().remove(0);
-    assert_eq!(flow.remote, "198.51.100.1:5060".parse().unwrap());
+    assert_eq!(
+        flow.remote,
+        "198.51.100.1:5060".parse::<std::net::SocketAddr>().unwrap()
+    );
     assert!(!response.header(Name::Via).unwrap().contains("rport"));
     bench.hears_from(
         "198.51.100.1:40000",
         &invite("z9hG4bK2;rport", "").replace("c1", "c2"),
     );
     let (flow, response) = bench.sent_to().remove(0);
-    assert_eq!(flow.remote, "198.51.100.1:40000".parse().unwrap());
+    assert_eq!(
+        flow.remote,
+        "198.51.100.1:40000"
+            .parse::<std::net::SocketAddr>()
+            .unwrap()
+    );
     assert!(response.header(Name::Via).unwrap().contains("rport=40000"));
 }
 
@@ -253,7 +261,12 @@ fn received_is_unbracketed_for_ipv6() {
     let Some(NetOutput::Send { flow, bytes }) = sip.poll_output() else {
         panic!("an answer");
     };
-    assert_eq!(flow.remote, "[2001:db8::9]:5080".parse().unwrap());
+    assert_eq!(
+        flow.remote,
+        "[2001:db8::9]:5080"
+            .parse::<std::net::SocketAddr>()
+            .unwrap()
+    );
     assert!(
         String::from_utf8(bytes)
             .unwrap()
@@ -378,4 +391,133 @@ fn a_session_timer_of_the_peer_is_watched_and_ours_is_kept() {
     bench.after(ms(68_100));
     assert_eq!(bench.said(), ["BYE"]);
     assert!(matches!(bench.event(), LegEvent::Ended(_)));
+}
+
+#[test]
+fn a_bye_in_the_same_segment_as_the_ack_is_answered() {
+    let mut bench = Bench::new();
+    let flow = Flow {
+        transport: SipTransport::Tcp,
+        connection: Some(crate::id::ConnectionId(1 << 63)),
+        ..Bench::flow("198.51.100.1:40000")
+    };
+    let wire = |text: &str| {
+        let text = text.replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+        let lines = text
+            .lines()
+            .map(|line| line.trim_start().to_owned() + "\r\n");
+        lines.collect::<String>()
+    };
+    let sdp: String = wire(SDP.split_once("\n\n").unwrap().1);
+    let head = format!(
+        "Content-Type: application/sdp\nContent-Length: {}",
+        sdp.len()
+    );
+    let bytes = (wire(&invite("z9hG4bK1", &head)) + "\r\n" + &sdp).into_bytes();
+    bench
+        .sip
+        .handle(bench.now, NetInput::Stream { flow, bytes });
+    bench.collect();
+    let leg = bench.events.pop_front().unwrap().0;
+    bench.tells(leg, LegCommand::Answer(description(5000)));
+    let tag = bench.sent().last().unwrap().to_tag().unwrap().to_owned();
+    let ack = wire(&within("ACK", "z9hG4bKa", 10, &tag, "Content-Length: 0")) + "\r\n";
+    let bye = wire(&within("BYE", "z9hG4bKb", 11, &tag, "Content-Length: 0")) + "\r\n";
+    let bytes = (ack + &bye + "\r\n\r\n").into_bytes();
+    for part in bytes.chunks(7) {
+        let bytes = part.to_vec();
+        bench
+            .sip
+            .handle(bench.now, NetInput::Stream { flow, bytes });
+    }
+    bench.collect();
+    assert!(matches!(bench.event(), LegEvent::Ended(_)));
+    let mut sent = Vec::new();
+    while let Some(NetOutput::Send { bytes, .. }) = bench.sip.poll_output() {
+        sent.push(bytes);
+    }
+    assert!(sent[0].starts_with(b"SIP/2.0 200"));
+    assert_eq!(sent[1], b"\r\n", "the keep-alive is answered");
+    bench.after(Duration::from_secs(700));
+    assert!(matches!(
+        bench.sip.poll_output(),
+        Some(NetOutput::Close { .. })
+    ));
+    bench.is_quiet();
+}
+
+#[test]
+fn calls_above_the_limit_get_503_with_retry_after() {
+    let mut bench = Bench::with(|trunk| trunk.max_calls = Some(1));
+    bench.hears(&invite("z9hG4bK1", SDP));
+    bench.hears(&invite("z9hG4bK2", SDP).replace("c1", "c2"));
+    let refusal = bench.sent().pop().unwrap();
+    assert_eq!(refusal.status(), Some(503));
+    assert!(refusal.header(Name::RetryAfter).is_some());
+}
+
+#[test]
+fn mutilated_messages_neither_panic_nor_stay() {
+    let mut tokens = TokenMaker::new([9; 32]);
+    let mut bench = Bench::new();
+    let mut corpus = vec![
+        invite("z9hG4bK1", SDP),
+        invite("z9hG4bK1", "").replace("INVITE", "CANCEL"),
+        invite("z9hG4bK1", "").replace("INVITE", "ACK"),
+        invite("1", "Session-Expires: 90\nRequire: timer"),
+        within("BYE", "z9hG4bK3", 11, "t", ""),
+        within("UPDATE", "z9hG4bK4", 12, "t", SDP),
+    ];
+    for round in 0..20_000_u64 {
+        let index = tokens.below(corpus.len() as u64) as usize;
+        let text = corpus[index].replace("        ", "").replace('\n', "\r\n");
+        let unique = format!("z9hG4bK{}", round % 50);
+        let mut bytes = text.replace("z9hG4bK1", &unique).into_bytes();
+        bytes.extend_from_slice(b"\r\n\r\n");
+        for _ in 0..tokens.below(4) {
+            if bytes.len() < 2 {
+                break;
+            }
+            let at = tokens.below(bytes.len() as u64) as usize;
+            match tokens.below(3) {
+                0 => bytes[at] = tokens.below(256) as u8,
+                1 => drop(bytes.remove(at)),
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        let flow = Bench::flow(SOUTH);
+        bench
+            .sip
+            .handle(bench.now, NetInput::Datagram { flow, bytes });
+        while let Some((leg, event)) = bench.sip.poll_event() {
+            if let LegEvent::Offered { .. } = event {
+                let command = match tokens.below(3) {
+                    0 => LegCommand::Answer(description(5000)),
+                    1 => LegCommand::End(End::from(EndReason::Busy)),
+                    _ => LegCommand::Ring,
+                };
+                bench.events.push_back((leg, event));
+                bench.sip.command(bench.now, leg, command);
+            }
+        }
+        while let Some(output) = bench.sip.poll_output() {
+            let NetOutput::Send { bytes, .. } = output else {
+                continue;
+            };
+            // The answer to a request with two From fields has two as well.
+            let Ok(message) = Message::parse_datagram(&bytes) else {
+                continue;
+            };
+            if let Some(tag) = message.to_tag().filter(|_| message.status() == Some(200)) {
+                corpus.truncate(8);
+                corpus.push(within("BYE", "z9hG4bK1", 11, tag, ""));
+                corpus.push(within("INVITE", "z9hG4bK1", 12, tag, SDP));
+            }
+        }
+        bench.after(ms(tokens.below(50)));
+    }
+    for (leg, _) in std::mem::take(&mut bench.events) {
+        bench.tells(leg, LegCommand::End(End::from(EndReason::Shutdown)));
+    }
+    bench.is_quiet();
 }

@@ -32,7 +32,8 @@ impl Sip {
         order: &Order,
     ) -> Result<Parties, End> {
         let trunk = trunk.and_then(|index| self.trunks.get(index));
-        let (host, port) = trunk.map_or(("localhost", None), |trunk| {
+        let ours = self.transports.our_host();
+        let (host, port) = trunk.map_or((ours.as_str(), None), |trunk| {
             (trunk.host.as_str(), trunk.port)
         });
         let domain = trunk
