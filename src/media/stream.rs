@@ -94,7 +94,7 @@ impl Sending {
             let limit = clock_hz.saturating_mul(MAX_CLOCK_JUMP.as_secs() as u32);
             let sequence = header.sequence.wrapping_add(from.sequence);
             let step = sequence.wrapping_sub(self.sequence);
-            let near = step < MAX_DROPOUT || step > u16::MAX - MAX_DROPOUT;
+            let near = !(MAX_DROPOUT..=u16::MAX - MAX_DROPOUT).contains(&step);
             from.ssrc == header.ssrc && near && off < limit
         };
         let from = match self.from {
