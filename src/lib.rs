@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 4 | `io`: sockets, clock, files, threads; `main` |
 //! | 3 | `gateway`: wiring of the whole, pure |
-//! | 2 | `call`: the call table |
+//! | 2 | `call`: the call table; `phone`: the sound of test calls, on `media` |
 //! | 1 | `xmpp`, `sip`, `media`: a wire each; strangers to each other |
 //! | 0 | ground: `address`, `border`, `config`, `description`, `id`, `leg`, `net`, `pii`, `timer` |
 //!
@@ -22,5 +22,6 @@ pub mod io;
 pub mod leg;
 pub mod media;
 pub mod net;
+pub mod phone;
 pub mod pii;
 pub mod timer;

@@ -79,7 +79,7 @@ impl ReportBlock {
             .wrapping_sub(self.last_sender_report)
             .wrapping_sub(self.delay);
         // 2^31 units are over 9 h: the difference was negative.
-        (trip < 1 << 31).then(|| Duration::from_nanos(u64::from(trip) * 1_000_000_000 >> 16))
+        (trip < 1 << 31).then(|| Duration::from_nanos((u64::from(trip) * 1_000_000_000) >> 16))
     }
 
     fn write(&self, out: &mut [u8; BLOCK_LEN]) {
@@ -127,7 +127,7 @@ impl NtpClock {
     /// The NTP timestamp of `now`: seconds above, 2^-32 s below.
     pub fn at(&self, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.start) + Duration::from_secs(3600);
-        elapsed.as_secs() << 32 | (u64::from(elapsed.subsec_nanos()) << 32) / 1_000_000_000
+        (elapsed.as_secs() << 32) | ((u64::from(elapsed.subsec_nanos()) << 32) / 1_000_000_000)
     }
 }
 
@@ -392,7 +392,6 @@ pub struct Reception {
 #[derive(Clone, Debug)]
 struct Stream {
     ssrc: u32,
-    clock_hz: u32,
     first: u32,
     /// Highest sequence number with its wraps above.
     highest: u32,
@@ -404,7 +403,8 @@ struct Stream {
     received: u64,
     expected_before: u64,
     received_before: u64,
-    transit: u32,
+    /// Transit time of the packet before, and the clock it is in units of.
+    timing: Option<(u32, u32)>,
     /// In 1/16 units of the clock.
     jitter: u64,
     last_sender_report: Option<(u32, Instant)>,
@@ -431,16 +431,33 @@ impl Reception {
         timestamp: u32,
         clock_hz: u32,
     ) {
+        let arrival = units(
+            now.saturating_duration_since(self.epoch),
+            u64::from(clock_hz),
+        );
+        self.count(
+            ssrc,
+            sequence,
+            Some((arrival.wrapping_sub(timestamp), clock_hz)),
+        );
+    }
+
+    /// Counts an RTP packet whose timestamp says nothing of when it was sent: telephone-event
+    /// packets all carry the begin of their event. Leaves the jitter as it is.
+    pub fn receive_untimed(&mut self, ssrc: u32, sequence: u16) {
+        self.count(ssrc, sequence, None);
+    }
+
+    /// `timing` is the transit time and the clock it is in units of.
+    fn count(&mut self, ssrc: u32, sequence: u16, timing: Option<(u32, u32)>) {
         // RFC 3550 §A.1: larger steps are a restart of the sender, or noise.
         const DROPOUT_LIMIT: u16 = 3_000;
         const DISORDER_LIMIT: u16 = 100;
 
-        let arrival = arrival(now.saturating_duration_since(self.epoch), clock_hz);
-        let transit = arrival.wrapping_sub(timestamp);
         let stream = match &mut self.stream {
             Some(stream) if stream.ssrc == ssrc => stream,
             _ => {
-                self.restart(ssrc, clock_hz, sequence, transit);
+                self.restart(ssrc, sequence, timing);
                 return;
             }
         };
@@ -450,7 +467,7 @@ impl Reception {
             stream.seen = stream.seen.checked_shl(u32::from(ahead)).unwrap_or(0) | 1;
         } else if ahead != 0 && ahead <= u16::MAX - DISORDER_LIMIT {
             if stream.suspect == Some(sequence) {
-                self.restart(ssrc, clock_hz, sequence, transit);
+                self.restart(ssrc, sequence, timing);
             } else {
                 stream.suspect = Some(sequence.wrapping_add(1));
             }
@@ -466,14 +483,17 @@ impl Reception {
         }
         stream.suspect = None;
         stream.received += 1;
-        if stream.clock_hz == clock_hz {
+        let Some(timing) = timing else {
+            return;
+        };
+        if let Some((before, clock_hz)) = stream.timing
+            && clock_hz == timing.1
+        {
             // RFC 3550 §A.8, the integer form.
-            let difference =
-                u64::from((transit.wrapping_sub(stream.transit) as i32).unsigned_abs());
+            let difference = u64::from((timing.0.wrapping_sub(before) as i32).unsigned_abs());
             stream.jitter = (stream.jitter + difference).saturating_sub((stream.jitter + 8) >> 4);
         }
-        stream.clock_hz = clock_hz;
-        stream.transit = transit;
+        stream.timing = Some(timing);
     }
 
     /// Notes a sender report of the peer, for the next report block.
@@ -534,20 +554,20 @@ impl Reception {
 
     /// Interarrival jitter.
     pub fn jitter(&self) -> Duration {
-        match &self.stream {
-            Some(stream) if stream.clock_hz > 0 => Duration::from_nanos(
-                u64::from(stream.jitter_units()) * 1_000_000_000 / u64::from(stream.clock_hz),
-            ),
-            _ => Duration::ZERO,
-        }
+        let Some(stream) = &self.stream else {
+            return Duration::ZERO;
+        };
+        let clock_hz = stream.timing.map_or(0, |(_, clock_hz)| clock_hz);
+        (u64::from(stream.jitter_units()) * 1_000_000_000)
+            .checked_div(u64::from(clock_hz))
+            .map_or(Duration::ZERO, Duration::from_nanos)
     }
 
-    fn restart(&mut self, ssrc: u32, clock_hz: u32, sequence: u16, transit: u32) {
+    fn restart(&mut self, ssrc: u32, sequence: u16, timing: Option<(u32, u32)>) {
         self.received_before = self.received();
         self.lost_before = self.lost();
         self.stream = Some(Stream {
             ssrc,
-            clock_hz,
             first: u32::from(sequence),
             highest: u32::from(sequence),
             seen: 1,
@@ -555,7 +575,7 @@ impl Reception {
             received: 1,
             expected_before: 0,
             received_before: 0,
-            transit,
+            timing,
             jitter: 0,
             last_sender_report: None,
         });
@@ -574,10 +594,6 @@ impl Stream {
     fn jitter_units(&self) -> u32 {
         (self.jitter >> 4).min(u64::from(u32::MAX)) as u32
     }
-}
-
-fn arrival(since: Duration, clock_hz: u32) -> u32 {
-    units(since, u64::from(clock_hz))
 }
 
 /// A duration in 1/`hz` s, modulo 2^32.

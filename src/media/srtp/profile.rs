@@ -203,15 +203,14 @@ impl MasterKey {
     pub fn from_sdes(crypto: &Crypto) -> Result<Self, KeyError> {
         let profile = Profile::from_suite(&crypto.suite)
             .ok_or_else(|| KeyError::UnknownSuite(crypto.suite.clone()))?;
-        // Session parameters (RFC 4568 §6.3) change the packets; key lists mean more than one
-        // key in force at once.
-        if crypto.key.contains([' ', ';']) {
+        // RFC 4568 §6.3: of the session parameters, the window size is a hint; the others change
+        // the packets. `;` divides keys, which means more than one in force at once.
+        let mut words = crypto.key.split_ascii_whitespace();
+        let key = words.next().unwrap_or("");
+        if key.contains(';') || words.any(|word| !word.starts_with("WSH=")) {
             return Err(KeyError::Unsupported);
         }
-        let parameters = crypto
-            .key
-            .strip_prefix("inline:")
-            .ok_or(KeyError::Malformed)?;
+        let parameters = key.strip_prefix("inline:").ok_or(KeyError::Malformed)?;
         let mut fields = parameters.split('|');
         let bytes = decode_base64(fields.next().unwrap_or("")).ok_or(KeyError::Malformed)?;
         let mut mki = Mki::default();

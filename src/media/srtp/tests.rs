@@ -401,7 +401,9 @@ fn sdes_lines_become_keys() {
     .unwrap();
     assert_eq!(with_mki.mki.as_bytes(), [0, 0, 0, 1]);
     let lifetime = MasterKey::from_sdes(&crypto("AES_CM_128_HMAC_SHA1_80", &format!("{key}|2^31")));
-    assert_eq!(lifetime, Ok(plain));
+    assert_eq!(lifetime.as_ref(), Ok(&plain));
+    let window = MasterKey::from_sdes(&crypto("AES_CM_128_HMAC_SHA1_80", &format!("{key} WSH=64")));
+    assert_eq!(window, Ok(plain));
     let wrong = [
         ("AES_CM_128_NULL", key.to_owned(), "unknown crypto suite"),
         ("AEAD_AES_128_GCM", key.to_owned(), "malformed"),
