@@ -688,7 +688,7 @@ fn a_key_whose_end_is_lost_is_told_all_the_same() {
     w.call(&CALL);
     w.run(seconds(3));
     for n in 0..3 {
-        let block = [9, 10, 0, 160 * (n as u8 + 1) / 4];
+        let block = [9, 10, 0, 40 * (n as u8 + 1)];
         w.put(phone(0), gateway(0), rtp_packet(101, n, 800, 7, &block));
         w.run(FRAME);
     }
