@@ -16,6 +16,9 @@ use crate::description::{Candidate, Crypto, Fingerprint};
 use crate::id::BridgeId;
 use crate::leg::{Digit, EndReason};
 
+/// Characters of a user name fragment or a password (RFC 8839 §5.4).
+const MAX_CREDENTIAL: usize = 256;
+
 impl Media {
     pub(super) fn configure(&mut self, now: Instant, id: BridgeId, side: Side, spec: SideSpec) {
         self.clock.get_or_insert(NtpClock::new(now));
@@ -132,7 +135,7 @@ impl Media {
             Some((payload_type, format.clock_hz))
         });
         let target = state.rtp.target();
-        let open = !state.failed && state.rtp.protection.is_ready();
+        let open = state.spec.send && !state.failed && state.rtp.protection.is_ready();
         let (Some((payload_type, clock_hz)), Some((socket, to)), true) = (ways, target, open)
         else {
             state.digits.clear();
@@ -232,6 +235,18 @@ impl Media {
             self.drop_channel(slot, side, Component::Rtcp);
         }
         self.by_ufrag.insert(ice.local_ufrag.clone(), (slot, side));
+        // RFC 8839 §5.4; the crate's buffers hold no more.
+        let text = |text: &str| (1..=MAX_CREDENTIAL).contains(&text.len());
+        let remote = ice.remote.as_ref();
+        if !remote.is_none_or(|remote| text(&remote.ufrag) && text(&remote.pwd)) {
+            let place = Place {
+                slot,
+                side,
+                component: Component::Rtp,
+            };
+            self.fail(place, EndReason::Connectivity, "bad ICE credentials");
+            return;
+        }
         for component in Component::BOTH {
             let locals = match component {
                 Component::Rtp => self.shared.clone(),

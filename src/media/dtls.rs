@@ -200,12 +200,13 @@ impl Association {
         // The crate stops its retransmission timer when it hears any handshake message, also a
         // repeated one, and then waits for ever: keep repetitions of the flight that we have
         // answered away from it, and our timer repeats the answer.
-        let stale = |r: &Record| r.content == HANDSHAKE && r.epoch == 0;
-        let repeated = match (self.client, records(datagram).next()) {
-            (true, Some(first)) => stale(&first),
-            (false, Some(first)) => stale(&first) && first.start == CLIENT_HELLO,
-            (_, None) => true,
+        let answered: &[u8] = if self.client {
+            SERVER_FLIGHT
+        } else {
+            &[CLIENT_HELLO]
         };
+        let repeated = records(datagram)
+            .all(|r| r.content == HANDSHAKE && r.epoch == 0 && answered.contains(&r.start));
         if self.waiting && repeated && self.state == State::Shaking {
             return;
         }
@@ -348,6 +349,9 @@ const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
+/// HelloRequest, ServerHello, HelloVerifyRequest, Certificate, ServerKeyExchange,
+/// CertificateRequest, ServerHelloDone: what a client has answered with its ChangeCipherSpec.
+const SERVER_FLIGHT: &[u8] = &[0, SERVER_HELLO, 3, 11, 12, 13, 14];
 
 /// What we read of a DTLS record (RFC 6347 §4.1).
 struct Record {

@@ -265,6 +265,11 @@ impl IcePort {
         if let Some((previous, limit)) = &mut self.previous {
             if *limit <= now {
                 self.drop_previous();
+                // Without its agent nobody asks for consent on the old pair (RFC 7675).
+                if !self.current.agent.state().is_connected() && !self.lost {
+                    self.lost = true;
+                    self.out.push_back(IceOutput::Lost);
+                }
             } else if previous.agent.poll_timeout().is_none_or(|at| at <= now) {
                 previous.agent.handle_timeout(now);
             }
@@ -368,11 +373,6 @@ impl IcePort {
     fn drop_previous(&mut self) {
         if let Some((old, _)) = self.previous.take() {
             self.forget(&old);
-            // The old pair is gone with its agent if the new agent has found none.
-            if self.current.agent.state().is_disconnected() && !self.lost {
-                self.lost = true;
-                self.out.push_back(IceOutput::Lost);
-            }
         }
     }
 

@@ -18,13 +18,15 @@
 //! transaction; everything else by the address it comes from, and an address is known only after
 //! a check from it was valid. An address that has answered a check of ours outdoes one that
 //! has only sent one, so that nobody can take another's address by forging its source. Two peers
-//! behind the same address and port (another gateway with one socket for all) are not told apart.
+//! behind the same address and port (another gateway with one socket for all) are not told apart:
+//! the running call keeps the address, and the second one does not connect.
 //!
 //! Sans-IO: [`Media::handle`] returns where to send the very buffer it was given; that path does
 //! not allocate, lock or log. All else is polled: [`Media::poll_transmit`],
 //! [`Media::poll_socket`], [`Media::poll_event`], [`Media::poll_timeout`].
 
 mod configure;
+mod connect;
 mod digits;
 pub mod dtls;
 pub mod dtmf;
@@ -46,20 +48,18 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use is::stun::StunMessage;
-
-use crate::border::{MediaCommand, MediaEvent, Side, SideTransport};
+use crate::border::{MediaCommand, MediaEvent, Side};
 use crate::id::{BridgeId, TokenMaker, WorkerId};
 use crate::leg::{Digit, EndReason};
 use crate::timer::Timers;
 
-use dtls::{Certificate, Verdict};
+use dtls::Certificate;
 use hash::Keyed;
-use ice::{IceOutput, IcePort, Transaction};
+use ice::{IcePort, Transaction};
 use relay::Effects;
 use rtcp::NtpClock;
 use rtp::PacketKind;
-use side::{Component, Path, Protection, SideState};
+use side::{Component, Path, SideState};
 
 /// Room that a buffer given to [`Media::handle`] needs behind the packet.
 pub const TAIL_ROOM: usize = srtp::TAIL_ROOM;
@@ -492,242 +492,6 @@ impl Media {
                 digit,
                 forwarded,
             });
-        }
-    }
-
-    fn handle_stun(
-        &mut self,
-        now: Instant,
-        socket: SocketKey,
-        component: Component,
-        (local, from): (SocketAddr, SocketAddr),
-        datagram: &[u8],
-    ) {
-        let Ok(message) = StunMessage::parse(datagram) else {
-            return;
-        };
-        let answer =
-            message.is_successful_binding_response() || message.is_failed_binding_response();
-        let place = if message.is_binding_request() {
-            let Some((slot, side)) = message
-                .split_username()
-                .and_then(|(ours, _)| self.by_ufrag.get(ours))
-            else {
-                return;
-            };
-            Place {
-                slot: *slot,
-                side: *side,
-                component,
-            }
-        } else if answer && let Ok(id) = Transaction::try_from(&datagram[8..20]) {
-            // RFC 8445 §7.2.5.2.1: the answer has to come from where the check went.
-            match self.by_check.get(&id) {
-                Some(check) if check.to == from && check.socket == socket => check.place,
-                _ => return,
-            }
-        } else {
-            return;
-        };
-        let Some(port) = self.port(place) else {
-            return;
-        };
-        if port.handle(now, local, from, message) {
-            let proven = message.is_successful_binding_response();
-            self.learn(place, from, proven);
-        }
-        self.pump_ice(now, place);
-    }
-
-    /// Knows the peer of a place by an address from now on, if nobody better has it.
-    fn learn(&mut self, place: Place, from: SocketAddr, proven: bool) {
-        let key = (place.component, from);
-        match self.by_address.get(&key) {
-            Some(known) if known.place == place && (known.proven || !proven) => return,
-            Some(known) if known.place != place && !proven => return,
-            _ => {}
-        }
-        let Some(state) = self.side(place.slot, place.side) else {
-            return;
-        };
-        if state.remember(place.component, from) {
-            self.by_address.insert(key, Known { place, proven });
-        }
-    }
-
-    fn handle_dtls(
-        &mut self,
-        now: Instant,
-        place: Place,
-        socket: SocketKey,
-        from: SocketAddr,
-        datagram: &[u8],
-    ) {
-        let certificate = self.certificate.clone();
-        let Some(state) = self.side(place.slot, place.side) else {
-            return;
-        };
-        let idle = place.component == Component::Rtcp && state.is_muxed();
-        if state.failed || idle || !state.speaks_dtls() {
-            return;
-        }
-        let symmetric = state.is_symmetric();
-        let role = state.dtls().map(|(client, _)| client);
-        let Some(channel) = state.channel(place.component) else {
-            return;
-        };
-        if let Path::Direct(direct) = &channel.path
-            && !direct.may_be_peer(from, symmetric)
-        {
-            return;
-        }
-        channel.dtls_from = Some((socket, from));
-        if channel.dtls.is_none() {
-            // The peer may start before signalling brings its answer, if our offer left it the
-            // choice (RFC 5763 §5).
-            if role == Some(true) || !dtls::is_client_hello(datagram) {
-                return;
-            }
-            channel.dtls = Some(dtls::Association::new(now, &certificate, false));
-        }
-        if let Some(association) = &mut channel.dtls {
-            association.handle(now, datagram);
-        }
-        self.drive_dtls(now, place);
-    }
-
-    /// Starts, continues or concludes DTLS on a component.
-    fn drive_dtls(&mut self, now: Instant, place: Place) {
-        let certificate = self.certificate.clone();
-        let Some(state) = self.side(place.slot, place.side) else {
-            return;
-        };
-        if state.failed || (place.component == Component::Rtcp && state.is_muxed()) {
-            return;
-        }
-        let wanted = state
-            .dtls()
-            .map(|(client, remote)| (client, remote.clone()));
-        let Some(channel) = state.channel(place.component) else {
-            return;
-        };
-        let target = channel.target();
-        if let Some((client, _)) = &wanted {
-            let other_role = |a: &dtls::Association| a.is_client() != *client && !a.is_done();
-            if channel.dtls.as_ref().is_some_and(other_role) {
-                channel.dtls = None;
-            }
-            if channel.dtls.is_none() && *client && target.is_some() {
-                channel.dtls = Some(dtls::Association::new(now, &certificate, true));
-            }
-        }
-        let Some(association) = &mut channel.dtls else {
-            return;
-        };
-        let mut flights = Vec::new();
-        while let Some(bytes) = association.poll_transmit() {
-            if let Some((socket, to)) = target.or(channel.dtls_from) {
-                flights.push(Transmit { socket, to, bytes });
-            }
-        }
-        let timer = association.poll_timeout();
-        let verdict = match (&channel.protection, &wanted) {
-            (Protection::Pending, Some((_, expected))) => association.keys(expected),
-            (Protection::Pending, None) | (Protection::Clear | Protection::Srtp { .. }, _) => {
-                Verdict::Pending
-            }
-        };
-        let mut failure = None;
-        match verdict {
-            Verdict::Pending => {}
-            Verdict::Keys { local, remote } => {
-                channel.protection = Protection::srtp(&local, &remote);
-            }
-            Verdict::WrongFingerprint => {
-                failure = Some((EndReason::Security, "the DTLS certificate is another one"));
-            }
-            Verdict::Broken(why, reason) => failure = Some((reason, why)),
-        }
-        self.transmits.extend(flights);
-        self.arm(place.slot, place.side, Timer::Dtls(place.component), timer);
-        match failure {
-            Some((reason, why)) => self.fail(place, reason, why),
-            None => self.check_connected(now, place),
-        }
-    }
-
-    /// Does what the ICE agent of a place wants.
-    fn pump_ice(&mut self, now: Instant, place: Place) {
-        let Some(port) = self.port(place) else {
-            return;
-        };
-        let outputs: Vec<_> = std::iter::from_fn(|| port.poll()).collect();
-        let timer = port.poll_timeout();
-        self.arm(place.slot, place.side, Timer::Ice(place.component), timer);
-        for output in outputs {
-            match output {
-                IceOutput::Transmit {
-                    local,
-                    remote,
-                    bytes,
-                    request,
-                    forget,
-                } => {
-                    let Some(socket) = self.shared_key(place.component, local) else {
-                        continue;
-                    };
-                    if let Some(id) = forget {
-                        self.by_check.remove(&id);
-                    }
-                    if let Some(id) = request {
-                        let check = Check {
-                            place,
-                            socket,
-                            to: remote,
-                        };
-                        self.by_check.insert(id, check);
-                    }
-                    self.transmits.push_back(Transmit {
-                        socket,
-                        to: remote,
-                        bytes,
-                    });
-                }
-                IceOutput::Selected => {
-                    let pair = self.port(place).and_then(|port| port.selected());
-                    let socket =
-                        pair.and_then(|(local, _)| self.shared_key(place.component, local));
-                    if let (Some((_, remote)), Some(socket), Some(state)) =
-                        (pair, socket, self.side(place.slot, place.side))
-                        && let Some(channel) = state.channel(place.component)
-                        && let Path::Ice { selected, .. } = &mut channel.path
-                    {
-                        *selected = Some((socket, remote));
-                    }
-                    self.drive_dtls(now, place);
-                    self.check_connected(now, place);
-                }
-                IceOutput::Forget { ufrag } => {
-                    self.by_ufrag.remove(&ufrag);
-                }
-                IceOutput::Lost if place.component == Component::Rtp => {
-                    self.fail(place, EndReason::Connectivity, "no ICE pair works");
-                }
-                // Sound goes on without reports.
-                IceOutput::Lost => {}
-            }
-        }
-    }
-
-    /// Tells that an ICE side has a pair and keys. RTP sides tell with their first packet.
-    fn check_connected(&mut self, now: Instant, place: Place) {
-        let Some(state) = self.side(place.slot, place.side) else {
-            return;
-        };
-        let ice = matches!(state.spec.transport, SideTransport::Ice(_));
-        let ready = state.rtp.target().is_some() && state.rtp.protection.is_ready();
-        if ice && ready && !state.connected && !state.failed {
-            self.tell_connected(now, place);
         }
     }
 

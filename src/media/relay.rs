@@ -164,17 +164,15 @@ fn receive(
         return None;
     }
     from.stats.received += 1;
-    // Events stand still in time: they count for loss and not for jitter.
-    let clock_hz = match kind {
-        Kind::Sound | Kind::Noise => from.spec.format.as_ref()?.clock_hz,
-        Kind::Digit(_) => 0,
-    };
-    from.reception.receive(
-        now,
-        header.ssrc,
-        header.sequence,
-        header.timestamp,
-        clock_hz,
-    );
+    match kind {
+        Kind::Sound | Kind::Noise => from.reception.receive(
+            now,
+            header.ssrc,
+            header.sequence,
+            header.timestamp,
+            from.spec.format.as_ref()?.clock_hz,
+        ),
+        Kind::Digit(_) => from.reception.receive_untimed(header.ssrc, header.sequence),
+    }
     Some((header, kind, len))
 }
