@@ -8,13 +8,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jid::{BareJid, Jid};
-use serde::Serialize;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::cli::{self, Play};
 use super::client::{ClientLink, LoginError};
 use super::media::{MediaStartError, Workers};
+use super::outcome::{Outcome, result_word};
 use crate::address::Address;
 use crate::border::{
     BridgeStats, DtlsSpec, Format, IceRemote, IceSide, MediaCommand, MediaEvent, RtpKeys, RtpSide,
@@ -47,43 +47,6 @@ const DIGITS_AFTER: Duration = Duration::from_millis(500);
 const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// Ports tried for the media sockets before giving up.
 const PORT_TRIES: u32 = 20;
-
-/// What is printed at the end. Times are milliseconds from the first stanza sent; what did not
-/// happen is absent.
-#[derive(Debug, Default, Serialize)]
-pub struct Outcome {
-    result: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decloak_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ringing_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    answer_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    media_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sent: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    received: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lost: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    jitter_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tone_hz: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    digits: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    codec: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    srtp: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended_by: Option<&'static str>,
-}
 
 /// Why no call came about.
 #[derive(Debug, thiserror::Error)]
@@ -137,36 +100,6 @@ fn finish(called: Result<Outcome, DialError>, json: bool) -> u8 {
         cli::DONE
     } else {
         cli::FAILED
-    }
-}
-
-impl Outcome {
-    fn for_people(&self) -> String {
-        let ms = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.0} ms"));
-        let number = |value: Option<u64>| value.map_or("-".to_owned(), |v| v.to_string());
-        let tone = match self.tone_hz {
-            Some(hz) => format!("a tone of {hz:.0} Hz"),
-            None => "no steady tone".to_owned(),
-        };
-        format!(
-            "answered after {} (contact seen {}, ringing {}, first sound {})\n\
-             {} over {}: sent {} packets, received {}, lost {}, jitter {}\nheard {tone}{}",
-            ms(self.answer_ms),
-            ms(self.decloak_ms),
-            ms(self.ringing_ms),
-            ms(self.media_ms),
-            self.codec.as_deref().unwrap_or("-"),
-            self.srtp.unwrap_or("-"),
-            number(self.sent),
-            number(self.received),
-            number(self.lost),
-            self.jitter_ms
-                .map_or("-".to_owned(), |v| format!("{v:.1} ms")),
-            match self.digits.as_deref() {
-                Some(digits) => format!(", and the keys {digits}"),
-                None => String::new(),
-            }
-        )
     }
 }
 
@@ -745,23 +678,6 @@ impl Handset {
 
     fn since_start(&self, now: Instant) -> f64 {
         (now.saturating_duration_since(self.started).as_secs_f64() * 10_000.0).round() / 10.0
-    }
-}
-
-/// The one word of how it went.
-fn result_word(answered: bool, reason: EndReason) -> &'static str {
-    if answered {
-        return match reason {
-            EndReason::Security | EndReason::Connectivity | EndReason::NotAcceptable => "failed",
-            _ => "answered",
-        };
-    }
-    match reason {
-        EndReason::Busy => "busy",
-        EndReason::Declined | EndReason::Forbidden => "declined",
-        EndReason::NoAnswer | EndReason::Unavailable => "timeout",
-        EndReason::NotFound => "gone",
-        _ => "failed",
     }
 }
 

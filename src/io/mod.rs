@@ -14,6 +14,7 @@ pub mod config;
 pub mod dial;
 pub mod echo;
 pub mod media;
+mod outcome;
 pub mod run;
 pub mod sip;
 

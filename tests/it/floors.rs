@@ -20,8 +20,8 @@ const FLOORS: &[(u8, &[&str])] = &[
             "timer",
         ],
     ),
-    (1, &["xmpp", "sip", "media", "phone"]),
-    (2, &["call", "observe", "store", "mix"]),
+    (1, &["xmpp", "sip", "media"]),
+    (2, &["call", "observe", "store", "mix", "phone"]),
     (3, &["gateway"]),
     (4, &["io", "cli", "main"]),
 ];

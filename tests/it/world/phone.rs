@@ -41,6 +41,8 @@ pub enum Wake {
 
 const T1: Duration = Duration::from_millis(500);
 const T2: Duration = Duration::from_secs(4);
+/// Longer than the gateway lets anybody ring.
+const RING_LIMIT: Duration = Duration::from_secs(180);
 const GIVE_UP: Duration = Duration::from_secs(32);
 
 #[derive(Debug)]
@@ -174,7 +176,8 @@ impl Phone {
             Plan::Answer { after, .. } | Plan::Refuse { after, .. } => {
                 acts.push(Act::Wake(after, Wake::Step(id.to_owned())));
             }
-            Plan::Ring | Plan::Silent => {}
+            Plan::Ring => acts.push(Act::Wake(RING_LIMIT, Wake::Step(id.to_owned()))),
+            Plan::Silent => {}
         }
         acts
     }
@@ -300,7 +303,13 @@ impl Phone {
                 let answer = reply(&call.invite, status, id, None);
                 start_final(call, id, answer)
             }
-            Plan::Ring | Plan::Silent => Vec::new(),
+            // Nobody came to the phone, and nobody cancelled: the last CANCEL was lost for good.
+            Plan::Ring => {
+                call.state = State::Refused;
+                let answer = reply(&call.invite, 480, id, None);
+                start_final(call, id, answer)
+            }
+            Plan::Silent => Vec::new(),
         }
     }
 
