@@ -7,7 +7,7 @@ import pytest
 
 from baresip import Baresip
 from client import Client
-from gateway import Echo, Gateway
+from gateway import NUMBER, Echo, Gateway
 from prosody import USERS, Prosody
 from sipp import Sipp
 
@@ -40,12 +40,14 @@ def prosody(tmp_path, request):
 
 @pytest.fixture
 def phone(tmp_path):
-    """Starts baresips: `phone(codecs=["PCMU"], answer="auto")`."""
+    """Starts baresips: `phone(codecs=["PCMU"], answer="auto")`.
+
+    A baresip takes only calls for its own user part, so by default that is the number we call."""
     started = []
 
     def start(**options):
-        options.setdefault("user", f"phone{len(started)}")
-        started.append(Baresip(tmp_path / options["user"], **options))
+        options.setdefault("user", NUMBER)
+        started.append(Baresip(tmp_path / f"phone{len(started)}", **options))
         return started[-1]
 
     yield start
