@@ -8,6 +8,7 @@ import pytest
 from baresip import Baresip
 from client import Client
 from gateway import NUMBER, Echo, Gateway
+from process import Process
 from prosody import USERS, Prosody
 from sipp import Sipp
 
@@ -28,6 +29,14 @@ def pytest_pyfunc_call(pyfuncitem):
 
     asyncio.run(limited())
     return True
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays():
+    """No process outlives its test, however that ends."""
+    yield
+    while Process.launched:
+        Process.launched.pop().stop()
 
 
 @pytest.fixture
