@@ -17,7 +17,7 @@ class Baresip(Process):
     """One SIP phone on `udp://127.0.0.1:PORT`; `async with phone:` opens its control connection."""
 
     def __init__(self, folder: Path, hz: int = 660, codecs: list[str] | None = None, answer: str = "manual", user: str = "phone"):
-        super().__init__(f"baresip-{user}", folder)
+        super().__init__("baresip", folder)
         self.user = user
         # The port above the SIP port is SIPS, so the control port is the third.
         self.sip = ports.free(4)

@@ -7,7 +7,8 @@ import pytest
 
 from baresip import Baresip
 from client import Client
-from gateway import Echo, Gateway
+from gateway import NUMBER, Echo, Gateway
+from process import Process
 from prosody import USERS, Prosody
 from sipp import Sipp
 
@@ -30,6 +31,14 @@ def pytest_pyfunc_call(pyfuncitem):
     return True
 
 
+@pytest.fixture(autouse=True)
+def nothing_stays():
+    """No process outlives its test, however that ends."""
+    yield
+    while Process.launched:
+        Process.launched.pop().stop()
+
+
 @pytest.fixture
 def prosody(tmp_path, request):
     """A running server; with `nagle=True` by indirect parameter it holds small packets back."""
@@ -40,12 +49,14 @@ def prosody(tmp_path, request):
 
 @pytest.fixture
 def phone(tmp_path):
-    """Starts baresips: `phone(codecs=["PCMU"], answer="auto")`."""
+    """Starts baresips: `phone(codecs=["PCMU"], answer="auto")`.
+
+    A baresip takes only calls for its own user part, so by default that is the number we call."""
     started = []
 
     def start(**options):
-        options.setdefault("user", f"phone{len(started)}")
-        started.append(Baresip(tmp_path / options["user"], **options))
+        options.setdefault("user", NUMBER)
+        started.append(Baresip(tmp_path / f"phone{len(started)}", **options))
         return started[-1]
 
     yield start

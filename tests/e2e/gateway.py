@@ -13,7 +13,9 @@ import prosody
 from process import Process
 
 BINARY = Path(
-    os.environ.get("OFFHOOK") or Path(__file__).resolve().parents[2] / "target" / "debug" / "offhook"
+    os.environ.get("OFFHOOK")
+    or Path(os.environ.get("CARGO_TARGET_DIR") or Path(__file__).resolve().parents[2] / "target")
+    / "debug/offhook"
 )
 NUMBER = "+15551234567"
 CONTACT = f"{NUMBER}@{prosody.GATEWAY}"

@@ -12,6 +12,9 @@ from pathlib import Path
 class Process:
     """Runs one program; what it prints goes to `FOLDER/NAME.log`."""
 
+    # Also those whose start failed half way, which no fixture knows.
+    launched: list["Process"] = []
+
     def __init__(self, name: str, folder: Path):
         self.name = name
         self.folder = folder
@@ -21,6 +24,7 @@ class Process:
 
     def launch(self, command: list, env: dict | None = None) -> None:
         """Starts the program."""
+        Process.launched.append(self)
         with self.log_file.open("ab") as log:
             self.popen = subprocess.Popen(
                 [str(part) for part in command],

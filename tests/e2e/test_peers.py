@@ -48,13 +48,19 @@ async def test_two_phones_call_each_other(phone, codec):
         assert left.codec.lower().startswith(codec.lower())
 
 
-async def test_sipp_calls_a_phone_with_tone_and_keys(phone, sipp):
+async def test_sipp_plays_a_tone_to_a_phone(phone, sipp):
     async with phone(hz=660, codecs=["PCMU"], answer="auto") as callee:
         caller = sipp("calls", target=f"127.0.0.1:{callee.sip}", user=callee.user)
         await callee.will_say("CALL_ESTABLISHED")
         await caller.done()
         await callee.will_say("CALL_CLOSED")
         assert callee.heard.tone_seconds(440) > 1, callee.heard.describe(440)
+
+
+async def test_sipp_presses_keys_at_a_phone(phone, sipp):
+    async with phone(codecs=["PCMU"], answer="auto") as callee:
+        caller = sipp("presses", target=f"127.0.0.1:{callee.sip}", user=callee.user)
+        await caller.done()
         assert callee.keys == "123#"
 
 
