@@ -6,6 +6,7 @@ import inspect
 import pytest
 
 from baresip import Baresip
+from browser import Browser
 from client import Client
 from gateway import NUMBER, Echo, Gateway
 from process import Process
@@ -107,3 +108,13 @@ def echo(tmp_path):
 def alice(prosody):
     """A client that is not yet logged in: `async with alice:`."""
     return Client(prosody.c2s, "alice", USERS["alice"])
+
+
+@pytest.fixture
+def chromium(prosody, tmp_path):
+    """Makes browsers that are not yet started: `async with chromium() as alice:`."""
+
+    def make(user="alice", **options):
+        return Browser(tmp_path / f"browser-{user}", prosody.websocket, user, USERS[user], **options)
+
+    return make

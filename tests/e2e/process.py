@@ -22,15 +22,15 @@ class Process:
         self.log_file = folder / f"{name}.log"
         self.popen: subprocess.Popen | None = None
 
-    def launch(self, command: list, env: dict | None = None) -> None:
-        """Starts the program."""
+    def launch(self, command: list, env: dict | None = None, stdin=subprocess.DEVNULL, stdout=None) -> None:
+        """Starts the program; what it prints goes to the log, or to `stdout` and only the errors to the log."""
         Process.launched.append(self)
         with self.log_file.open("ab") as log:
             self.popen = subprocess.Popen(
                 [str(part) for part in command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdin=stdin,
+                stdout=stdout or log,
+                stderr=log,
                 cwd=self.folder,
                 env={**os.environ, **(env or {})},
             )

@@ -14,15 +14,20 @@ SECRET = "component-secret"
 
 
 class Prosody(Process):
-    """One server: c2s with SASL PLAIN and without TLS, a component port, nothing else."""
+    """One server: c2s and websocket with SASL and without TLS, a component port, nothing else."""
 
     def __init__(self, folder: Path, nagle: bool = False):
         super().__init__("prosody", folder)
         self.nagle = nagle
         self.c2s = ports.free()
         self.component = ports.free()
+        self.http = ports.free()
         self._write()
         self.start()
+
+    @property
+    def websocket(self) -> str:
+        return f"ws://127.0.0.1:{self.http}/xmpp-websocket"
 
     def _write(self) -> None:
         data = self.folder / "data"
@@ -40,7 +45,12 @@ interfaces = {{ "127.0.0.1" }}
 c2s_ports = {{ {self.c2s} }}
 component_ports = {{ {self.component} }}
 component_interfaces = {{ "127.0.0.1" }}
-modules_enabled = {{ "roster", "saslauth", "disco", "ping" }}
+http_ports = {{ {self.http} }}
+http_interfaces = {{ "127.0.0.1" }}
+https_ports = {{ }}
+http_default_host = "{DOMAIN}"
+consider_websocket_secure = true
+modules_enabled = {{ "roster", "saslauth", "disco", "ping", "websocket" }}
 modules_disabled = {{ "s2s", "offline", "tls" }}
 authentication = "internal_plain"
 storage = "internal"
@@ -57,7 +67,7 @@ Component "{GATEWAY}"
         """Starts the server, also once more after `stop`, and waits until it listens."""
         self.launch(["prosody", "--config", self.folder / "prosody.cfg.lua", "-F"])
         end = time.monotonic() + 10
-        for port in (self.c2s, self.component):
+        for port in (self.c2s, self.component, self.http):
             while True:
                 try:
                     socket.create_connection(("127.0.0.1", port), 0.2).close()

@@ -1,0 +1,173 @@
+"""Calls of StanzaJS in Chromium: libwebrtc, the engine of Conversations, Monal, Movim and every browser."""
+
+import asyncio
+
+import pytest
+
+from gateway import CONTACT, OUR_NUMBER
+
+
+async def heard_both_ways(call, seconds: float = 1.5):
+    """Lets the sound settle, then listens at the browser."""
+    await asyncio.sleep(0.5)
+    sound = await call.hears(seconds)
+    assert sound.tone_seconds(660) > 0.85 * seconds, f"{sound.describe(440, 660)} {await call.stats()}"
+
+
+@pytest.mark.parametrize("codec", ["opus", "G722", "PCMU", "PCMA"])
+async def test_chromium_calls_a_phone(gateway, phone, chromium, codec):
+    async with phone(hz=660, codecs=[codec]) as callee, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        call = await alice.call(CONTACT)
+        await callee.will_say("CALL_INCOMING")
+        await call.sees("ringing")
+        await callee.command("accept")
+        await call.establish()
+        await heard_both_ways(call)
+        assert (await call.stats())["codec"].lower() == codec.lower()
+        await call.hang_up()
+        await callee.will_say("CALL_CLOSED")
+        assert callee.heard.tone_seconds(440) > 1.3, callee.heard.describe(440, 660)
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
+
+
+async def test_keys_pressed_in_chromium_reach_the_phone(gateway, phone, chromium):
+    async with phone(answer="auto") as callee, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        call = await (await alice.call(CONTACT)).establish()
+        await asyncio.sleep(0.5)
+        await call.press("123#")
+        await asyncio.sleep(0.3)
+        await call.hang_up()
+        await callee.will_say("CALL_CLOSED")
+        assert callee.keys == "123#"
+        await offhook.will_have_ended("hangup")
+
+
+async def test_the_phone_hangs_up_on_chromium(gateway, phone, chromium):
+    async with phone(answer="auto") as callee, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        call = await (await alice.call(CONTACT)).establish()
+        await callee.command("hangup")
+        await call.sees("session-terminate", reason="success")
+        await call.sees("finish")
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
+
+
+async def test_chromium_holds_and_resumes(gateway, phone, chromium):
+    async with phone(hz=660, answer="auto") as callee, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        call = await (await alice.call(CONTACT)).establish()
+        await heard_both_ways(call)
+        await call.hold(True)
+        await asyncio.sleep(0.5)
+        await call.hold(False)
+        await heard_both_ways(call)
+        await call.hang_up()
+        await callee.will_say("CALL_CLOSED")
+        # It starts a new recording at each change of the session.
+        assert callee.heard.tone_seconds(440) > 1.3, callee.heard.describe(440, 660)
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
+
+
+async def test_a_phone_holds_and_resumes_chromium(gateway, phone, chromium):
+    async with phone(hz=660, answer="auto") as callee, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        call = await (await alice.call(CONTACT)).establish()
+        await heard_both_ways(call)
+        await callee.command("hold")
+        await asyncio.sleep(0.5)
+        held = await call.hears(1)
+        assert held.tone_seconds(660) < 0.2, held.describe(440, 660)
+        await callee.command("resume")
+        await heard_both_ways(call)
+        await call.hang_up()
+        await callee.will_say("CALL_CLOSED")
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
+
+
+async def test_a_phone_calls_chromium(gateway, phone, chromium):
+    async with phone(hz=660) as caller, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{caller.sip}")
+        await caller.command("dial", f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}")
+        call = await alice.will_be_called()
+        await call.ring()
+        await caller.will_say("CALL_RINGING")
+        await call.answer()
+        await caller.will_say("CALL_ESTABLISHED")
+        await heard_both_ways(call)
+        await call.hang_up()
+        await caller.will_say("CALL_CLOSED")
+        assert caller.heard.tone_seconds(440) > 1.3, caller.heard.describe(440, 660)
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
+
+
+async def test_a_phone_that_called_chromium_hangs_up(gateway, phone, chromium):
+    async with phone() as caller, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{caller.sip}")
+        await caller.command("dial", f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}")
+        call = await (await alice.will_be_called()).answer()
+        await caller.will_say("CALL_ESTABLISHED")
+        await caller.command("hangup")
+        await call.sees("session-terminate", reason="success")
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
+
+
+async def test_chromium_declines(gateway, phone, chromium):
+    async with phone() as caller, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{caller.sip}")
+        await caller.command("dial", f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}")
+        await (await alice.will_be_called()).decline("busy")
+        closed = await caller.will_say("CALL_CLOSED")
+        assert "486" in closed["param"]
+        await offhook.will_have_ended("busy")
+
+
+async def test_chromium_gives_up(gateway, sipp, chromium):
+    trunk = sipp("rings")
+    async with chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{trunk.sip}")
+        call = await alice.call(CONTACT)
+        await call.sees("ringing")
+        await call.retract()
+        await trunk.done()
+        await offhook.will_have_ended("cancelled")
+        await offhook.will_be_idle()
+
+
+async def test_stanzajs_without_message_initiation_calls_a_phone(gateway, phone, chromium):
+    async with phone(hz=660) as callee, chromium(message_initiation=False) as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        full = await alice.will_have_presence(CONTACT)
+        call = await alice.call_directly(full)
+        await callee.will_say("CALL_INCOMING")
+        await call.sees("info-ringing")
+        await callee.command("accept")
+        await call.connect()
+        await heard_both_ways(call)
+        await call.hang_up()
+        await callee.will_say("CALL_CLOSED")
+        assert callee.heard.tone_seconds(440) > 1.3, callee.heard.describe(440, 660)
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
+
+
+async def test_a_phone_calls_stanzajs_without_message_initiation(gateway, phone, chromium):
+    async with phone(hz=660) as caller, chromium(message_initiation=False) as alice:
+        offhook = gateway(f"sip:127.0.0.1:{caller.sip}")
+        await alice.will_have_presence(f"{OUR_NUMBER}@phone.localhost")
+        await caller.command("dial", f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}")
+        call = await alice.will_be_called()
+        await call.accept()
+        await caller.will_say("CALL_ESTABLISHED")
+        await heard_both_ways(call)
+        await call.hang_up()
+        await caller.will_say("CALL_CLOSED")
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
