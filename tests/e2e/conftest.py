@@ -5,6 +5,7 @@ import inspect
 
 import pytest
 
+import network
 from baresip import Baresip
 from browser import Browser
 from client import Client
@@ -38,6 +39,14 @@ def nothing_stays():
     yield
     while Process.launched:
         Process.launched.pop().stop()
+
+
+@pytest.fixture
+def lossy_network():
+    """A network of the test's own: `lossy_network(5)` loses 5 % of UDP. First in a test's arguments, so
+    that all peers are in it."""
+    with network.own():
+        yield network.lose
 
 
 @pytest.fixture

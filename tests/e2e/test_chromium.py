@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+import network
 from gateway import CONTACT, OUR_NUMBER
 
 
@@ -65,10 +66,13 @@ async def test_chromium_holds_and_resumes(gateway, phone, chromium):
         await asyncio.sleep(0.5)
         await call.hold(False)
         await heard_both_ways(call)
+        # baresip records nothing more after a re-INVITE; keys show that the way to it is open again.
+        await call.press("7")
+        await asyncio.sleep(0.3)
         await call.hang_up()
         await callee.will_say("CALL_CLOSED")
-        # It starts a new recording at each change of the session.
-        assert callee.heard.tone_seconds(440) > 1.3, callee.heard.describe(440, 660)
+        assert callee.keys == "7"
+        assert callee.log.count("got re-INVITE") == 2
         await offhook.will_have_ended("hangup")
         await offhook.will_be_idle()
 
@@ -169,5 +173,26 @@ async def test_a_phone_calls_stanzajs_without_message_initiation(gateway, phone,
         await heard_both_ways(call)
         await call.hang_up()
         await caller.will_say("CALL_CLOSED")
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
+
+
+@pytest.mark.skipif(not network.possible(), reason="a network namespace of one's own is for root")
+async def test_one_packet_in_twenty_is_lost(lossy_network, gateway, phone, chromium):
+    lossy_network(5)
+    async with phone(hz=660, codecs=["opus"], answer="auto") as callee, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        call = await (await alice.call(CONTACT)).establish(timeout=15)
+        await asyncio.sleep(0.5)
+        sound = await call.hears(3)
+        stats = await call.stats()
+        assert sound.tone_seconds(660) > 2, f"{sound.describe(440, 660)} {stats}"
+        assert 0 < stats["lost"] < 0.3 * stats["received"], stats
+        await call.press("159#")
+        await asyncio.sleep(0.3)
+        await call.hang_up()
+        await callee.will_say("CALL_CLOSED")
+        assert callee.heard.tone_seconds(440) > 2, callee.heard.describe(440, 660)
+        assert callee.keys == "159#"
         await offhook.will_have_ended("hangup")
         await offhook.will_be_idle()

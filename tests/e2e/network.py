@@ -1,0 +1,47 @@
+"""A network of the test's own: one loopback that loses packets, and nobody else on it."""
+
+import ctypes
+import os
+import subprocess
+from contextlib import contextmanager
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def possible() -> bool:
+    """Whether this user may make a namespace."""
+    return os.geteuid() == 0
+
+
+def _checked(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+@contextmanager
+def own():
+    """Moves this thread, and every program and thread it starts from now on, into a new network."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        _checked(_libc.unshare(_CLONE_NEWNET))
+        try:
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+            yield
+        finally:
+            _checked(_libc.setns(before, _CLONE_NEWNET))
+    finally:
+        os.close(before)
+
+
+def lose(percent: int) -> None:
+    """Drops this share of all UDP from now on. The kernels of many test machines have no netem."""
+    rules = f"""
+        table inet e2e {{
+            chain input {{
+                type filter hook input priority 0;
+                meta l4proto udp numgen random mod 100 < {percent} drop
+            }}
+        }}
+    """
+    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
