@@ -1,6 +1,6 @@
 //! The program: reads its command line and starts what is asked for.
 
-use std::io::{stderr, stdout};
+use std::io::{IsTerminal, stderr, stdout};
 use std::process::ExitCode;
 
 use offhook::io::cli::{self, Command};
@@ -23,6 +23,7 @@ fn log() {
     let filter = EnvFilter::try_from_env("OFFHOOK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(stderr().is_terminal())
         .with_writer(stderr)
         .with_target(false)
         .init();
