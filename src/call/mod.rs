@@ -3,7 +3,7 @@
 //! Legs tell events, the table answers with commands; direction is only "which leg called". It
 //! knows neither XML nor SIP nor packets, only the vocabulary of [`crate::leg`] and
 //! [`crate::border`]. Offers and answers follow RFC 3264 §5–8; that an XMPP caller may describe
-//! itself only after the answer (XEP-0353) is [`Offering::Later`].
+//! itself only after the answer (XEP-0353) is [`Offering::Later`](crate::leg::Offering::Later).
 //!
 //! Files: `place.rs` how a call begins, `table.rs` what each event does, `entry.rs` one call, `side.rs` one side of its media,
 //! `negotiate.rs` codecs, `dialplan.rs` who is meant, `endpoints.rs` ports and candidates,
