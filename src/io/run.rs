@@ -326,18 +326,11 @@ async fn host_address(config: &Config) -> IpAddr {
             } else {
                 IpAddr::from([0; 16])
             };
-            if let Ok(local) = leaving_address(bind, address) {
+            if let Ok(local) = super::leaving_address(bind, address) {
                 return local;
             }
         }
     }
     let nobody = SocketAddr::from(([192, 0, 2, 1], 9));
-    leaving_address(any, nobody).unwrap_or(IpAddr::from([127, 0, 0, 1]))
-}
-
-/// The address that packets to `remote` leave from; sends nothing.
-pub(super) fn leaving_address(bind: IpAddr, remote: SocketAddr) -> std::io::Result<IpAddr> {
-    let socket = std::net::UdpSocket::bind((bind, 0))?;
-    socket.connect(remote)?;
-    Ok(socket.local_addr()?.ip())
+    super::leaving_address(any, nobody).unwrap_or(IpAddr::from([127, 0, 0, 1]))
 }
