@@ -115,12 +115,16 @@ impl Running {
             if stop_by.is_some_and(|by| now >= by || self.gateway.is_idle()) {
                 return self.say_goodbye().await;
             }
+            // A flood of inputs must not hold up what is due.
+            if self.gateway.poll_timeout().is_some_and(|at| at <= now) {
+                self.gateway.handle(now, Input::Timeout);
+                self.perform();
+            }
             let deadline = [self.gateway.poll_timeout(), stop_by]
                 .into_iter()
                 .flatten()
                 .min();
             let input = tokio::select! {
-                biased;
                 _ = terminate.recv() => {
                     if stop_by.is_some() {
                         return self.say_goodbye().await;
