@@ -222,18 +222,34 @@ impl Running {
         super::notify_systemd();
     }
 
+    /// Reads the configuration again. What sockets and threads were made from stays as it is until
+    /// the next start; routes, numbers, access and time limits are for the calls to come.
     fn reload(&mut self) -> Option<Arc<Config>> {
-        match super::config::read(&self.path) {
-            Ok(meaning) => {
-                self.config = Arc::new(meaning.config);
-                tracing::info!("configuration reloaded");
-                Some(Arc::clone(&self.config))
+        let mut config = match super::config::read(&self.path) {
+            Ok(meaning) => meaning.config,
+            Err(mistakes) => {
+                tracing::error!(%mistakes, "the configuration was not reloaded");
+                return None;
             }
-            Err(error) => {
-                tracing::error!(%error, "the configuration was not reloaded");
-                None
-            }
+        };
+        let old = &self.config;
+        let resolved = std::mem::replace(&mut config.sip.listen, old.sip.listen.clone());
+        let kept = [
+            ("xmpp", config.xmpp != old.xmpp),
+            ("sip", config.sip != old.sip || resolved != self.listen),
+            ("media", config.media != old.media),
+            ("trunk", config.trunks != old.trunks),
+        ];
+        for (section, _) in kept.iter().filter(|(_, changed)| *changed) {
+            tracing::warn!(section, "changed, and takes effect at the next start");
         }
+        config.xmpp = old.xmpp.clone();
+        config.sip = old.sip.clone();
+        config.media = old.media.clone();
+        config.trunks = old.trunks.clone();
+        tracing::info!("configuration reloaded");
+        self.config = Arc::new(config);
+        Some(Arc::clone(&self.config))
     }
 
     fn refused(&self, why: String) -> RunError {

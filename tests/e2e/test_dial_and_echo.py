@@ -1,6 +1,7 @@
 """The program's own client and its own endpoint, through the program itself."""
 
 import asyncio
+import signal
 
 import pytest
 
@@ -46,6 +47,17 @@ async def test_keys_are_read_back(prosody, gateway, echo, tmp_path):
     assert ended.status == 0, ended.err
     assert ended.json["result"] == "answered"
     assert ended.json["digits"] == "123#"
+
+
+async def test_who_may_call_is_read_again_on_sighup(prosody, gateway, echo, tmp_path):
+    offhook = gateway(echo.uri)
+    assert (await dial(prosody, tmp_path, CONTACT, "--seconds", "1")).json["result"] == "answered"
+    offhook.config.write_text(offhook.config.read_text().replace('allow = ["localhost"]', 'allow = ["example.org"]'))
+    offhook.popen.send_signal(signal.SIGHUP)
+    await offhook.will_log("configuration reloaded")
+    refused = await dial(prosody, tmp_path, CONTACT, "--seconds", "1")
+    assert refused.status == 1
+    assert refused.json["result"] == "declined"
 
 
 async def test_listen_answers_a_phone(prosody, gateway, phone, tmp_path):
