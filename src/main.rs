@@ -1,6 +1,6 @@
 //! The program: reads its command line and starts what is asked for.
 
-use std::io::{stderr, stdout};
+use std::io::{IsTerminal, stderr, stdout};
 use std::process::ExitCode;
 
 use offhook::io::cli::{self, Command};
@@ -18,11 +18,19 @@ fn main() -> ExitCode {
     ExitCode::from(carry_out(command))
 }
 
+/// These crates write passwords and whole stanzas at debug or trace: never asked for by accident.
+const TOO_OPEN: [&str; 2] = ["is=warn", "tokio_xmpp=warn"];
+
 /// Logs to stderr; `OFFHOOK_LOG` says what, such as `debug` or `offhook::sip=trace`.
 fn log() {
     let filter = EnvFilter::try_from_env("OFFHOOK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = TOO_OPEN
+        .iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(stderr().is_terminal())
         .with_writer(stderr)
         .with_target(false)
         .init();

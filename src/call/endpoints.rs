@@ -120,7 +120,7 @@ impl Endpoints {
         self.free.pop_front()
     }
 
-    /// Takes a port pair back; it rests for [`PORT_REST`].
+    /// Takes a port pair back; it rests for 30 s.
     pub fn give_port(&mut self, now: Instant, port: u16) {
         self.resting.push_back((now, port));
     }

@@ -3,7 +3,7 @@
 //! Legs tell events, the table answers with commands; direction is only "which leg called". It
 //! knows neither XML nor SIP nor packets, only the vocabulary of [`crate::leg`] and
 //! [`crate::border`]. Offers and answers follow RFC 3264 §5–8; that an XMPP caller may describe
-//! itself only after the answer (XEP-0353) is [`Offering::Later`].
+//! itself only after the answer (XEP-0353) is [`Offering::Later`](crate::leg::Offering::Later).
 //!
 //! Files: `place.rs` how a call begins, `table.rs` what each event does, `entry.rs` one call, `side.rs` one side of its media,
 //! `negotiate.rs` codecs, `dialplan.rs` who is meant, `endpoints.rs` ports and candidates,
@@ -53,12 +53,18 @@ pub enum CallOutput {
 /// What each deadline of a call means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum CallTimer {
+    /// No user's client said that it rings; many never do.
+    Ringback,
     /// Nobody answered.
     Ring,
     /// Media did not connect.
     Connect,
     /// The call is as long as a call may be.
     Length,
+}
+
+impl CallTimer {
+    const ALL: [Self; 4] = [Self::Ringback, Self::Ring, Self::Connect, Self::Length];
 }
 
 /// What the table holds, for tests and for the operator.
@@ -194,6 +200,10 @@ impl Calls {
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((call, timer)) = self.timers.pop_due(now) {
             let end = match timer {
+                CallTimer::Ringback => {
+                    self.ring_back(call);
+                    continue;
+                }
                 CallTimer::Ring => End::because(EndReason::NoAnswer, "nobody answered"),
                 CallTimer::Connect => {
                     End::because(EndReason::Connectivity, "media did not connect")

@@ -1,7 +1,7 @@
 //! How a call comes into the table: who is meant, what it may use, and the first offers.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::endpoints::{Endpoints, LocalEnd};
 use super::entry::{Call, Callee, State};
@@ -15,6 +15,9 @@ use crate::border::Side;
 use crate::description::{Description, Direction, Media, Setup, Stream};
 use crate::id::{BridgeId, CallId, LegId, Role, Room, WorkerId};
 use crate::leg::{End, EndReason, LegCommand, Offering};
+
+/// How long users' clients may take to say that they ring before the caller hears it from us.
+const RINGBACK: Duration = Duration::from_secs(1);
 
 impl Calls {
     /// Finds out who is meant and calls them.
@@ -91,6 +94,13 @@ impl Calls {
         }
         self.by_leg.insert(leg, id);
         self.by_bridge.insert(call.bridge, id);
+        if call
+            .callees
+            .iter()
+            .any(|callee| callee.leg.room == Room::Xmpp)
+        {
+            self.timers.set((id, CallTimer::Ringback), now + RINGBACK);
+        }
         let ring_limit = now + self.config.call.ring_limit;
         self.timers.set((id, CallTimer::Ring), ring_limit);
         Ok(call)

@@ -146,6 +146,19 @@ impl Calls {
         });
     }
 
+    /// Tells the caller that it rings, since nobody else does: Conversations tells strangers
+    /// nothing, and Borogove nobody.
+    pub(super) fn ring_back(&mut self, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        if let State::Offered = call.state {
+            call.state = State::Ringing;
+            let caller = call.caller;
+            self.tell(caller, LegCommand::Ring);
+        }
+    }
+
     fn answered(&mut self, now: Instant, leg: LegId, answer: &Description) {
         self.with_call(now, leg, |table, call| {
             if call.state.is_answered() || leg == call.caller {
@@ -556,7 +569,7 @@ impl Calls {
     /// Takes leave of both sides, in the order that ends sound first.
     fn close(&mut self, now: Instant, call: Call, end: End, by: EndedBy) {
         let id = call.id;
-        for timer in [CallTimer::Ring, CallTimer::Connect, CallTimer::Length] {
+        for timer in CallTimer::ALL {
             self.timers.stop(&(id, timer));
         }
         self.by_bridge.remove(&call.bridge);

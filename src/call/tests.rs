@@ -410,6 +410,19 @@ fn every_user_of_a_number_rings_and_the_first_who_answers_has_the_call() {
 }
 
 #[test]
+fn a_caller_hears_ringing_even_if_no_client_says_so() {
+    let mut desk = Desk::new();
+    desk.event(TRUNK, calls_in());
+    desk.offers();
+    desk.wait(Duration::from_millis(999));
+    assert_eq!(desk.told(), []);
+    desk.wait(Duration::from_millis(1));
+    assert_eq!(desk.told(), [(TRUNK, LegCommand::Ring)]);
+    desk.event(TRUNK, LegEvent::Ended(EndReason::Cancelled.into()));
+    desk.assert_empty();
+}
+
+#[test]
 fn one_user_who_declines_leaves_the_others_ringing() {
     let mut desk = Desk::new();
     desk.event(TRUNK, calls_in());

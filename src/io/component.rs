@@ -30,6 +30,9 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 /// A link that lasted this long was a good one: the next wait is short again.
 const GOOD_LINK: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// Stanzas that waited longer for a lost link are not sent any more. Until then a hang-up is worth
+/// telling; later the client has noticed by its media, and a propose would ring for nobody.
+const STALE: Duration = Duration::from_secs(30);
 
 /// What the link tells.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ pub enum LinkEvent {
 pub struct Link {
     /// What the link tells.
     pub events: mpsc::Receiver<LinkEvent>,
-    stanzas: mpsc::Sender<Element>,
+    stanzas: mpsc::Sender<(Instant, Element)>,
 }
 
 impl Link {
@@ -62,7 +65,7 @@ impl Link {
 
     /// Sends a stanza; drops it if the server reads nothing.
     pub fn send(&self, stanza: Element) {
-        if self.stanzas.try_send(stanza).is_err() {
+        if self.stanzas.try_send((Instant::now(), stanza)).is_err() {
             tracing::warn!("a stanza was dropped: the XMPP server does not read");
         }
     }
@@ -91,15 +94,13 @@ async fn run(
     config: XmppConfig,
     mut tokens: TokenMaker,
     events: mpsc::Sender<LinkEvent>,
-    mut stanzas: mpsc::Receiver<Element>,
+    mut stanzas: mpsc::Receiver<(Instant, Element)>,
 ) {
     let mut wait = FIRST_WAIT;
     loop {
         let started = Instant::now();
         let ended = match tokio::time::timeout(CONNECT_LIMIT, login(&config)).await {
             Ok(Ok(stream)) => {
-                // What was meant for the old link is of no use to anybody on the new one.
-                while stanzas.try_recv().is_ok() {}
                 if events.send(LinkEvent::Up).await.is_err() {
                     return;
                 }
@@ -180,7 +181,7 @@ async fn pump(
     mut stream: ComponentStream,
     domain: &str,
     events: &mpsc::Sender<LinkEvent>,
-    stanzas: &mut mpsc::Receiver<Element>,
+    stanzas: &mut mpsc::Receiver<(Instant, Element)>,
 ) -> LinkError {
     let mut batch = Vec::new();
     loop {
@@ -214,7 +215,10 @@ async fn pump(
                     let _ = stream.shutdown().await;
                     return LinkError::Stopped;
                 }
-                for stanza in batch.drain(..) {
+                for (written, stanza) in batch.drain(..) {
+                    if written.elapsed() > STALE {
+                        continue;
+                    }
                     if let Err(error) = stream.feed(&stanza).await {
                         return error.into();
                     }

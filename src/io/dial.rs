@@ -670,15 +670,22 @@ impl Handset {
         outcome.sent = Some(report.sent);
         outcome.received = Some(report.received);
         outcome.lost = Some(report.lost);
-        outcome.jitter_ms = Some(report.jitter_ms);
-        outcome.tone_hz = report.tone_hz;
+        outcome.jitter_ms = Some(tenths(report.jitter_ms));
+        // Tenths are more than the measurement is worth.
+        outcome.tone_hz = report.tone_hz.map(tenths);
+
         outcome.media_ms = report.first_packet_at.map(|at| self.since_start(at));
         outcome.digits = (!report.digits.is_empty()).then(|| report.digits.clone());
     }
 
     fn since_start(&self, now: Instant) -> f64 {
-        (now.saturating_duration_since(self.started).as_secs_f64() * 10_000.0).round() / 10.0
+        tenths(now.saturating_duration_since(self.started).as_secs_f64() * 1000.0)
     }
+}
+
+/// Rounds to one decimal place.
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
 }
 
 type Started = (Workers, mpsc::Receiver<(WorkerId, MediaEvent)>);

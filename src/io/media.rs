@@ -74,7 +74,7 @@ const COMMANDS_PER_TURN: usize = 256;
 /// Events of all workers that wait for signalling.
 const EVENTS: usize = 4096;
 
-/// Events that wait with one worker when [`EVENTS`] do already.
+/// Events that wait with one worker when the channel to signalling is full.
 pub const MAX_BACKLOG: usize = 16_384;
 
 /// How soon waiting events are tried again.

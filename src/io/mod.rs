@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 
 pub mod cli;
 pub mod client;
@@ -51,4 +52,11 @@ fn notify_systemd() {
     if let Err(error) = told {
         tracing::warn!(%error, "systemd could not be told that we are ready");
     }
+}
+
+/// The address that packets to `remote` leave from; sends nothing.
+pub(super) fn leaving_address(bind: IpAddr, remote: SocketAddr) -> std::io::Result<IpAddr> {
+    let socket = std::net::UdpSocket::bind((bind, 0))?;
+    socket.connect(remote)?;
+    Ok(socket.local_addr()?.ip())
 }

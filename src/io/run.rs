@@ -115,12 +115,16 @@ impl Running {
             if stop_by.is_some_and(|by| now >= by || self.gateway.is_idle()) {
                 return self.say_goodbye().await;
             }
+            // A flood of inputs must not hold up what is due.
+            if self.gateway.poll_timeout().is_some_and(|at| at <= now) {
+                self.gateway.handle(now, Input::Timeout);
+                self.perform();
+            }
             let deadline = [self.gateway.poll_timeout(), stop_by]
                 .into_iter()
                 .flatten()
                 .min();
             let input = tokio::select! {
-                biased;
                 _ = terminate.recv() => {
                     if stop_by.is_some() {
                         return self.say_goodbye().await;
@@ -218,18 +222,34 @@ impl Running {
         super::notify_systemd();
     }
 
+    /// Reads the configuration again. What sockets and threads were made from stays as it is until
+    /// the next start; routes, numbers, access and time limits are for the calls to come.
     fn reload(&mut self) -> Option<Arc<Config>> {
-        match super::config::read(&self.path) {
-            Ok(meaning) => {
-                self.config = Arc::new(meaning.config);
-                tracing::info!("configuration reloaded");
-                Some(Arc::clone(&self.config))
+        let mut config = match super::config::read(&self.path) {
+            Ok(meaning) => meaning.config,
+            Err(mistakes) => {
+                tracing::error!(%mistakes, "the configuration was not reloaded");
+                return None;
             }
-            Err(error) => {
-                tracing::error!(%error, "the configuration was not reloaded");
-                None
-            }
+        };
+        let old = &self.config;
+        let resolved = std::mem::replace(&mut config.sip.listen, old.sip.listen.clone());
+        let kept = [
+            ("xmpp", config.xmpp != old.xmpp),
+            ("sip", config.sip != old.sip || resolved != self.listen),
+            ("media", config.media != old.media),
+            ("trunk", config.trunks != old.trunks),
+        ];
+        for (section, _) in kept.iter().filter(|(_, changed)| *changed) {
+            tracing::warn!(section, "changed, and takes effect at the next start");
         }
+        config.xmpp = old.xmpp.clone();
+        config.sip = old.sip.clone();
+        config.media = old.media.clone();
+        config.trunks = old.trunks.clone();
+        tracing::info!("configuration reloaded");
+        self.config = Arc::new(config);
+        Some(Arc::clone(&self.config))
     }
 
     fn refused(&self, why: String) -> RunError {
@@ -326,18 +346,11 @@ async fn host_address(config: &Config) -> IpAddr {
             } else {
                 IpAddr::from([0; 16])
             };
-            if let Ok(local) = leaving_address(bind, address) {
+            if let Ok(local) = super::leaving_address(bind, address) {
                 return local;
             }
         }
     }
     let nobody = SocketAddr::from(([192, 0, 2, 1], 9));
-    leaving_address(any, nobody).unwrap_or(IpAddr::from([127, 0, 0, 1]))
-}
-
-/// The address that packets to `remote` leave from; sends nothing.
-pub(super) fn leaving_address(bind: IpAddr, remote: SocketAddr) -> std::io::Result<IpAddr> {
-    let socket = std::net::UdpSocket::bind((bind, 0))?;
-    socket.connect(remote)?;
-    Ok(socket.local_addr()?.ip())
+    super::leaving_address(any, nobody).unwrap_or(IpAddr::from([127, 0, 0, 1]))
 }

@@ -285,7 +285,7 @@ fn known_address(address: SocketAddr, leaving: IpAddr) -> SocketAddr {
         leaving
     } else {
         // The other family than the trunks': whatever the host would use toward anybody.
-        super::run::leaving_address(address.ip(), far_away(address)).unwrap_or(address.ip())
+        super::leaving_address(address.ip(), far_away(address)).unwrap_or(address.ip())
     };
     SocketAddr::new(ip, address.port())
 }

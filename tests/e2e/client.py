@@ -287,11 +287,23 @@ class Client:
         return Call(self, seen.sender, seen.sid, hz, **options)
 
 
+def lie_about_fingerprint(jingle: ET.Element, instead: str) -> None:
+    """Puts another fingerprint into a description, or none."""
+    transport = jingle.find(f".//{tag(ICE, 'transport')}")
+    element = transport.find(tag(jingle_sdp.DTLS, "fingerprint"))
+    if instead:
+        element.text = instead
+    else:
+        transport.remove(element)
+
+
 class Call:
     """One call of a client, of either direction."""
 
-    def __init__(self, client: Client, peer: str, sid: str, hz: float, codecs: list[str] | None = None, trickle: bool = True):
+    def __init__(self, client: Client, peer: str, sid: str, hz: float, codecs: list[str] | None = None, trickle: bool = True, fingerprint: str | None = None):
         self.client = client
+        # Sent instead of the true one; an empty one is left out.
+        self.fingerprint = fingerprint
         self.peer = peer
         self.sid = sid
         self.trickle = trickle
@@ -322,11 +334,15 @@ class Call:
         """From the propose to connected media."""
         proceed = await self.sees("proceed", timeout)
         self.peer = proceed.sender
+        await self.offer_and_take_answer(timeout)
+        await asyncio.wait_for(self.connected.wait(), timeout)
+        return self
+
+    async def offer_and_take_answer(self, timeout: float = 10) -> None:
+        """What follows a proceed."""
         await self._offer()
         accept = await self.sees("session-accept", timeout)
         await self._take_description(accept.xml, "answer")
-        await asyncio.wait_for(self.connected.wait(), timeout)
-        return self
 
     async def _offer(self) -> None:
         transceiver = self.pc.addTransceiver(self.track, "sendrecv")
@@ -387,6 +403,8 @@ class Call:
     async def _describe(self, action: str, name: str, events: dict[str, str]) -> None:
         jingle = ET.Element(tag(JINGLE, "jingle"), action=action, sid=self.sid)
         left = jingle_sdp.to_jingle(self.pc.localDescription.sdp, jingle, name, events, self.trickle)
+        if self.fingerprint is not None:
+            lie_about_fingerprint(jingle, self.fingerprint)
         reply = await self.client.iq(self.peer, "set", ET.tostring(jingle, encoding="unicode"))
         assert reply.get("type") == "result", ET.tostring(reply)
         transport = jingle.find(f".//{tag(ICE, 'transport')}")

@@ -183,11 +183,21 @@ async def offhook(*arguments, timeout: float = 30) -> Ended:
     return Ended(program.returncode, out.decode(), err.decode())
 
 
-async def dial(server: prosody.Prosody, folder: Path, to: str, *more, user: str = "alice") -> Ended:
+async def dial(server: prosody.Prosody, folder: Path, to: str, *more) -> Ended:
     """`offhook dial … --json`."""
+    return await client("dial", server, folder, "--to", to, *more)
+
+
+async def listen(server: prosody.Prosody, folder: Path, *more) -> Ended:
+    """`offhook listen … --json`."""
+    return await client("listen", server, folder, *more)
+
+
+async def client(command: str, server: prosody.Prosody, folder: Path, *more, user: str = "alice") -> Ended:
+    """The program as an XMPP client."""
     password = folder / f"{user}.password"
     password.write_text(prosody.USERS[user] + "\n")
     return await offhook(
-        "dial", "--account", f"{user}@{prosody.DOMAIN}", "--password-file", password,
-        "--server", f"127.0.0.1:{server.c2s}", "--to", to, "--json", *more,
+        command, "--account", f"{user}@{prosody.DOMAIN}", "--password-file", password,
+        "--server", f"127.0.0.1:{server.c2s}", "--json", *more,
     )

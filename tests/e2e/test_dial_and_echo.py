@@ -1,9 +1,12 @@
 """The program's own client and its own endpoint, through the program itself."""
 
+import asyncio
+import signal
+
 import pytest
 
 import prosody as server
-from gateway import CONTACT, dial
+from gateway import CONTACT, OUR_NUMBER, dial, listen
 
 
 async def test_a_tone_comes_back_whole(prosody, gateway, echo, tmp_path):
@@ -44,6 +47,35 @@ async def test_keys_are_read_back(prosody, gateway, echo, tmp_path):
     assert ended.status == 0, ended.err
     assert ended.json["result"] == "answered"
     assert ended.json["digits"] == "123#"
+
+
+async def test_who_may_call_is_read_again_on_sighup(prosody, gateway, echo, tmp_path):
+    offhook = gateway(echo.uri)
+    assert (await dial(prosody, tmp_path, CONTACT, "--seconds", "1")).json["result"] == "answered"
+    offhook.config.write_text(offhook.config.read_text().replace('allow = ["localhost"]', 'allow = ["example.org"]'))
+    offhook.popen.send_signal(signal.SIGHUP)
+    await offhook.will_log("configuration reloaded")
+    refused = await dial(prosody, tmp_path, CONTACT, "--seconds", "1")
+    assert refused.status == 1
+    assert refused.json["result"] == "declined"
+
+
+async def test_listen_answers_a_phone(prosody, gateway, phone, tmp_path):
+    async with phone(hz=660) as caller:
+        offhook = gateway(f"sip:127.0.0.1:{caller.sip}")
+        listening = asyncio.create_task(listen(prosody, tmp_path, "--seconds", "2"))
+        # Logging in takes a few hundredths; a call before that finds nobody.
+        await asyncio.sleep(1)
+        await caller.command("dial", f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}")
+        await caller.will_say("CALL_ESTABLISHED")
+        ended = await listening
+        assert ended.status == 0, ended.err
+        assert ended.json["result"] == "answered"
+        assert abs(ended.json["tone_hz"] - 660) < 5
+        await caller.will_say("CALL_CLOSED")
+        assert caller.heard.tone_seconds(440) > 1, caller.heard.describe(440, 660)
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
 
 
 async def test_a_wrong_password_is_told(prosody, tmp_path):

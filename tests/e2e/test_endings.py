@@ -54,10 +54,11 @@ async def test_nobody_answers(gateway, sipp, alice):
         await offhook.will_have_ended("no-answer")
 
 
-async def test_the_trunk_is_unreachable(gateway, alice):
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+async def test_the_trunk_is_unreachable(gateway, alice, transport):
     async with alice:
-        # Port 9 (discard): nobody is there.
-        offhook = gateway("sip:127.0.0.1:9;transport=tcp")
+        # Port 9 (discard): nobody is there. Over UDP only an ICMP error says so.
+        offhook = gateway(f"sip:127.0.0.1:9;transport={transport}")
         call = alice.call(CONTACT)
         await call.sees("reject", reason="general-error")
         await offhook.will_have_ended("no-route")

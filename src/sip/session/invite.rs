@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::info;
+use tracing::debug;
 
 use crate::description::Description;
 use crate::id::{LegId, Role, Room};
@@ -125,7 +125,7 @@ impl Sip {
             role: Role::Caller,
             number: self.sessions.next_caller(),
         };
-        info!(%leg, from = %Pii(&from), to = %Pii(&to), "call came");
+        debug!(%leg, from = ?Pii(&from), to = ?Pii(&to), "call came");
         let trunk_name = trunk.and_then(|index| {
             let trunk = self.trunks.get_mut(index)?;
             trunk.calls += 1;

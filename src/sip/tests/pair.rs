@@ -260,27 +260,3 @@ fn crossing_offers_both_come_through() {
     }
     assert_eq!(answered, [1, 1]);
 }
-
-/// Prints what a whole answered call costs both rooms together; run it with `--release`.
-#[test]
-#[ignore = "a measurement"]
-#[allow(clippy::disallowed_methods)]
-fn cost_of_a_call() {
-    let calls = 5_000;
-    let mut pair = Pair::new(1, CLEAN, SipTransport::Udp);
-    let start = Instant::now();
-    for count in 1..=calls {
-        let out = callee(count);
-        pair.tells(0, out, offer_to(number("+15550199"), Some("peer")));
-        pair.after(ms(11));
-        let leg = pair.event(1).0;
-        pair.tells(1, leg, LegCommand::Ring);
-        pair.tells(1, leg, LegCommand::Answer(description(5000)));
-        pair.after(ms(22));
-        pair.tells(0, out, LegCommand::End(End::from(EndReason::Hangup)));
-        pair.after(ms(22));
-        pair.events.iter_mut().for_each(VecDeque::clear);
-    }
-    pair.is_quiet();
-    println!("{:?} a call, both rooms", start.elapsed() / calls as u32);
-}

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use jid::{BareJid, FullJid, Jid};
 use minidom::Element;
-use tracing::{debug, info};
+use tracing::debug;
 
 use crate::address::{Address, contact};
 use crate::id::{LegId, Role, Room, TokenMaker};
@@ -351,7 +351,7 @@ impl Jingle {
             self.timers.stop(&timer);
         }
         self.over.remember(session.key, condition);
-        info!(%leg, reason = %end.reason, "jingle session over");
+        debug!(%leg, reason = %end.reason, "jingle session over");
         self.tell(leg, LegEvent::Ended(end));
     }
 

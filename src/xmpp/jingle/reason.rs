@@ -103,13 +103,13 @@ pub fn meaning(condition: Option<&str>, phase: Phase) -> EndReason {
     };
     use EndReason::{
         AnsweredElsewhere, Busy, Cancelled, Connectivity, Declined, Failed, Hangup, NoAnswer,
-        NotAcceptable, Security, Unavailable,
+        NotAcceptable, NotFound, Security,
     };
     match condition {
         Some("busy") => by_phase(Cancelled, Busy, Hangup),
         Some("decline") | None => by_phase(Cancelled, Declined, Hangup),
         Some("success" | "cancel") => by_phase(Cancelled, Declined, Hangup),
-        Some("gone") => by_phase(Cancelled, Unavailable, Hangup),
+        Some("gone") => by_phase(Cancelled, NotFound, Hangup),
         Some("timeout") => by_phase(Cancelled, NoAnswer, Connectivity),
         // XEP-0353 §6.1: the other call of the pair goes on.
         Some("expired") => by_phase(Cancelled, Busy, Hangup),
