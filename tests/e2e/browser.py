@@ -242,6 +242,13 @@ class BrowserCall:
     async def hold(self, held: bool) -> None:
         await self.browser.do("hold", sid=self.sid, held=held)
 
+    async def mute(self, muted: bool) -> None:
+        await self.browser.do("mute", sid=self.sid, muted=muted)
+
+    async def restart_ice(self) -> None:
+        """Offers new ICE credentials, as after a change of network."""
+        await self.browser.do("restartIce", sid=self.sid)
+
     async def press(self, keys: str) -> None:
         """Presses the keys one after the other; returns when the last one is up again."""
         await self.browser.do("press", sid=self.sid, keys=keys)
@@ -254,5 +261,5 @@ class BrowserCall:
         return Sound(heard["rate"], array("h", base64.b64decode(heard["samples"])))
 
     async def stats(self) -> dict:
-        """What getStats says: codec, received, lost, concealed, samples, energy, sent, remoteLost, roundTrip."""
+        """What getStats says: codec, received, lost, concealed, samples, energy, sent, remoteLost, roundTrip, pair."""
         return await self.browser.do("stats", sid=self.sid)

@@ -102,6 +102,7 @@ class Client:
         self._news = asyncio.Condition()
         self._session = asyncio.Event()
         self._answers: dict[str, asyncio.Future] = {}
+        self._sent: dict[str, str] = {}  # id of a message -> sid that it was about
         self._tasks: set[asyncio.Task] = set()
 
     @property
@@ -157,8 +158,10 @@ class Client:
 
     def message(self, to: str, name: str, sid: str, inner: str = "") -> None:
         """Sends a XEP-0353 element."""
+        ident = f"m{uuid.uuid4().hex}"
+        self._sent[ident] = sid
         self.send(
-            f"<message type='chat' to={quoteattr(to)} id='m{uuid.uuid4().hex}'>"
+            f"<message type='chat' to={quoteattr(to)} id='{ident}'>"
             f"<{name} xmlns='{MESSAGE}' id={quoteattr(sid)}>{inner}</{name}>"
             "<store xmlns='urn:xmpp:hints'/></message>"
         )
@@ -227,10 +230,13 @@ class Client:
             kind = xml.get("type")
             self._note(f"presence-{kind}" if kind else "presence", "", xml, xml)
         if name == "message":
+            if xml.get("type") == "error":
+                # What it is about is told by its id, not by what it carries.
+                self._note("message-error", self._sent.get(xml.get("id"), ""), xml, xml)
+                return stanza
             for child in xml:
                 if child.tag.startswith(f"{{{MESSAGE}}}"):
-                    what = "message-error" if xml.get("type") == "error" else child.tag.split("}")[1]
-                    self._note(what, child.get("id", ""), xml, child)
+                    self._note(child.tag.split("}")[1], child.get("id", ""), xml, child)
         return stanza
 
     def _take_iq(self, stanza):

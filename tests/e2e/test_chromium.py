@@ -196,3 +196,36 @@ async def test_one_packet_in_twenty_is_lost(lossy_network, gateway, phone, chrom
         assert callee.keys == "159#"
         await offhook.will_have_ended("hangup")
         await offhook.will_be_idle()
+
+
+async def test_chromium_restarts_ice(gateway, phone, chromium):
+    """What a change of network does: new credentials in a transport-info, and sound goes on (§8.23)."""
+    async with phone(hz=660, answer="auto") as callee, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        call = await (await alice.call(CONTACT)).establish()
+        await heard_both_ways(call)
+        before = (await call.stats())["pair"]
+        await call.restart_ice()
+        await asyncio.sleep(1)
+        await heard_both_ways(call)
+        stats = await call.stats()
+        assert stats["pair"] != before, "no new pair was chosen"
+        await call.hang_up()
+        await callee.will_say("CALL_CLOSED")
+        assert callee.heard.tone_seconds(440) > 3, callee.heard.describe(440, 660)
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
+
+
+async def test_chromium_mutes(gateway, phone, chromium):
+    """`mute` and `unmute` are acknowledged and change nothing."""
+    async with phone(hz=660, answer="auto") as callee, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        call = await (await alice.call(CONTACT)).establish()
+        await call.mute(True)
+        await call.mute(False)
+        await heard_both_ways(call)
+        await call.hang_up()
+        await callee.will_say("CALL_CLOSED")
+        assert callee.heard.tone_seconds(440) > 1.3, callee.heard.describe(440, 660)
+        await offhook.will_have_ended("hangup")

@@ -192,8 +192,13 @@ async function hold({ sid, held }) {
   await (held ? call(sid).session.hold() : call(sid).session.resume());
 }
 
-function canPress({ sid }) {
-  return call(sid).session.pc.getSenders().some((sender) => sender.dtmf?.canInsertDTMF);
+async function mute({ sid, muted }) {
+  const { session } = call(sid);
+  await (muted ? session.mute("initiator", "0") : session.unmute("initiator", "0"));
+}
+
+async function restartIce({ sid }) {
+  await call(sid).session.restartIce();
 }
 
 async function press({ sid, keys }) {
@@ -228,6 +233,7 @@ async function stats({ sid }) {
   const report = [...(await call(sid).session.pc.getStats()).values()];
   const codecs = Object.fromEntries(report.filter((r) => r.type === "codec").map((r) => [r.id, r.mimeType]));
   for (const entry of report) {
+    if (entry.type === "transport") found.pair = entry.selectedCandidatePairId;
     if (entry.kind !== "audio") continue;
     if (entry.type === "inbound-rtp")
       Object.assign(found, {
@@ -246,5 +252,5 @@ async function stats({ sid }) {
 }
 
 globalThis.user = {
-  logIn, logOut, showTo, propose, step, start, accept, connected, end, hold, canPress, press, fresh, heard, stats,
+  logIn, logOut, showTo, propose, step, start, accept, connected, end, hold, mute, restartIce, press, fresh, heard, stats,
 };
