@@ -315,6 +315,23 @@ impl World {
         self.at(at, Event::PhoneCalls(id.to_owned(), end_after));
     }
 
+    /// A stanza comes from the server.
+    pub fn hears_stanza(&mut self, at: Duration, stanza: Element) {
+        self.at(at, Event::ToGateway(Input::Stanza(stanza)));
+    }
+
+    /// A datagram comes from the first trunk.
+    pub fn hears_datagram(&mut self, at: Duration, bytes: Vec<u8>) {
+        let flow = Flow {
+            transport: SipTransport::Udp,
+            local: GATEWAY,
+            remote: TRUNK,
+            connection: None,
+        };
+        let datagram = NetInput::Datagram { flow, bytes };
+        self.at(at, Event::ToGateway(Input::Net(datagram)));
+    }
+
     fn at(&mut self, after: Duration, event: Event) {
         self.sequence += 1;
         self.events.insert((self.now + after, self.sequence), event);
