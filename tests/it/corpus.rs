@@ -33,7 +33,7 @@ fn replay(name: &str) {
     let files = corpus(name);
     assert!(!files.is_empty(), "{name} has no corpus");
     for (path, bytes) in &files {
-        attempt(body, path, bytes);
+        attempt(body, name, path, bytes);
     }
     let changed = std::env::var("FUZZ").ok().and_then(|n| n.parse().ok());
     let first: u64 = std::env::var("SEED")
@@ -50,15 +50,15 @@ fn replay(name: &str) {
             for _ in 0..1 + dice.below(4) {
                 change(&mut bytes, &files, &mut dice);
             }
-            attempt(body, &format!("{path} round {round}"), &bytes);
+            attempt(body, name, &format!("{path} round {round}"), &bytes);
         }
     }
 }
 
 /// Keeps the input that fails, so that it can join the corpus.
-fn attempt(body: Body, name: &str, bytes: &[u8]) {
+fn attempt(body: Body, target: &str, name: &str, bytes: &[u8]) {
     if let Err(panic) = std::panic::catch_unwind(|| body(bytes)) {
-        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz-finding");
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("finding-{target}"));
         std::fs::write(&kept, bytes).unwrap();
         eprintln!("{name}: the input is in {}", kept.display());
         std::panic::resume_unwind(panic);

@@ -630,7 +630,7 @@ impl World {
             assert_eq!(
                 phone.open_calls(),
                 0,
-                "the phone was left off the hook\n{story}"
+                "the phone was left off the hook: {phone:?}\n{story}"
             );
         }
     }

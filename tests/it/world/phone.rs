@@ -139,7 +139,11 @@ impl Phone {
             "INVITE" => self.invite(&id, text),
             "ACK" => {
                 let mut acts = Vec::new();
-                if let Some(call) = self.calls.get_mut(&id) {
+                let number = header(&text, "CSeq").replace("ACK", "INVITE");
+                if let Some(call) = self.calls.get_mut(&id)
+                    // Not the late ACK of a refusal that asked for a password.
+                    && header(&call.invite, "CSeq") == number
+                {
                     match call.state {
                         State::Answered => {
                             call.pending = None;
