@@ -60,6 +60,9 @@ const T1: Duration = Duration::from_millis(500);
 const T2: Duration = Duration::from_secs(4);
 /// Longer than the gateway lets anybody ring.
 const RING_LIMIT: Duration = Duration::from_secs(180);
+/// Longer than the gateway lets anybody talk. Each BYE of a call may be lost eleven times, once in
+/// 100,000 worlds: then somebody must notice the silence.
+const TALK_LIMIT: Duration = Duration::from_secs(5 * 3600);
 const GIVE_UP: Duration = Duration::from_secs(32);
 
 #[derive(Debug)]
@@ -502,7 +505,7 @@ fn habitual(habits: Habits, id: &str) -> Vec<Act> {
         hold_for,
         press_after,
     } = habits;
-    let mut acts = Vec::new();
+    let mut acts = vec![Act::Wake(TALK_LIMIT, Wake::Hangup(id.to_owned()))];
     if let Some(after) = hold_after {
         acts.push(Act::Wake(after, Wake::Offer(id.to_owned(), true)));
         if let Some(time) = hold_for {
