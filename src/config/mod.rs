@@ -159,6 +159,10 @@ pub struct TrunkConfig {
     pub options: Duration,
     /// Our own domain in From; default the trunk's host.
     pub from_domain: Option<String>,
+    /// We register there, with `username`.
+    pub register: bool,
+    /// Requests go there instead of to `uri`.
+    pub outbound_proxy: Option<values::TrunkUri>,
 }
 
 /// A rule for calls to SIP.

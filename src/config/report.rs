@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::values::TrunkUri;
 use super::{
     AccessConfig, CallConfig, Config, MediaConfig, NumberConfig, RouteMatch, SipConfig,
     TrunkConfig, XmppConfig,
@@ -138,6 +139,8 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         max_calls,
         options,
         from_domain,
+        register,
+        outbound_proxy,
     } = trunk;
     let found = match port {
         Some(_) => "",
@@ -150,6 +153,18 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
             out,
             "         answers challenges with a user name and password"
         )?;
+    }
+    if *register {
+        writeln!(out, "         registers there, and is down until it has")?;
+    }
+    if let Some(TrunkUri {
+        host,
+        port,
+        transport: _,
+    }) = outbound_proxy
+    {
+        let port = port.map_or(String::new(), |port| format!(":{port}"));
+        writeln!(out, "         requests go through the proxy {host}{port}")?;
     }
     if let Some(domain) = from_domain {
         writeln!(out, "         From has the domain {domain}")?;

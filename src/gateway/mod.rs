@@ -133,8 +133,14 @@ impl Gateway {
                 self.sip.handle_timeout(now);
                 self.calls.handle_timeout(now);
             }
-            Input::Drain => self.calls.drain(),
-            Input::EndCalls => self.calls.end_all(now, EndReason::Shutdown),
+            Input::Drain => {
+                self.calls.drain();
+                self.sip.unregister(now);
+            }
+            Input::EndCalls => {
+                self.calls.end_all(now, EndReason::Shutdown);
+                self.sip.unregister(now);
+            }
         }
         self.settle(now);
     }
@@ -159,6 +165,11 @@ impl Gateway {
         self.calls.is_empty()
     }
 
+    /// True if nothing more has to be told to any registrar.
+    pub fn is_unregistered(&self) -> bool {
+        self.sip.is_unregistered()
+    }
+
     /// What all rooms hold.
     pub fn census(&self) -> Census {
         Census {
@@ -175,6 +186,8 @@ impl Gateway {
                 self.calls.leg_event(now, leg, event);
             } else if let Some((leg, event)) = self.sip.poll_event() {
                 self.calls.leg_event(now, leg, event);
+            } else if let Some((trunk, up)) = self.sip.poll_trunk() {
+                self.calls.set_trunk_up(trunk, up);
             } else if let Some(output) = self.calls.poll_output() {
                 match output {
                     CallOutput::Leg(leg, command) => match leg.room {

@@ -25,6 +25,10 @@ use crate::pii::Pii;
 const INPUTS_A_TURN: usize = 64;
 /// How long running calls may go on after SIGTERM.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+/// What the last messages have to leave in.
+const GOODBYE: Duration = Duration::from_millis(100);
+/// How long the registrars have to answer our leave, challenges included.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why the gateway stopped when nobody asked it to.
 #[derive(Debug, thiserror::Error)]
@@ -184,7 +188,17 @@ impl Running {
     async fn say_goodbye(&mut self) -> Result<(), RunError> {
         self.gateway.handle(Instant::now(), Input::EndCalls);
         self.perform();
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let by = Instant::now() + GOODBYE;
+        let hurry = Instant::now() + GOODBYE_LIMIT;
+        while Instant::now() < by || (Instant::now() < hurry && !self.gateway.is_unregistered()) {
+            let input = tokio::select! {
+                input = self.sip.next() => Input::Net(input),
+                Some((_, event)) = self.media_events.recv() => Input::Media(event),
+                () = tokio::time::sleep(Duration::from_millis(20)) => Input::Timeout,
+            };
+            self.gateway.handle(Instant::now(), input);
+            self.perform();
+        }
         while let Ok((_, event)) = self.media_events.try_recv() {
             self.gateway.handle(Instant::now(), Input::Media(event));
         }
@@ -336,8 +350,12 @@ pub(super) fn worker_facts(workers: &Workers) -> Vec<WorkerFacts> {
 async fn host_address(config: &Config) -> IpAddr {
     let any = IpAddr::from([0, 0, 0, 0]);
     for trunk in &config.trunks {
-        let port = trunk.port.unwrap_or(5060);
-        let Ok(addresses) = tokio::net::lookup_host((trunk.host.as_str(), port)).await else {
+        let (host, port) = match &trunk.outbound_proxy {
+            Some(proxy) => (&proxy.host, proxy.port),
+            None => (&trunk.host, trunk.port),
+        };
+        let port = port.unwrap_or(5060);
+        let Ok(addresses) = tokio::net::lookup_host((host.as_str(), port)).await else {
             continue;
         };
         for address in addresses {

@@ -174,6 +174,8 @@ pub fn config() -> Config {
             max_calls: None,
             options: Duration::ZERO,
             from_domain: None,
+            register: false,
+            outbound_proxy: None,
         }],
         routes: vec![RouteConfig {
             matches: RouteMatch::Any,
