@@ -64,7 +64,7 @@ class Gateway(Process):
     def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30):
         super().__init__("gateway", folder)
         self.sip = ports.free()
-        rtp = ports.free(100)
+        rtp = ports.free(40)
         self.config = folder / "offhook.toml"
         self.config.write_text(
             TEMPLATE.format(
@@ -74,7 +74,7 @@ class Gateway(Process):
                 sip=self.sip,
                 ice=ports.free(8),
                 rtp=rtp,
-                rtp_last=rtp + 99,
+                rtp_last=rtp + 39,
                 trunk=trunk,
                 number=OUR_NUMBER,
                 ring_limit_s=ring_limit_s,
