@@ -381,8 +381,7 @@ fn nothing_shows_a_secret() {
 fn what_is_not_acted_on_is_said() {
     let text = format!(
         "{MINIMAL}{TRUNK}username = \"u\"\npassword = \"p\"\nregister = true\nsrtp = \"offer\"\n\
-         outbound_proxy = \"sip:proxy.example\"\n[mix]\ndomain = \"mix.example.org\"\n\
-         [admin]\nlisten = \"127.0.0.1:9080\"\n[store]\nurl = \"sqlite:///x.db\"\n"
+         outbound_proxy = \"sip:proxy.example\"\n[admin]\nlisten = \"127.0.0.1:9080\"\n[store]\nurl = \"sqlite:///x.db\"\n"
     );
     let warned: Vec<String> = reads(&text)
         .warnings
@@ -393,7 +392,6 @@ fn what_is_not_acted_on_is_said() {
     assert_eq!(
         warned,
         [
-            "mix",
             "admin",
             "store",
             "trunk[0].register",

@@ -86,14 +86,11 @@ pub(super) fn mask(element: &mut Element, real: &Jid, shown: &Jid) {
 
 /// Takes out of an error of a hidden channel what names others: `by`, and where somebody has gone.
 pub(super) fn blank_error(stanza: &mut Element) {
-    use minidom::rxml::{Namespace, NcName};
+    use minidom::rxml::Namespace;
     let Some(error) = stanza.children_mut().find(|c| c.name() == "error") else {
         return;
     };
-    if error.attr("by").is_some() {
-        let by = NcName::try_from("by").expect("a literal of ours");
-        error.set_attr(Namespace::NONE, by, None::<String>);
-    }
+    error.attrs_mut().remove(&Namespace::NONE, "by");
     for child in error.children_mut() {
         if ["gone", "redirect", "text"].contains(&child.name()) {
             child.take_nodes();

@@ -89,7 +89,7 @@ pub struct StaticChannel {
 
 /// How the service presents itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MixConfig {
+pub struct MixRoomConfig {
     /// Its domain.
     pub domain: DomainPart,
     /// What the ids of static channels are made with; the same after a restart.
@@ -121,7 +121,7 @@ pub struct MixCensus {
 
 /// The whole service.
 pub struct Mix {
-    config: MixConfig,
+    config: MixRoomConfig,
     identity: Identity,
     state: Snapshot,
     changes: VecDeque<Change>,
@@ -138,12 +138,12 @@ type Outcome = Result<(), StanzaError>;
 
 impl Mix {
     /// A service with its static channels.
-    pub fn new(config: MixConfig, tokens: TokenMaker) -> Self {
+    pub fn new(config: MixRoomConfig, tokens: TokenMaker) -> Self {
         Self::restore(config, Snapshot::default(), tokens)
     }
 
     /// A service with what was kept of an earlier one; static channels are added.
-    pub fn restore(config: MixConfig, kept: Snapshot, mut tokens: TokenMaker) -> Self {
+    pub fn restore(config: MixRoomConfig, kept: Snapshot, mut tokens: TokenMaker) -> Self {
         let resource = ResourcePart::new("mix").expect("a literal of ours");
         let identity = Identity::Component {
             domain: config.domain.clone(),

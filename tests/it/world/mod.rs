@@ -170,6 +170,7 @@ pub fn config() -> Config {
             silence_limit: Duration::from_secs(30),
             connect_limit: Duration::from_secs(15),
         },
+        mix: None,
     }
 }
 
@@ -418,6 +419,7 @@ impl World {
                         self.at(delay, Event::ToPhone(bytes.clone()));
                     }
                 }
+                Output::MixStanza(other) => panic!("there is no MIX service: {other:?}"),
                 Output::Net(other) => panic!("unexpected: {other:?}"),
                 Output::Media(_, command) => self.media_command(command),
                 Output::Record(record) => self.records.push(*record),
