@@ -281,3 +281,79 @@ fn private_messages_begin_calls() {
     let loud = message(a, bare, "").replace("chat", "groupchat");
     assert_eq!(condition(&bench.ask(&loud)), "bad-request");
 }
+
+#[test]
+fn five_hundred_participants_hear_of_each_presence_once() {
+    let mut bench = Bench::new(config());
+    for n in 0..500 {
+        bench.join(&format!("user{n}"), &["presence"]);
+    }
+    let said = bench.send(&format!(
+        "<presence from='user7@shakespeare.example/x' to='{COVEN}'><show>away</show></presence>"
+    ));
+    let to: BTreeSet<&str> = said.iter().filter_map(|s| s.attr("to")).collect();
+    assert_eq!((said.len(), to.len()), (500, 500));
+}
+
+#[test]
+fn ten_thousand_requests_leave_nothing_behind() {
+    let mut bench = Bench::new(config());
+    for n in 0..100 {
+        bench.join(&format!("user{n}"), &[]);
+    }
+    let target = format!("{}#{COVEN}/x", bench.id("user0"));
+    for n in 0..10_000 {
+        let from = format!("user{}@shakespeare.example/r", n % 100);
+        bench.ask(&iq("get", &from, &target, &n.to_string(), PING));
+    }
+    assert_eq!(bench.mix.census().pending, 10_000);
+    let said = bench.wait(PATIENCE);
+    assert_eq!(said.len(), 10_000);
+    assert_eq!(bench.mix.census().pending, 0);
+    assert_eq!(bench.mix.poll_timeout(), None);
+}
+
+#[test]
+fn a_visible_channel_tells_who_calls() {
+    let Two { bench, ea, .. } = two();
+    let shown = jid(ea.split_once('/').unwrap().0);
+    let real = jid("hecate@shakespeare.example");
+    assert_eq!(bench.mix.revealed(&shown), Some(&real));
+    assert_eq!(bench.mix.revealed(&real), None);
+}
+
+#[test]
+fn a_phone_takes_part_and_hears_nothing_but_what_is_meant_for_it() {
+    let phone = jid("+15551234567@phone.example");
+    let mut config = config();
+    config.channels[0].phones = vec![(phone.clone(), "+15551234567".to_owned())];
+    let mut bench = Bench::new(config);
+    bench.mix.link_up(bench.now);
+    let probe = bench.said().remove(0);
+    assert_eq!(
+        (probe.attr("type"), probe.attr("to")),
+        (Some("probe"), Some(phone.as_str()))
+    );
+    bench.join("hecate", USUAL);
+    let caps = "<c xmlns='http://jabber.org/protocol/caps' node='n' ver='v' hash='sha-1'/>";
+    let shown = bench.ask(&format!(
+        "<presence from='{phone}/phone' to='{COVEN}'>{caps}</presence>"
+    ));
+    assert_eq!(shown.attr("to"), Some("hecate@shakespeare.example"));
+    let number = shown.attr("from").unwrap().to_owned();
+    assert!(number.ends_with(&format!("#{COVEN}/phone")));
+    let decloak = "<decloak xmlns='urn:xmpp:decloak:0' reason='media'/>";
+    let bare = number.split_once('/').unwrap().0;
+    let from = "hecate@shakespeare.example/r";
+    let shown = bench.ask(&format!(
+        "<presence from='{from}' to='{bare}'>{decloak}</presence>"
+    ));
+    assert_eq!(
+        (shown.attr("from"), shown.attr("to")),
+        (Some(number.as_str()), Some(from))
+    );
+    let said = bench.send(&format!(
+        "<message type='groupchat' from='{from}' to='{COVEN}' id='m'><body>x</body></message>"
+    ));
+    assert!(said.iter().all(|s| s.attr("to") != Some(phone.as_str())));
+}
