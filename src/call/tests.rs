@@ -76,6 +76,7 @@ fn config() -> Config {
             silence_limit: Duration::from_secs(30),
             connect_limit: Duration::from_secs(15),
         },
+        mix: None,
     }
 }
 

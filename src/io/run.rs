@@ -14,7 +14,7 @@ use super::sip::SipNet;
 use crate::border::MediaEvent;
 use crate::call::record::CallRecord;
 use crate::call::{MediaFacts, WorkerFacts};
-use crate::config::Config;
+use crate::config::{Config, XmppConfig};
 use crate::gateway::{Gateway, Input, Output};
 use crate::id::{TokenMaker, WorkerId};
 use crate::net::SipTransport;
@@ -41,9 +41,11 @@ pub enum RunError {
     Media(#[from] super::media::MediaStartError),
     /// The XMPP server refuses us.
     #[error(
-        "xmpp: {server} refuses {domain}: {why} (is xmpp.secret the server's component secret?)"
+        "{section}: {server} refuses {domain}: {why} (is {section}.secret the server's component secret?)"
     )]
     Refused {
+        /// The section of the configuration.
+        section: &'static str,
         /// The server.
         server: String,
         /// Our domain.
@@ -76,7 +78,19 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         super::print(&Ladder::heading());
     }
     let link = Link::start(config.xmpp.clone(), tokens.fork());
+    let mix_link = config.mix.as_ref().map(|mix| {
+        let own = XmppConfig {
+            server: mix.server.clone(),
+            domain: mix.domain.clone(),
+            secret: mix.secret.clone(),
+            ..config.xmpp.clone()
+        };
+        Link::start(own, tokens.fork())
+    });
     let mut running = Running {
+        waits_for_mix: mix_link.is_some(),
+        waits_for_xmpp: true,
+        mix_link,
         listen,
         config,
         path,
@@ -104,6 +118,9 @@ struct Running {
     workers: Workers,
     link: Link,
     media_events: mpsc::Receiver<(WorkerId, MediaEvent)>,
+    mix_link: Option<Link>,
+    waits_for_xmpp: bool,
+    waits_for_mix: bool,
     ready: bool,
 }
 
@@ -146,18 +163,35 @@ impl Running {
                 event = self.link.events.recv() => match event {
                     Some(LinkEvent::Stanza(stanza)) => Input::Stanza(stanza),
                     Some(LinkEvent::Up) => {
+                        self.waits_for_xmpp = false;
                         self.announce();
                         Input::LinkUp
                     }
                     Some(LinkEvent::Down) => Input::LinkDown,
                     Some(LinkEvent::Refused(why)) => {
                         if !self.ready {
-                            return Err(self.refused(why));
+                            return Err(self.refused("xmpp", why));
                         }
                         tracing::error!(why, "the XMPP server refuses the component");
                         continue;
                     }
                     None => return Ok(()),
+                },
+                Some(event) = next_of(&mut self.mix_link) => match event {
+                    LinkEvent::Stanza(stanza) => Input::MixStanza(stanza),
+                    LinkEvent::Up => {
+                        self.waits_for_mix = false;
+                        self.announce();
+                        Input::MixUp
+                    }
+                    LinkEvent::Down => Input::MixDown,
+                    LinkEvent::Refused(why) => {
+                        if !self.ready {
+                            return Err(self.refused("mix", why));
+                        }
+                        tracing::error!(why, "the XMPP server refuses the MIX component");
+                        continue;
+                    }
                 },
                 input = self.sip.next() => Input::Net(input),
                 () = sleep_until(deadline) => Input::Timeout,
@@ -176,6 +210,11 @@ impl Running {
         while let Some(output) = self.gateway.poll_output() {
             match output {
                 Output::Stanza(stanza) => self.link.send(stanza),
+                Output::MixStanza(stanza) => {
+                    if let Some(link) = &self.mix_link {
+                        link.send(stanza);
+                    }
+                }
                 Output::Net(output) => self.sip.perform(output),
                 Output::Media(worker, command) => self.workers.command(worker, command),
                 Output::Record(record) => log_record(&record),
@@ -208,7 +247,7 @@ impl Running {
     }
 
     fn announce(&mut self) {
-        if self.ready {
+        if self.ready || self.waits_for_xmpp || self.waits_for_mix {
             return;
         }
         self.ready = true;
@@ -266,10 +305,17 @@ impl Running {
         Some(Arc::clone(&self.config))
     }
 
-    fn refused(&self, why: String) -> RunError {
+    fn refused(&self, section: &'static str, why: String) -> RunError {
+        let mix = self.config.mix.as_ref().filter(|_| section == "mix");
+        let xmpp = &self.config.xmpp;
+        let (server, domain) = match mix {
+            Some(mix) => (&mix.server, &mix.domain),
+            None => (&xmpp.server, &xmpp.domain),
+        };
         RunError::Refused {
-            server: self.config.xmpp.server.clone(),
-            domain: self.config.xmpp.domain.clone(),
+            section,
+            server: server.clone(),
+            domain: domain.clone(),
             why,
         }
     }
@@ -309,6 +355,14 @@ fn log_record(record: &CallRecord) {
         lost_from_callee = stats.callee.lost,
         "call ended"
     );
+}
+
+/// What the link tells next; never anything if there is none.
+async fn next_of(link: &mut Option<Link>) -> Option<LinkEvent> {
+    match link {
+        Some(link) => link.events.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

@@ -61,7 +61,7 @@ ring_limit_s = {ring_limit_s}
 class Gateway(Process):
     """`offhook run` between one Prosody and one trunk."""
 
-    def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30):
+    def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = ""):
         super().__init__("gateway", folder)
         self.sip = ports.free()
         rtp = ports.free(40)
@@ -79,6 +79,7 @@ class Gateway(Process):
                 number=OUR_NUMBER,
                 ring_limit_s=ring_limit_s,
             )
+            + more
         )
         self.launch([BINARY, "run", "--config", self.config], env={"NO_COLOR": "1"})
         self.logged(r"^ready ")

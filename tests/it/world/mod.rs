@@ -198,6 +198,7 @@ pub fn config() -> Config {
             silence_limit: Duration::from_secs(30),
             connect_limit: Duration::from_secs(15),
         },
+        mix: None,
     }
 }
 
@@ -531,6 +532,7 @@ impl World {
                     }
                 }
                 Output::Net(other) if self.noise.is_some() => self.refuse(other),
+                Output::MixStanza(other) => panic!("there is no MIX service: {other:?}"),
                 Output::Net(other) => panic!("unexpected: {other:?}"),
                 Output::Media(_, command) => self.media_command(command),
                 Output::Record(record) => self.records.push(*record),
