@@ -15,6 +15,7 @@ pub mod reason;
 mod receive;
 pub mod sdp;
 pub mod session;
+mod strangers;
 #[cfg(test)]
 mod tests;
 pub mod transaction;
@@ -36,6 +37,7 @@ use crate::timer::Timers;
 use locate::Locator;
 use session::timer::SessionTimer;
 use session::{SessionId, Sessions};
+use strangers::Strangers;
 use transaction::Timer;
 use transaction::table::{ClientId, Clients, ServerId, Servers};
 use transport::Transports;
@@ -93,7 +95,7 @@ enum Task {
 /// Counters that nobody but an operator reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SipStats {
-    /// Requests from addresses that no trunk knows.
+    /// Requests from addresses that no trunk knows, those included that were not even read.
     pub unknown_sources: u64,
     /// Messages that could not be read.
     pub unreadable: u64,
@@ -138,6 +140,7 @@ pub struct Sip {
     servers: Servers,
     sessions: Sessions,
     pending: BTreeMap<IpAddr, usize>,
+    strangers: Strangers,
     trunks: Vec<Trunk>,
     locator: Locator,
     timers: Timers<TimerKey>,
@@ -165,6 +168,7 @@ impl Sip {
             servers: Servers::default(),
             sessions: Sessions::default(),
             pending: BTreeMap::new(),
+            strangers: Strangers::default(),
             trunks,
             locator,
             timers: Timers::default(),

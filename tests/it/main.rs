@@ -6,5 +6,6 @@ mod calls;
 mod chaos;
 mod conf;
 mod floors;
+mod reasons;
 mod torture;
 mod world;
