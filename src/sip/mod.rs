@@ -6,7 +6,8 @@
 //!
 //! Done here: RFC 3261 (UAC and UAS, no proxy), RFC 6026, RFC 3264 as far as a leg needs it,
 //! RFC 3581, RFC 3311 (UPDATE), RFC 4028 (session timers), RFC 3326 (Reason), RFC 3263 without
-//! NAPTR. REGISTER as a client. Not here: registrar, proxy, 100rel (RFC 3262; refused with 420), REFER.
+//! NAPTR, REGISTER as a client (trunk/register.rs). Not here: registrar, proxy, 100rel (RFC 3262;
+//! refused with 420), REFER.
 
 pub mod auth;
 pub mod dialog;
