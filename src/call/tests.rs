@@ -23,6 +23,7 @@ fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
         max_calls: Some(2),
         options: Duration::ZERO,
         from_domain: None,
+        caller_id: CallerId::From,
         register: false,
         outbound_proxy: None,
     }

@@ -125,6 +125,7 @@ pub const KEYS: &[Key] = &[
     key("trunk[].options_s", Kind::Number, Some("30")),
     key("trunk[].register", Kind::Switch, Some("false")),
     key("trunk[].outbound_proxy", Kind::Text, None),
+    key("trunk[].caller_id", Kind::Text, Some(r#""from""#)),
     key("trunk[].srtp", Kind::Text, Some(r#""off""#)).later(),
     key("route[].match", Kind::Text, None),
     key("route[].trunk", Kind::Texts, None),

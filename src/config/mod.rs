@@ -190,10 +190,24 @@ pub struct TrunkConfig {
     pub options: Duration,
     /// Our own domain in From; default the trunk's host.
     pub from_domain: Option<String>,
+    /// Where it is told who calls.
+    pub caller_id: CallerId,
     /// We register there, with `username`.
     pub register: bool,
     /// Requests go there instead of to `uri`.
     pub outbound_proxy: Option<values::TrunkUri>,
+}
+
+/// Where a trunk is told who calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallerId {
+    /// In From alone.
+    #[default]
+    From,
+    /// In P-Asserted-Identity too (RFC 3325).
+    Asserted,
+    /// In Remote-Party-ID too, as old PBXs want it.
+    RemoteParty,
 }
 
 /// A rule for calls to SIP.

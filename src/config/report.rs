@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::values::TrunkUri;
 use super::{
-    AccessConfig, CallConfig, ChannelConfig, Config, MediaConfig, MixConfig, NumberConfig,
+    AccessConfig, CallConfig, CallerId, ChannelConfig, Config, MediaConfig, MixConfig, NumberConfig,
     RouteMatch, SipConfig, TrunkConfig, XmppConfig,
 };
 
@@ -183,6 +183,7 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         max_calls,
         options,
         from_domain,
+        caller_id,
         register,
         outbound_proxy,
     } = trunk;
@@ -212,6 +213,11 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
     }
     if let Some(domain) = from_domain {
         writeln!(out, "         From has the domain {domain}")?;
+    }
+    match caller_id {
+        CallerId::From => {}
+        CallerId::Asserted => writeln!(out, "         P-Asserted-Identity says who calls")?,
+        CallerId::RemoteParty => writeln!(out, "         Remote-Party-ID says who calls")?,
     }
     let networks: Vec<String> = from_networks
         .iter()

@@ -8,7 +8,7 @@ use super::keys::nearest;
 use super::meant::Notes;
 use super::values;
 use super::written;
-use super::{NumberConfig, RouteConfig, RouteMatch, TrunkConfig};
+use super::{CallerId, NumberConfig, RouteConfig, RouteMatch, TrunkConfig};
 
 /// The codecs that a trunk can be told to use. `telephone-event` and comfort noise go along.
 pub const CODECS: &[&str] = &["opus", "G722", "PCMU", "PCMA"];
@@ -55,6 +55,7 @@ impl Notes {
             options_s,
             register,
             outbound_proxy,
+            caller_id,
             srtp,
         } = written;
         let name = self
@@ -126,6 +127,9 @@ impl Notes {
             let read = values::trunk_uri(&proxy).map(Some);
             self.take(&at("outbound_proxy"), read, None)
         });
+        let caller_id = caller_id.map_or(CallerId::From, |text| {
+            self.take(&at("caller_id"), caller_id_of(&text), CallerId::From)
+        });
         self.later_of_trunk(srtp, at);
         TrunkConfig {
             name,
@@ -140,6 +144,7 @@ impl Notes {
             max_calls: max_calls.and_then(|n| u32::try_from(n).ok()),
             options: Duration::from_secs(options_s),
             from_domain,
+            caller_id,
             register,
             outbound_proxy,
         }
@@ -269,6 +274,17 @@ impl Notes {
             }
         }
         numbers
+    }
+}
+
+fn caller_id_of(text: &str) -> Result<CallerId, String> {
+    match text {
+        "from" => Ok(CallerId::From),
+        "p-asserted-identity" => Ok(CallerId::Asserted),
+        "remote-party-id" => Ok(CallerId::RemoteParty),
+        other => Err(format!(
+            "`{other}` is none of from, p-asserted-identity, remote-party-id"
+        )),
     }
 }
 

@@ -99,6 +99,7 @@ pub struct Trunk {
     pub options_s: Option<u64>,
     pub register: bool,
     pub outbound_proxy: Option<String>,
+    pub caller_id: Option<String>,
     pub srtp: Option<String>,
 }
 

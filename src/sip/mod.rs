@@ -6,7 +6,8 @@
 //!
 //! Done here: RFC 3261 (UAC and UAS, no proxy), RFC 6026, RFC 3264 as far as a leg needs it,
 //! RFC 3581, RFC 3311 (UPDATE), RFC 4028 (session timers), RFC 3326 (Reason), RFC 3263 without
-//! NAPTR. REGISTER as a client. Not here: registrar, proxy, 100rel (RFC 3262; refused with 420), REFER.
+//! NAPTR, REGISTER as a client (trunk/register.rs). Not here: registrar, proxy, 100rel (RFC 3262;
+//! refused with 420), REFER.
 
 pub mod auth;
 pub mod dialog;
@@ -15,6 +16,7 @@ pub mod reason;
 mod receive;
 pub mod sdp;
 pub mod session;
+mod strangers;
 #[cfg(test)]
 mod tests;
 pub mod transaction;
@@ -36,6 +38,7 @@ use crate::timer::Timers;
 use locate::Locator;
 use session::timer::SessionTimer;
 use session::{SessionId, Sessions};
+use strangers::Strangers;
 use transaction::Timer;
 use transaction::table::{ClientId, Clients, ServerId, Servers};
 use transport::Transports;
@@ -93,7 +96,7 @@ enum Task {
 /// Counters that nobody but an operator reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SipStats {
-    /// Requests from addresses that no trunk knows.
+    /// Requests from addresses that no trunk knows, those included that were not even read.
     pub unknown_sources: u64,
     /// Messages that could not be read.
     pub unreadable: u64,
@@ -138,6 +141,7 @@ pub struct Sip {
     servers: Servers,
     sessions: Sessions,
     pending: BTreeMap<IpAddr, usize>,
+    strangers: Strangers,
     trunks: Vec<Trunk>,
     locator: Locator,
     timers: Timers<TimerKey>,
@@ -165,6 +169,7 @@ impl Sip {
             servers: Servers::default(),
             sessions: Sessions::default(),
             pending: BTreeMap::new(),
+            strangers: Strangers::default(),
             trunks,
             locator,
             timers: Timers::default(),

@@ -18,6 +18,10 @@ use super::{ACCEPT, ALLOW, MAX_TRANSACTIONS, Mode, RETRY_AFTER, SUPPORTED, Sip};
 impl Sip {
     /// A datagram.
     pub(super) fn receive_datagram(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
+        if self.strangers.is_muted(now, flow.remote.ip()) {
+            self.stats.unknown_sources += 1;
+            return;
+        }
         match Message::parse_datagram(bytes) {
             Ok(message) => self.receive(now, flow, message),
             Err(error) => self.unreadable(now, flow, error),
@@ -60,7 +64,7 @@ impl Sip {
         self.stats.unreadable += 1;
         debug!(fault = %error.fault, from = ?Pii(flow.remote), "message refused");
         if self.mode == Mode::Trunks && self.trunk_of(flow.remote.ip()).is_none() {
-            return;
+            return self.strangers.dropped(now, flow.remote.ip());
         }
         let ParseError { fault, request } = error;
         let Some(mut request) = request else {
@@ -123,7 +127,7 @@ impl Sip {
         let strange = self.mode == Mode::Trunks && trunk.is_none();
         if strange && dialog.is_none() && invite.is_none() {
             self.stats.unknown_sources += 1;
-            return;
+            return self.strangers.dropped(now, flow.remote.ip());
         }
         if self.servers.len() >= MAX_TRANSACTIONS {
             self.stats.overloaded += 1;

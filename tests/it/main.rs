@@ -10,5 +10,6 @@ mod conf;
 mod corpus;
 mod floors;
 mod pii;
+mod reasons;
 mod torture;
 mod world;

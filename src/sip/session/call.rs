@@ -137,6 +137,9 @@ impl Sip {
         if let Some(route) = route {
             request.push(Name::Route, route);
         }
+        if let Some((name, value)) = &parties.identity {
+            request.push(*name, value);
+        }
         if let Some(privacy) = parties.privacy {
             request.push(Name::Privacy, privacy);
         }

@@ -81,6 +81,7 @@ fn trunk(name: &str, host: &str, port: u16) -> TrunkConfig {
         max_calls: None,
         options: Duration::ZERO,
         from_domain: None,
+        caller_id: crate::config::CallerId::From,
         register: false,
         outbound_proxy: None,
     }

@@ -295,3 +295,65 @@ fn a_proxy_gets_everything_and_is_named_in_the_route() {
     }
     bench.tells(leg, LegCommand::End(End::from(EndReason::Cancelled)));
 }
+
+#[test]
+fn a_trunk_is_told_who_calls_where_it_wants_it() {
+    use crate::config::CallerId;
+    let said = |caller_id, name| {
+        let mut bench = Bench::with(|trunk| trunk.caller_id = caller_id);
+        bench.tells(callee(1), offer_to(number("+15550199"), Some("south")));
+        bench.sent().remove(0).header(name).map(str::to_owned)
+    };
+    let who = "\"Al \\\"x\\\"\" <sip:+15550100@198.51.100.1>";
+    assert_eq!(said(CallerId::From, Name::PAssertedIdentity), None);
+    assert_eq!(
+        said(CallerId::Asserted, Name::PAssertedIdentity).as_deref(),
+        Some(who)
+    );
+    let party = said(CallerId::RemoteParty, Name::RemotePartyId).unwrap();
+    assert_eq!(party, format!("{who};party=calling;screen=yes;privacy=off"));
+}
+
+#[test]
+fn a_remote_party_is_the_caller_unless_it_hides() {
+    for (privacy, who) in [("off", number("+15550177")), ("full", Address::Anonymous)] {
+        let mut bench = Bench::new();
+        bench.hears(&format!(
+            "INVITE sip:+15550001000@192.0.2.1 SIP/2.0
+            Via: SIP/2.0/UDP 198.51.100.1:5060;branch=z9hG4bKin
+            From: <sip:1000@carrier.example>;tag=a
+            To: <sip:+15550001000@carrier.example>
+            Remote-Party-ID: <sip:+15550188@x>;party=called
+            Remote-Party-ID: <sip:+15550177@x>;party=calling;privacy={privacy}
+            Call-ID: in
+            CSeq: 1 INVITE
+            Contact: <sip:198.51.100.1>"
+        ));
+        let LegEvent::Offered { from, .. } = bench.event() else {
+            panic!("a call");
+        };
+        assert_eq!(from, who);
+    }
+}
+
+#[test]
+fn a_scanner_is_counted_and_no_longer_read_and_calls_go_on() {
+    let mut bench = Bench::new();
+    for count in 0..100 {
+        bench.hears_from(
+            "203.0.113.66:5060",
+            &format!(
+                "OPTIONS sip:100@192.0.2.1 SIP/2.0
+                Via: SIP/2.0/UDP 203.0.113.66;branch=z9hG4bK{count}
+                From: <sip:100@x>;tag=a
+                To: <sip:100@x>
+                Call-ID: scan{count}
+                CSeq: 1 OPTIONS"
+            ),
+        );
+    }
+    assert_eq!(bench.sip.stats().unknown_sources, 100);
+    assert!(bench.said().is_empty());
+    bench.tells(callee(1), offer_to(number("+15550199"), Some("south")));
+    assert_eq!(bench.said(), ["INVITE"]);
+}

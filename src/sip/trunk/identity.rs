@@ -2,11 +2,12 @@
 //! RFC 3325, RFC 7247 §4).
 
 use crate::address::Address;
+use crate::config::CallerId;
 use crate::leg::{End, EndReason};
 use crate::sip::Sip;
 use crate::sip::session::call::Order;
 use crate::sip::uri::Uri;
-use crate::sip::wire::{Message, Name, quote};
+use crate::sip::wire::{Message, Name, NameAddr, quote};
 
 /// The longest display name that is passed on: longer ones are cut by phones anyway.
 const MAX_NAME: usize = 128;
@@ -22,6 +23,8 @@ pub struct Parties {
     pub to: String,
     /// Privacy, if the caller wants it.
     pub privacy: Option<&'static str>,
+    /// What else says who calls, if the trunk wants it.
+    pub identity: Option<(Name, String)>,
 }
 
 impl Sip {
@@ -64,7 +67,20 @@ impl Sip {
             }
             (Some(_) | None, false) => String::new(),
         };
+        let caller_id = trunk.map_or(CallerId::From, |trunk| trunk.caller_id);
+        // Of an anonymous caller we know nothing to assert.
+        let identity = match caller_id {
+            CallerId::Asserted if !anonymous => {
+                Some((Name::PAssertedIdentity, format!("{display}<{from}>")))
+            }
+            CallerId::RemoteParty if !anonymous => Some((
+                Name::RemotePartyId,
+                format!("{display}<{from}>;party=calling;screen=yes;privacy=off"),
+            )),
+            CallerId::From | CallerId::Asserted | CallerId::RemoteParty => None,
+        };
         Ok(Parties {
+            identity,
             from: format!("{display}<{from}>"),
             to: format!("<{to}>"),
             request_uri: to.as_str().to_owned(),
@@ -84,15 +100,30 @@ pub fn caller(request: &Message, trusted: bool) -> (Address, Option<String>) {
     if hidden {
         return (Address::Anonymous, None);
     }
+    // draft-ietf-sip-privacy-04: no RFC, but what many PBXs send instead of P-Asserted-Identity.
+    let calling = |address: &NameAddr<'_>| {
+        let party = address.params.get("party");
+        party.is_none_or(|party| party.eq_ignore_ascii_case("calling"))
+    };
+    let secret = request
+        .addresses(Name::RemotePartyId)
+        .filter(calling)
+        .any(|address| {
+            let privacy = address.params.get("privacy");
+            privacy.is_some_and(|privacy| !privacy.eq_ignore_ascii_case("off"))
+        });
+    if secret {
+        return (Address::Anonymous, None);
+    }
     let read = |name: Name| {
-        request.addresses(name).find_map(|address| {
+        request.addresses(name).filter(calling).find_map(|address| {
             let who = address.uri().ok()?.to_address()?;
             Some((who, address.display_name()))
         })
     };
     let from = read(Name::From);
     let asserted = if trusted {
-        read(Name::PAssertedIdentity)
+        read(Name::PAssertedIdentity).or_else(|| read(Name::RemotePartyId))
     } else {
         None
     };

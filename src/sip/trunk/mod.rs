@@ -11,8 +11,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
-use crate::config::TrunkConfig;
 use crate::config::values::TrunkUri;
+use crate::config::{CallerId, TrunkConfig};
 use crate::id::TokenMaker;
 use crate::leg::{End, EndReason};
 use crate::net::{NetOutput, SipTransport};
@@ -48,6 +48,7 @@ pub struct Trunk {
     health: Health,
     digest: Option<Digest>,
     registration: Option<Registration>,
+    caller_id: CallerId,
     /// The outbound proxy, as a Route value.
     route: Option<String>,
     /// The host that requests go to: the proxy's, if there is one.
@@ -87,6 +88,7 @@ impl Trunk {
             health: Health::Unknown,
             digest: Digest::new(config),
             registration: Registration::new(config, tokens),
+            caller_id: config.caller_id,
             route: config.outbound_proxy.as_ref().and_then(route_value),
             server: host.clone(),
             told_up: true,

@@ -49,7 +49,7 @@ mod content;
 mod info;
 mod invitations;
 mod message;
-mod reason;
+pub mod reason;
 mod session;
 #[cfg(test)]
 mod tests;

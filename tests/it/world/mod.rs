@@ -174,6 +174,7 @@ pub fn config() -> Config {
             max_calls: None,
             options: Duration::ZERO,
             from_domain: None,
+            caller_id: offhook::config::CallerId::From,
             register: false,
             outbound_proxy: None,
         }],
