@@ -174,7 +174,7 @@ pub fn sdp(bytes: &[u8]) {
 /// A whole world by the bytes' dice; what is left of them changes datagrams under way.
 pub fn world(bytes: &[u8]) {
     let (dice, noise) = bytes.split_at(bytes.len().min(160));
-    let mut dice = dice.to_vec().into_iter();
+    let mut dice = dice.iter().copied();
     let mut throw = |below: u64| {
         let mut number = 0;
         for _ in 0..if below > 256 { 2 } else { 1 } {
@@ -186,7 +186,8 @@ pub fn world(bytes: &[u8]) {
         mut world,
         calls: _,
     } = scenario::random(1, &mut throw);
-    let mut noise = noise.to_vec().into_iter();
+    let noise: Vec<u8> = noise.into();
+    let mut noise = noise.into_iter();
     world.noise = Some(Box::new(move |datagram| spoil(datagram, &mut noise)));
     world.run();
     world.assert_gateway_is_quiet();
