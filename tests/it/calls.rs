@@ -330,3 +330,16 @@ fn an_ice_restart_is_answered_with_credentials_of_ours() {
     let story = world.story();
     assert!(story.contains("transport-info"), "{story}");
 }
+
+#[test]
+fn a_call_that_moves_to_another_device_stays_one_call() {
+    let mut world = World::new(16, answers(1, None));
+    let n = world.caller(false, Some(secs(20)), Duration::ZERO);
+    world.clients[n].habits.move_after = Some(secs(3));
+    world.run();
+    world.assert_nothing_is_left(1);
+    let story = world.story();
+    assert_eq!(story.matches("session-accept").count(), 2, "{story}");
+    assert_eq!(world.records[0].end.reason, EndReason::Hangup);
+    assert!(world.records[0].duration > secs(19), "{story}");
+}
