@@ -186,8 +186,8 @@ pub fn world(bytes: &[u8]) {
         mut world,
         calls: _,
     } = scenario::random(1, &mut throw);
-    // Owned, since the world keeps it.
-    let mut noise = Vec::from(noise).into_iter();
+    let noise: Vec<u8> = noise.into();
+    let mut noise = noise.into_iter();
     world.noise = Some(Box::new(move |datagram| spoil(datagram, &mut noise)));
     world.run();
     world.assert_gateway_is_quiet();

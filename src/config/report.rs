@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::values::TrunkUri;
 use super::{
-    AccessConfig, CallConfig, CallerId, ChannelConfig, Config, MediaConfig, MixConfig, NumberConfig,
-    RouteMatch, SipConfig, TrunkConfig, XmppConfig,
+    AccessConfig, CallConfig, CallerId, ChannelConfig, Config, MediaConfig, MixConfig,
+    NumberConfig, RouteMatch, SipConfig, TrunkConfig, XmppConfig,
 };
 
 impl Config {

@@ -229,3 +229,117 @@ fn a_phone_calls_a_user() {
     check_ladder("phone_calls_user", &world);
     assert_eq!(world.records[0].end.reason, EndReason::Hangup);
 }
+
+#[test]
+fn a_failing_trunk_is_followed_by_the_next() {
+    let mut world = World::with_config(9, refuses(503), world::config_with_backup());
+    world.backup.plan = answers(1, Some(3));
+    world.caller(false, None, Duration::ZERO);
+    world.run();
+    world.assert_nothing_is_left(1);
+    let record = &world.records[0];
+    assert_eq!(record.end.reason, EndReason::Hangup);
+    assert_eq!(record.trunk.as_deref(), Some("backup"));
+    assert_eq!((world.phone.answered, world.backup.answered), (0, 1));
+}
+
+#[test]
+fn a_trunk_that_asks_for_the_password_gets_its_digest() {
+    for status in [401, 407] {
+        let mut config = world::config();
+        config.trunks[0].username = Some("gateway".to_owned());
+        config.trunks[0].password = Some(offhook::config::Secret("password".to_owned()));
+        let mut world = World::with_config(10, answers(1, Some(3)), config);
+        world.phone.habits.challenge = Some(status);
+        world.caller(false, None, Duration::ZERO);
+        world.run();
+        world.assert_nothing_is_left(1);
+        assert_eq!(world.records[0].end.reason, EndReason::Hangup, "{status}");
+        assert_eq!(world.phone.challenged, 1, "{status}");
+    }
+}
+
+#[test]
+fn a_phone_holds_the_call_and_takes_it_up_again() {
+    let mut world = World::new(11, answers(1, Some(20)));
+    world.phone.habits.hold_after = Some(secs(2));
+    world.phone.habits.hold_for = Some(secs(5));
+    world.caller(false, None, Duration::ZERO);
+    world.run();
+    world.assert_nothing_is_left(1);
+    assert_eq!(world.phone.offered, 2);
+    assert_eq!(world.records[0].end.reason, EndReason::Hangup);
+}
+
+#[test]
+fn a_client_that_vanishes_ends_its_call() {
+    let mut world = World::new(12, answers(1, None));
+    let n = world.caller(false, None, Duration::ZERO);
+    world.clients[n].habits.vanish_after = Some(secs(5));
+    world.run();
+    world.assert_nothing_is_left(1);
+    assert_eq!(world.records[0].end.reason, EndReason::PeerGone);
+    assert_eq!(world.phone.hung_up, 1);
+}
+
+#[test]
+fn every_user_of_a_number_is_rung_and_one_gets_the_call() {
+    let mut config = world::config();
+    let nurse = "nurse@example.org".parse().unwrap();
+    config.numbers[0].ring.push(nurse);
+    let mut world = World::with_config(13, phone::Plan::Silent, config);
+    for (jid, after) in [
+        ("juliet@example.org/balcony", 3),
+        ("nurse@example.org/x", 2),
+    ] {
+        let n = world.callee(world::client::Plan::Answer {
+            after: secs(after),
+            hangup_after: Some(secs(5)),
+        });
+        jid.clone_into(&mut world.clients[n].jid);
+    }
+    world.phone_calls(Duration::ZERO, "in-1", None);
+    world.run();
+    world.assert_nothing_is_left(1);
+    assert_eq!(world.records[0].end.reason, EndReason::Hangup);
+    assert_eq!(world.clients[1].ended.as_deref(), Some("hung up"));
+    assert!(world.clients[0].ended.is_some(), "{}", world.story());
+}
+
+#[test]
+fn a_gateway_that_stops_takes_no_call_and_ends_the_rest() {
+    let mut world = World::new(14, answers(1, None));
+    world.caller(false, None, Duration::ZERO);
+    world.caller(false, None, secs(6));
+    world.stop_gateway(secs(5), secs(10));
+    world.run();
+    world.assert_nothing_is_left(2);
+    let reasons: Vec<_> = world.records.iter().map(|r| r.end.reason).collect();
+    assert_eq!(reasons, [EndReason::Shutdown, EndReason::Shutdown]);
+    assert_eq!((world.phone.answered, world.phone.hung_up), (1, 1));
+}
+
+#[test]
+fn an_ice_restart_is_answered_with_credentials_of_ours() {
+    let mut world = World::new(15, answers(1, Some(20)));
+    let n = world.caller(false, None, Duration::ZERO);
+    world.clients[n].habits.restart_ice_after = Some(secs(3));
+    world.run();
+    world.assert_nothing_is_left(1);
+    assert_eq!(world.records[0].end.reason, EndReason::Hangup);
+    let story = world.story();
+    assert!(story.contains("transport-info"), "{story}");
+}
+
+#[test]
+fn a_call_that_moves_to_another_device_stays_one_call() {
+    let mut world = World::new(16, answers(1, None));
+    let n = world.caller(false, Some(secs(20)), Duration::ZERO);
+    world.clients[n].habits.move_after = Some(secs(3));
+    world.run();
+    world.assert_nothing_is_left(1);
+    let story = world.story();
+    assert_eq!(story.matches("session-accept").count(), 2, "{story}");
+    assert_eq!(world.records[0].end.reason, EndReason::Hangup);
+    assert!(world.records[0].duration > secs(19), "{story}");
+}

@@ -23,6 +23,7 @@ use crate::description::{
     Codec, Crypto, Description, Fingerprint, Media, RtpTransport, Security, Setup, Stream,
     Transport,
 };
+use crate::sip::wire::is_token;
 
 /// The longest description that is read. A browser's with all its codecs has 8 KiB.
 pub const MAX_SDP: usize = 32 * 1024;
@@ -257,10 +258,10 @@ fn read_codecs(section: &Section<'_>) -> Result<Vec<Codec>, SdpError> {
     Ok(codecs)
 }
 
-/// `name/clock[/channels]`.
+/// `name/clock[/channels]`; the name is a token (RFC 8866 §9), or else it could not be written.
 fn read_rtpmap(payload_type: u8, value: &str) -> Option<Codec> {
     let mut parts = value.trim().split('/');
-    let name = parts.next().map(str::trim).filter(|n| !n.is_empty())?;
+    let name = parts.next().map(str::trim).filter(|n| is_token(n))?;
     let clock_hz = match parts.next() {
         Some(clock) => clock.trim().parse().ok().filter(|&hz| hz > 0)?,
         // LPC without a rate, as in RFC 4475: of the payload type, if that has one.

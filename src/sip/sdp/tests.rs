@@ -350,3 +350,16 @@ fn sdp_is_found_in_bodies_of_any_shape() {
     bare.headers.remove(Name::ContentType);
     assert_eq!(of(&bare), Some(&b"v=0\n"[..]));
 }
+
+#[test]
+fn a_codec_whose_name_is_no_token_is_passed_over() {
+    let text = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
+        m=audio 30000 RTP/AVP 96 0\r\na=rtpmap:96 \u{7f}\0/48000/2\r\na=rtpmap:0 P U/8000\r\n";
+    let description = parse(text.as_bytes()).unwrap();
+    let names: Vec<_> = description.streams[0]
+        .codecs
+        .iter()
+        .map(|c| c.name.as_str())
+        .collect();
+    assert_eq!(names, ["PCMU"]);
+}

@@ -38,6 +38,7 @@ pub enum Wake {
     Vanish,
     Return,
     RestartIce,
+    Move,
 }
 
 /// What a client does beside its plan.
@@ -49,6 +50,8 @@ pub struct Habits {
     pub return_after: Option<Duration>,
     /// Restarts ICE this long after the answer.
     pub restart_ice_after: Option<Duration>,
+    /// Takes the call to another device of its user this long after the answer (XEP-0353 §6.2).
+    pub move_after: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +114,7 @@ impl Client {
             vanish_after,
             return_after,
             restart_ice_after: _,
+            move_after: _,
         } = self.habits;
         let back = vanish_after.zip(return_after).map(|(a, b)| a + b);
         [wake(vanish_after, Wake::Vanish), wake(back, Wake::Return)]
@@ -121,11 +125,11 @@ impl Client {
 
     fn talk(&mut self) -> Vec<Act> {
         self.state = State::Talking;
-        let restart = self.habits.restart_ice_after;
-        restart
-            .map(|after| Act::Wake(after, Wake::RestartIce))
-            .into_iter()
-            .collect()
+        let restart = self.habits.restart_ice_after.take();
+        let restart = restart.map(|after| Act::Wake(after, Wake::RestartIce));
+        let moves = self.habits.move_after.take();
+        let moves = moves.map(|after| Act::Wake(after, Wake::Move));
+        restart.into_iter().chain(moves).collect()
     }
 
     fn id(&mut self) -> String {
@@ -351,6 +355,18 @@ impl Client {
             (Wake::Return, _) => {
                 self.is_online = true;
                 vec![self.presence("")]
+            }
+            (Wake::Move, State::Talking) => {
+                self.sid = format!("{sid}-moved");
+                self.state = State::Proposed;
+                let bare = peer.split('/').next().unwrap_or_default().to_owned();
+                self.peer.clone_from(&bare);
+                let propose = format!(
+                    "<propose xmlns='urn:xmpp:jingle-message:0' id='{}'>\
+                     <description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'/></propose>",
+                    self.sid
+                );
+                vec![self.message(&bare, &propose)]
             }
             (Wake::RestartIce, State::Talking) => {
                 let content = "<content creator='initiator' name='0'>\

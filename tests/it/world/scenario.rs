@@ -101,6 +101,10 @@ pub fn random(seed: u64, dice: Dice<'_>) -> Scenario {
     if one_in(dice, 8) {
         world.stop_gateway(ms(dice(15_000)), ms(dice(10_000)));
     }
+    // A call that was over when its client moved it is another one.
+    if world.clients.iter().any(|c| c.habits.move_after.is_some()) {
+        calls = None;
+    }
     Scenario { world, calls }
 }
 
@@ -133,6 +137,7 @@ fn client_habits(dice: Dice<'_>) -> client::Habits {
         vanish_after: one_in(dice, 10).then(|| ms(dice(8_000))),
         return_after: one_in(dice, 2).then(|| ms(dice(30_000))),
         restart_ice_after: one_in(dice, 6).then(|| ms(dice(3_000))),
+        move_after: one_in(dice, 8).then(|| ms(dice(3_000))),
     }
 }
 
