@@ -11,3 +11,7 @@ network_settings = { nagle = false }
 -- 2. At the end. The domain is that of [xmpp] in offhook.toml.
 Component "phone.example.org"
 	component_secret = "the text in xmpp.secret"
+
+-- 3. If there is a [mix] section: its domain.
+-- Component "mix.example.org"
+-- 	component_secret = "the text in xmpp.secret"

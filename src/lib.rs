@@ -23,6 +23,7 @@ pub mod id;
 pub mod io;
 pub mod leg;
 pub mod media;
+pub mod mix;
 pub mod net;
 pub mod observe;
 pub mod phone;

@@ -9,7 +9,7 @@
 //! `negotiate.rs` codecs, `dialplan.rs` who is meant, `endpoints.rs` ports and candidates,
 //! `limits.rs` how much is too much, `record.rs` what remains.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -101,6 +101,8 @@ pub struct Calls {
     closing: BTreeMap<BridgeId, Closing>,
     users: UserLimits,
     trunk_calls: BTreeMap<String, u32>,
+    /// Trunks that are known to be down, by name.
+    down: BTreeSet<String>,
     timers: Timers<(CallId, CallTimer)>,
     outputs: VecDeque<CallOutput>,
     last_call: u64,
@@ -130,6 +132,7 @@ impl Calls {
             closing: BTreeMap::new(),
             users: UserLimits::default(),
             trunk_calls: BTreeMap::new(),
+            down: BTreeSet::new(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
             last_call: 0,
@@ -142,6 +145,14 @@ impl Calls {
     pub fn set_config(&mut self, config: Arc<Config>) {
         self.dialplan = Dialplan::new(&config);
         self.config = config;
+    }
+
+    /// A trunk has come up, or has gone down: then it is tried after all others.
+    pub fn set_trunk_up(&mut self, name: String, up: bool) {
+        match up {
+            true => self.down.remove(&name),
+            false => self.down.insert(name),
+        };
     }
 
     /// Takes no more calls; running ones go on.

@@ -118,7 +118,10 @@ impl Calls {
         match user {
             Some(user) => {
                 let outgoing = self.dialplan.outgoing(user, to).map_err(refused)?;
-                Ok((Vec::new(), outgoing.trunks.into(), outgoing.caller))
+                let mut trunks = outgoing.trunks;
+                // Last, not never: what we know of a trunk may be old, and the caller has no other.
+                trunks.sort_by_key(|name| self.down.contains(name));
+                Ok((Vec::new(), trunks.into(), outgoing.caller))
             }
             None => {
                 let incoming = self.dialplan.incoming(to).map_err(refused)?;

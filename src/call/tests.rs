@@ -23,6 +23,8 @@ fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
         max_calls: Some(2),
         options: Duration::ZERO,
         from_domain: None,
+        register: false,
+        outbound_proxy: None,
     }
 }
 
@@ -74,6 +76,7 @@ fn config() -> Config {
             silence_limit: Duration::from_secs(30),
             connect_limit: Duration::from_secs(15),
         },
+        mix: None,
     }
 }
 
@@ -310,6 +313,17 @@ fn a_failing_trunk_is_followed_by_the_next_and_a_busy_callee_is_not() {
     );
     desk.assert_empty();
     assert_eq!(desk.records.len(), 1);
+}
+
+#[test]
+fn a_trunk_that_is_down_is_tried_last() {
+    let mut desk = Desk::new();
+    desk.calls.set_trunk_up("first".to_owned(), false);
+    desk.event(JULIET, dials(later()));
+    let offers = desk.offers();
+    assert_eq!(offers[0].2.as_deref(), Some("second"));
+    desk.event(offers[0].0, LegEvent::Ended(EndReason::NoRoute.into()));
+    assert_eq!(desk.offers()[0].2.as_deref(), Some("first"));
 }
 
 #[test]

@@ -47,8 +47,9 @@ impl Written {
             admin,
             store,
         } = self;
-        notes.later(mix, admin, store);
+        notes.later(admin, store);
         let xmpp = notes.xmpp(xmpp);
+        let mix = mix.map(|mix| notes.mix(mix, &xmpp));
         let sip = notes.sip(sip);
         let media = notes.media(media, cpus);
         notes.ports(&sip, &media);
@@ -73,6 +74,7 @@ impl Written {
                 numbers,
                 access,
                 call,
+                mix,
             },
             warnings: notes.warnings,
         })
@@ -201,7 +203,7 @@ impl Notes {
         }
     }
 
-    fn server(&mut self, key: &str, text: &str) {
+    pub(super) fn server(&mut self, key: &str, text: &str) {
         match values::host_and_port(text) {
             Ok((_, Some(_))) => {}
             Ok((_, None)) => self.wrong(
@@ -456,49 +458,8 @@ impl Notes {
     }
 
     /// The sections that this version only checks.
-    fn later(
-        &mut self,
-        mix: Option<written::Mix>,
-        admin: Option<written::Admin>,
-        store: Option<written::Store>,
-    ) {
+    fn later(&mut self, admin: Option<written::Admin>, store: Option<written::Store>) {
         const LATER: &str = "not in this version: the section is checked, and else ignored";
-        if let Some(written::Mix {
-            domain,
-            server,
-            secret,
-            channel,
-        }) = mix
-        {
-            self.warn("mix", LATER);
-            let domain = self.required("mix.domain", domain, "such as mix.example.org");
-            if let Some(Err(reason)) = domain.map(|text| values::domain(&text)) {
-                self.wrong("mix.domain", reason);
-            }
-            if let Some(server) = server {
-                self.server("mix.server", &server);
-            }
-            if let Some(secret) = secret {
-                self.secret("mix.secret", Some(secret), "leave it out to use [xmpp]'s");
-            }
-            for (index, one) in channel.into_iter().enumerate() {
-                let at = |name: &str| format!("mix.channel[{index}].{name}");
-                let written::Channel {
-                    name,
-                    owner,
-                    phones,
-                } = one;
-                self.required(&at("name"), name, "such as support");
-                if owner.is_empty() {
-                    self.wrong(
-                        at("owner"),
-                        "nobody owns it; write [\"juliet@example.org\"]",
-                    );
-                }
-                self.take_all(&at("owner"), &owner, values::user);
-                self.take_all(&at("phones"), &phones, values::number);
-            }
-        }
         if let Some(written::Admin { listen }) = admin {
             self.warn("admin", LATER);
             let listen = self.required("admin.listen", listen, "such as 127.0.0.1:9080");

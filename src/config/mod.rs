@@ -18,6 +18,7 @@ use crate::net::SipTransport;
 
 pub mod keys;
 pub mod meant;
+mod mix;
 pub mod report;
 mod trunks;
 pub mod values;
@@ -80,6 +81,36 @@ pub struct Config {
     pub access: AccessConfig,
     /// Time limits of a call.
     pub call: CallConfig,
+    /// The MIX service, if there is one.
+    pub mix: Option<MixConfig>,
+}
+
+/// The MIX service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MixConfig {
+    /// Host and port of the server's component listener. Default that of [`XmppConfig`].
+    pub server: String,
+    /// The domain of the channels. No user and no contact lives in it.
+    pub domain: String,
+    /// The component secret. Default that of [`XmppConfig`].
+    pub secret: Secret,
+    /// Domains and users that may create channels.
+    pub create: Vec<BareJid>,
+    /// Domains whose server is ejabberd.
+    pub ejabberd_domains: Vec<DomainPart>,
+    /// Channels that are there from the start.
+    pub channels: Vec<ChannelConfig>,
+}
+
+/// A channel that is there from the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelConfig {
+    /// Its name, as it stands in its JID.
+    pub name: String,
+    /// Who owns it.
+    pub owners: Vec<BareJid>,
+    /// Numbers that take part.
+    pub phones: Vec<E164>,
 }
 
 /// The link to the XMPP server.
@@ -159,6 +190,10 @@ pub struct TrunkConfig {
     pub options: Duration,
     /// Our own domain in From; default the trunk's host.
     pub from_domain: Option<String>,
+    /// We register there, with `username`.
+    pub register: bool,
+    /// Requests go there instead of to `uri`.
+    pub outbound_proxy: Option<values::TrunkUri>,
 }
 
 /// A rule for calls to SIP.

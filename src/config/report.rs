@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::values::TrunkUri;
 use super::{
-    AccessConfig, CallConfig, Config, MediaConfig, NumberConfig, RouteMatch, SipConfig,
-    TrunkConfig, XmppConfig,
+    AccessConfig, CallConfig, ChannelConfig, Config, MediaConfig, MixConfig, NumberConfig,
+    RouteMatch, SipConfig, TrunkConfig, XmppConfig,
 };
 
 impl Config {
@@ -28,6 +29,7 @@ impl Config {
             numbers,
             access,
             call,
+            mix,
         } = self;
         let XmppConfig {
             server,
@@ -73,6 +75,9 @@ impl Config {
             writeln!(out, "number   {number} rings {}", users.join(", "))?;
         }
         write_access(out, access)?;
+        if let Some(mix) = mix {
+            write_mix(out, mix)?;
+        }
         let CallConfig {
             ring_limit,
             max_call,
@@ -89,6 +94,46 @@ impl Config {
             span(*connect_limit)
         )
     }
+}
+
+fn write_mix(out: &mut String, mix: &MixConfig) -> std::fmt::Result {
+    let MixConfig {
+        server,
+        domain,
+        secret: _,
+        create,
+        ejabberd_domains,
+        channels,
+    } = mix;
+    writeln!(out, "mix      component {domain} at {server}")?;
+    let listed = |texts: Vec<String>| match texts.is_empty() {
+        true => "nobody".to_owned(),
+        false => texts.join(", "),
+    };
+    let creators = listed(create.iter().map(ToString::to_string).collect());
+    writeln!(out, "         {creators} may create channels")?;
+    if !ejabberd_domains.is_empty() {
+        let domains = ejabberd_domains.iter().map(ToString::to_string).collect();
+        writeln!(
+            out,
+            "         knows that ejabberd serves {}",
+            listed(domains)
+        )?;
+    }
+    for channel in channels {
+        let ChannelConfig {
+            name,
+            owners,
+            phones,
+        } = channel;
+        let owners = listed(owners.iter().map(ToString::to_string).collect());
+        writeln!(out, "channel  {name}@{domain} of {owners}")?;
+        if !phones.is_empty() {
+            let phones = listed(phones.iter().map(ToString::to_string).collect());
+            writeln!(out, "         with {phones}")?;
+        }
+    }
+    Ok(())
 }
 
 fn write_media(out: &mut String, media: &MediaConfig) -> std::fmt::Result {
@@ -138,6 +183,8 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         max_calls,
         options,
         from_domain,
+        register,
+        outbound_proxy,
     } = trunk;
     let found = match port {
         Some(_) => "",
@@ -150,6 +197,18 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
             out,
             "         answers challenges with a user name and password"
         )?;
+    }
+    if *register {
+        writeln!(out, "         registers there, and is down until it has")?;
+    }
+    if let Some(TrunkUri {
+        host,
+        port,
+        transport: _,
+    }) = outbound_proxy
+    {
+        let port = port.map_or(String::new(), |port| format!(":{port}"));
+        writeln!(out, "         requests go through the proxy {host}{port}")?;
     }
     if let Some(domain) = from_domain {
         writeln!(out, "         From has the domain {domain}")?;

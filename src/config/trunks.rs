@@ -119,7 +119,14 @@ impl Notes {
             );
         }
         let options_s = self.number(&at("options_s"), options_s, 30, 86400);
-        self.later_of_trunk(register, outbound_proxy, srtp, username.is_some(), at);
+        if register && username.is_none() {
+            self.wrong(at("register"), "needs username and password");
+        }
+        let outbound_proxy = outbound_proxy.and_then(|proxy| {
+            let read = values::trunk_uri(&proxy).map(Some);
+            self.take(&at("outbound_proxy"), read, None)
+        });
+        self.later_of_trunk(srtp, at);
         TrunkConfig {
             name,
             uri,
@@ -133,6 +140,8 @@ impl Notes {
             max_calls: max_calls.and_then(|n| u32::try_from(n).ok()),
             options: Duration::from_secs(options_s),
             from_domain,
+            register,
+            outbound_proxy,
         }
     }
 
@@ -168,27 +177,8 @@ impl Notes {
         codecs
     }
 
-    fn later_of_trunk(
-        &mut self,
-        register: bool,
-        outbound_proxy: Option<String>,
-        srtp: Option<String>,
-        has_user: bool,
-        at: &impl Fn(&str) -> String,
-    ) {
+    fn later_of_trunk(&mut self, srtp: Option<String>, at: &impl Fn(&str) -> String) {
         const LATER: &str = "not in this version: it is checked, and else ignored";
-        if register {
-            match has_user {
-                true => self.warn(at("register"), LATER),
-                false => self.wrong(at("register"), "needs username and password"),
-            }
-        }
-        if let Some(proxy) = outbound_proxy {
-            match values::trunk_uri(&proxy) {
-                Ok(_) => self.warn(at("outbound_proxy"), LATER),
-                Err(reason) => self.wrong(at("outbound_proxy"), reason),
-            }
-        }
         match srtp.as_deref() {
             None | Some("off") => {}
             Some("offer") => self.warn(at("srtp"), LATER),

@@ -150,6 +150,8 @@ pub struct Mix {
     pub domain: Option<String>,
     pub server: Option<String>,
     pub secret: Option<Secret>,
+    pub create: Vec<String>,
+    pub ejabberd_domains: Vec<String>,
     pub channel: Vec<Channel>,
 }
 

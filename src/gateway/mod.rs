@@ -7,15 +7,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use jid::{DomainPart, ResourcePart};
+use jid::{DomainPart, Jid, ResourcePart};
 use minidom::Element;
 
+use crate::address::Address;
+use crate::address::contact::{self, Spelling};
 use crate::border::{MediaCommand, MediaEvent};
 use crate::call::record::CallRecord;
 use crate::call::{CallCensus, CallOutput, Calls, MediaFacts};
-use crate::config::Config;
+use crate::config::{ChannelConfig, Config, MixConfig};
 use crate::id::{Room, TokenMaker, WorkerId};
-use crate::leg::EndReason;
+use crate::leg::{EndReason, LegEvent};
+use crate::mix::{Mix, MixCensus, MixRoomConfig, StaticChannel};
 use crate::net::{NetInput, NetOutput};
 use crate::observe::ladder::{Ladder, Rung};
 use crate::sip::{Sip, SipCensus};
@@ -35,6 +38,12 @@ pub enum Input {
     LinkUp,
     /// The link to the XMPP server is lost.
     LinkDown,
+    /// The XMPP server sent a stanza for the MIX service.
+    MixStanza(Element),
+    /// The link of the MIX service is there.
+    MixUp,
+    /// The link of the MIX service is lost.
+    MixDown,
     /// The SIP network brought something.
     Net(NetInput),
     /// A media worker told something.
@@ -54,6 +63,8 @@ pub enum Input {
 pub enum Output {
     /// Send a stanza.
     Stanza(Element),
+    /// Send a stanza on the link of the MIX service.
+    MixStanza(Element),
     /// Send or ask something on the SIP network.
     Net(NetOutput),
     /// Tell a media worker.
@@ -73,6 +84,8 @@ pub struct Census {
     pub sip: SipCensus,
     /// The XMPP room.
     pub xmpp: XmppCensus,
+    /// The MIX service, if there is one.
+    pub mix: Option<MixCensus>,
 }
 
 /// The gateway without its sockets.
@@ -80,6 +93,7 @@ pub struct Gateway {
     xmpp: Xmpp,
     sip: Sip,
     calls: Calls,
+    mix: Option<Mix>,
     ladder: Option<Ladder>,
     outputs: VecDeque<Output>,
 }
@@ -98,10 +112,16 @@ impl Gateway {
             numbering: config.access.country.clone(),
             protection: Protection::Required,
         };
+        let (xmpp, sip, calls) = (tokens.fork(), tokens.fork(), tokens.fork());
+        let mix = match &config.mix {
+            Some(mix) => Some(Mix::new(service(&config, mix)?, tokens.fork())),
+            None => None,
+        };
         Ok(Self {
-            xmpp: Xmpp::new(identity, room, tokens.fork()),
-            sip: Sip::new(&config.sip, &config.trunks, tokens.fork()),
-            calls: Calls::new(config, facts, tokens.fork()),
+            xmpp: Xmpp::new(identity, room, xmpp),
+            sip: Sip::new(&config.sip, &config.trunks, sip),
+            calls: Calls::new(config, facts, calls),
+            mix,
             ladder: None,
             outputs: VecDeque::new(),
         })
@@ -125,6 +145,9 @@ impl Gateway {
             Input::Stanza(stanza) => self.xmpp.handle(now, stanza),
             Input::LinkUp => self.xmpp.link_up(now),
             Input::LinkDown => self.xmpp.link_down(now),
+            Input::MixStanza(stanza) => self.with_mix(|mix| mix.handle(now, stanza)),
+            Input::MixUp => self.with_mix(|mix| mix.link_up(now)),
+            Input::MixDown => self.with_mix(|mix| mix.link_down(now)),
             Input::Net(input) => self.sip.handle(now, input),
             Input::Media(event) => self.calls.media_event(now, event),
             Input::Config(config) => self.calls.set_config(config),
@@ -132,9 +155,16 @@ impl Gateway {
                 self.xmpp.handle_timeout(now);
                 self.sip.handle_timeout(now);
                 self.calls.handle_timeout(now);
+                self.with_mix(|mix| mix.handle_timeout(now));
             }
-            Input::Drain => self.calls.drain(),
-            Input::EndCalls => self.calls.end_all(now, EndReason::Shutdown),
+            Input::Drain => {
+                self.calls.drain();
+                self.sip.unregister(now);
+            }
+            Input::EndCalls => {
+                self.calls.end_all(now, EndReason::Shutdown);
+                self.sip.unregister(now);
+            }
         }
         self.settle(now);
     }
@@ -150,6 +180,7 @@ impl Gateway {
             self.xmpp.poll_timeout(),
             self.sip.poll_timeout(),
             self.calls.poll_timeout(),
+            self.mix.as_ref().and_then(Mix::poll_timeout),
         ];
         rooms.into_iter().flatten().min()
     }
@@ -159,12 +190,18 @@ impl Gateway {
         self.calls.is_empty()
     }
 
+    /// True if nothing more has to be told to any registrar.
+    pub fn is_unregistered(&self) -> bool {
+        self.sip.is_unregistered()
+    }
+
     /// What all rooms hold.
     pub fn census(&self) -> Census {
         Census {
             calls: self.calls.census(),
             sip: self.sip.census(),
             xmpp: self.xmpp.census(),
+            mix: self.mix.as_ref().map(Mix::census),
         }
     }
 
@@ -172,9 +209,12 @@ impl Gateway {
     fn settle(&mut self, now: Instant) {
         for _ in 0..MAX_TURNS {
             if let Some((leg, event)) = self.xmpp.poll_event() {
+                let event = self.revealed(event);
                 self.calls.leg_event(now, leg, event);
             } else if let Some((leg, event)) = self.sip.poll_event() {
                 self.calls.leg_event(now, leg, event);
+            } else if let Some((trunk, up)) = self.sip.poll_trunk() {
+                self.calls.set_trunk_up(trunk, up);
             } else if let Some(output) = self.calls.poll_output() {
                 match output {
                     CallOutput::Leg(leg, command) => match leg.room {
@@ -186,7 +226,7 @@ impl Gateway {
                     }
                     CallOutput::Record(record) => self.outputs.push_back(Output::Record(record)),
                 }
-            } else {
+            } else if !self.exchange(now) {
                 return self.collect(now);
             }
         }
@@ -194,11 +234,61 @@ impl Gateway {
         self.collect(now);
     }
 
-    fn collect(&mut self, now: Instant) {
+    /// Sends what waits, and hands what the two XMPP rooms have for each other: phones take part in
+    /// channels by their contact JIDs. True if there was such.
+    fn exchange(&mut self, now: Instant) -> bool {
+        let (mut to_mix, mut to_xmpp) = (Vec::new(), Vec::new());
         while let Some(stanza) = self.xmpp.poll_stanza() {
+            let mix = self.mix.as_ref();
+            if mix.is_some_and(|mix| goes_to(&stanza, mix.domain().as_str())) {
+                to_mix.push(stanza);
+                continue;
+            }
             self.show(now, |ladder| ladder.stanza_out(now, &stanza));
             self.outputs.push_back(Output::Stanza(stanza));
         }
+        if let Some(mix) = &mut self.mix {
+            while let Some(stanza) = mix.poll_stanza() {
+                match goes_to(&stanza, self.xmpp.domain()) {
+                    true => to_xmpp.push(stanza),
+                    false => self.outputs.push_back(Output::MixStanza(stanza)),
+                }
+            }
+            // Nothing keeps the service's state yet; what is not taken would pile up.
+            while mix.poll_change().is_some() {}
+        }
+        let crossed = !to_mix.is_empty() || !to_xmpp.is_empty();
+        for stanza in to_mix {
+            self.with_mix(|mix| mix.handle(now, stanza));
+        }
+        for stanza in to_xmpp {
+            self.xmpp.handle(now, stanza);
+        }
+        crossed
+    }
+
+    /// A call through a visible channel comes from the participant itself: its rights, its limits
+    /// and its caller ID are those of a direct call. One through a hidden channel comes from a JID
+    /// that may not call out.
+    fn revealed(&self, mut event: LegEvent) -> LegEvent {
+        if let LegEvent::Offered {
+            from: Address::Xmpp(from),
+            ..
+        } = &mut event
+            && let Some(real) = self.mix.as_ref().and_then(|mix| mix.revealed(from))
+        {
+            *from = real.clone();
+        }
+        event
+    }
+
+    fn with_mix(&mut self, does: impl FnOnce(&mut Mix)) {
+        if let Some(mix) = &mut self.mix {
+            does(mix);
+        }
+    }
+
+    fn collect(&mut self, now: Instant) {
         while let Some(output) = self.sip.poll_output() {
             self.show(now, |ladder| ladder.net_out(now, &output));
             self.outputs.push_back(Output::Net(output));
@@ -211,6 +301,9 @@ impl Gateway {
             Input::Net(input) => self.show(now, |ladder| ladder.net_in(now, input)),
             Input::LinkUp
             | Input::LinkDown
+            | Input::MixStanza(_)
+            | Input::MixUp
+            | Input::MixDown
             | Input::Media(_)
             | Input::Config(_)
             | Input::Timeout
@@ -224,4 +317,50 @@ impl Gateway {
             self.outputs.push_back(Output::Rung(rung));
         }
     }
+}
+
+/// True for a stanza to a JID of this domain.
+fn goes_to(stanza: &Element, domain: &str) -> bool {
+    let to = stanza.attr("to").and_then(|to| Jid::new(to).ok());
+    to.is_some_and(|to| to.domain().as_str() == domain)
+}
+
+/// The MIX service of a configuration.
+fn service(config: &Config, mix: &MixConfig) -> Result<MixRoomConfig, jid::Error> {
+    let MixConfig {
+        server: _,
+        domain,
+        secret,
+        create,
+        ejabberd_domains,
+        channels,
+    } = mix;
+    let phones = DomainPart::new(&config.xmpp.domain)?;
+    let channels = channels.iter().map(|channel| {
+        let ChannelConfig {
+            name,
+            owners,
+            phones: numbers,
+        } = channel;
+        let contact = |number: &crate::address::E164| {
+            let address = Address::Number(number.clone());
+            let jid = contact::jid(&address, Spelling::default(), "", &phones).ok()?;
+            Some((jid, number.to_string()))
+        };
+        StaticChannel {
+            name: name.clone(),
+            owners: owners.iter().cloned().collect(),
+            phones: numbers.iter().filter_map(contact).collect(),
+        }
+    });
+    Ok(MixRoomConfig {
+        domain: DomainPart::new(domain)?.into_owned(),
+        // As long as nothing is kept, the same secret makes the same ids after a restart.
+        key: crate::mix::address::derived(secret.0.as_bytes(), "stable ids"),
+        creators: create.iter().cloned().collect(),
+        legacy_presence: true,
+        ejabberd_domains: ejabberd_domains.iter().map(ToString::to_string).collect(),
+        echo_error_domains: Default::default(),
+        channels: channels.collect(),
+    })
 }

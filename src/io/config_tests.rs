@@ -381,8 +381,7 @@ fn nothing_shows_a_secret() {
 fn what_is_not_acted_on_is_said() {
     let text = format!(
         "{MINIMAL}{TRUNK}username = \"u\"\npassword = \"p\"\nregister = true\nsrtp = \"offer\"\n\
-         outbound_proxy = \"sip:proxy.example\"\n[mix]\ndomain = \"mix.example.org\"\n\
-         [admin]\nlisten = \"127.0.0.1:9080\"\n[store]\nurl = \"sqlite:///x.db\"\n"
+         outbound_proxy = \"sip:proxy.example\"\n[admin]\nlisten = \"127.0.0.1:9080\"\n[store]\nurl = \"sqlite:///x.db\"\n"
     );
     let warned: Vec<String> = reads(&text)
         .warnings
@@ -390,17 +389,7 @@ fn what_is_not_acted_on_is_said() {
         .filter(|w| w.0.reason.starts_with("not in this version"))
         .map(|w| w.0.key)
         .collect();
-    assert_eq!(
-        warned,
-        [
-            "mix",
-            "admin",
-            "store",
-            "trunk[0].register",
-            "trunk[0].outbound_proxy",
-            "trunk[0].srtp"
-        ]
-    );
+    assert_eq!(warned, ["admin", "store", "trunk[0].srtp"]);
 }
 
 #[test]
@@ -421,4 +410,35 @@ fn what_is_hardly_meant_is_said() {
             "access.allow: is empty: nobody can call out"
         ]
     );
+}
+
+#[test]
+fn a_mix_section_takes_server_and_secret_from_xmpp() {
+    let mix = "[mix]\ndomain = \"mix.example.org\"\ncreate = [\"example.org\"]\n\
+               [[mix.channel]]\nname = \"Support\"\nowner = [\"juliet@example.org\"]\n\
+               phones = [\"+15551234567\"]\n";
+    let config = reads(&format!("{MINIMAL}{mix}")).config;
+    let mix = config.mix.as_ref().expect("there is a section");
+    assert_eq!(
+        (&mix.server, &mix.secret),
+        (&config.xmpp.server, &config.xmpp.secret)
+    );
+    assert_eq!(mix.channels[0].name, "support");
+    assert_eq!(mix.channels[0].phones.len(), 1);
+    let report = config.report();
+    assert!(
+        report.contains("channel  support@mix.example.org of juliet@example.org"),
+        "{report}"
+    );
+}
+
+#[test]
+fn channels_need_a_domain_of_their_own_and_names() {
+    let domain = reads(MINIMAL).config.xmpp.domain;
+    let more = |text: &str| format!("{MINIMAL}[mix]\n{text}");
+    let same = more(&format!("domain = \"{domain}\"\n"));
+    refuses(&same, "mix.domain", "one of their own");
+    let channel = "domain = \"mix.example.org\"\n[[mix.channel]]\nname = \"a#b\"\n\
+                   owner = [\"juliet@example.org\"]\n";
+    refuses(&more(channel), "mix.channel[0].name", "cannot stand");
 }

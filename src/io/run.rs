@@ -14,7 +14,7 @@ use super::sip::SipNet;
 use crate::border::MediaEvent;
 use crate::call::record::CallRecord;
 use crate::call::{MediaFacts, WorkerFacts};
-use crate::config::Config;
+use crate::config::{Config, XmppConfig};
 use crate::gateway::{Gateway, Input, Output};
 use crate::id::{TokenMaker, WorkerId};
 use crate::net::SipTransport;
@@ -25,6 +25,10 @@ use crate::pii::Pii;
 const INPUTS_A_TURN: usize = 64;
 /// How long running calls may go on after SIGTERM.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+/// What the last messages have to leave in.
+const GOODBYE: Duration = Duration::from_millis(100);
+/// How long the registrars have to answer our leave, challenges included.
+const GOODBYE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why the gateway stopped when nobody asked it to.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +41,11 @@ pub enum RunError {
     Media(#[from] super::media::MediaStartError),
     /// The XMPP server refuses us.
     #[error(
-        "xmpp: {server} refuses {domain}: {why} (is xmpp.secret the server's component secret?)"
+        "{section}: {server} refuses {domain}: {why} (is {section}.secret the server's component secret?)"
     )]
     Refused {
+        /// The section of the configuration.
+        section: &'static str,
         /// The server.
         server: String,
         /// Our domain.
@@ -72,7 +78,19 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         super::print(&Ladder::heading());
     }
     let link = Link::start(config.xmpp.clone(), tokens.fork());
+    let mix_link = config.mix.as_ref().map(|mix| {
+        let own = XmppConfig {
+            server: mix.server.clone(),
+            domain: mix.domain.clone(),
+            secret: mix.secret.clone(),
+            ..config.xmpp.clone()
+        };
+        Link::start(own, tokens.fork())
+    });
     let mut running = Running {
+        waits_for_mix: mix_link.is_some(),
+        waits_for_xmpp: true,
+        mix_link,
         listen,
         config,
         path,
@@ -100,6 +118,9 @@ struct Running {
     workers: Workers,
     link: Link,
     media_events: mpsc::Receiver<(WorkerId, MediaEvent)>,
+    mix_link: Option<Link>,
+    waits_for_xmpp: bool,
+    waits_for_mix: bool,
     ready: bool,
 }
 
@@ -142,18 +163,35 @@ impl Running {
                 event = self.link.events.recv() => match event {
                     Some(LinkEvent::Stanza(stanza)) => Input::Stanza(stanza),
                     Some(LinkEvent::Up) => {
+                        self.waits_for_xmpp = false;
                         self.announce();
                         Input::LinkUp
                     }
                     Some(LinkEvent::Down) => Input::LinkDown,
                     Some(LinkEvent::Refused(why)) => {
                         if !self.ready {
-                            return Err(self.refused(why));
+                            return Err(self.refused("xmpp", why));
                         }
                         tracing::error!(why, "the XMPP server refuses the component");
                         continue;
                     }
                     None => return Ok(()),
+                },
+                Some(event) = next_of(&mut self.mix_link) => match event {
+                    LinkEvent::Stanza(stanza) => Input::MixStanza(stanza),
+                    LinkEvent::Up => {
+                        self.waits_for_mix = false;
+                        self.announce();
+                        Input::MixUp
+                    }
+                    LinkEvent::Down => Input::MixDown,
+                    LinkEvent::Refused(why) => {
+                        if !self.ready {
+                            return Err(self.refused("mix", why));
+                        }
+                        tracing::error!(why, "the XMPP server refuses the MIX component");
+                        continue;
+                    }
                 },
                 input = self.sip.next() => Input::Net(input),
                 () = sleep_until(deadline) => Input::Timeout,
@@ -172,6 +210,11 @@ impl Running {
         while let Some(output) = self.gateway.poll_output() {
             match output {
                 Output::Stanza(stanza) => self.link.send(stanza),
+                Output::MixStanza(stanza) => {
+                    if let Some(link) = &self.mix_link {
+                        link.send(stanza);
+                    }
+                }
                 Output::Net(output) => self.sip.perform(output),
                 Output::Media(worker, command) => self.workers.command(worker, command),
                 Output::Record(record) => log_record(&record),
@@ -184,7 +227,17 @@ impl Running {
     async fn say_goodbye(&mut self) -> Result<(), RunError> {
         self.gateway.handle(Instant::now(), Input::EndCalls);
         self.perform();
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let by = Instant::now() + GOODBYE;
+        let hurry = Instant::now() + GOODBYE_LIMIT;
+        while Instant::now() < by || (Instant::now() < hurry && !self.gateway.is_unregistered()) {
+            let input = tokio::select! {
+                input = self.sip.next() => Input::Net(input),
+                Some((_, event)) = self.media_events.recv() => Input::Media(event),
+                () = tokio::time::sleep(Duration::from_millis(20)) => Input::Timeout,
+            };
+            self.gateway.handle(Instant::now(), input);
+            self.perform();
+        }
         while let Ok((_, event)) = self.media_events.try_recv() {
             self.gateway.handle(Instant::now(), Input::Media(event));
         }
@@ -194,7 +247,7 @@ impl Running {
     }
 
     fn announce(&mut self) {
-        if self.ready {
+        if self.ready || self.waits_for_xmpp || self.waits_for_mix {
             return;
         }
         self.ready = true;
@@ -252,10 +305,17 @@ impl Running {
         Some(Arc::clone(&self.config))
     }
 
-    fn refused(&self, why: String) -> RunError {
+    fn refused(&self, section: &'static str, why: String) -> RunError {
+        let mix = self.config.mix.as_ref().filter(|_| section == "mix");
+        let xmpp = &self.config.xmpp;
+        let (server, domain) = match mix {
+            Some(mix) => (&mix.server, &mix.domain),
+            None => (&xmpp.server, &xmpp.domain),
+        };
         RunError::Refused {
-            server: self.config.xmpp.server.clone(),
-            domain: self.config.xmpp.domain.clone(),
+            section,
+            server: server.clone(),
+            domain: domain.clone(),
             why,
         }
     }
@@ -297,6 +357,14 @@ fn log_record(record: &CallRecord) {
     );
 }
 
+/// What the link tells next; never anything if there is none.
+async fn next_of(link: &mut Option<Link>) -> Option<LinkEvent> {
+    match link {
+        Some(link) => link.events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -336,8 +404,12 @@ pub(super) fn worker_facts(workers: &Workers) -> Vec<WorkerFacts> {
 async fn host_address(config: &Config) -> IpAddr {
     let any = IpAddr::from([0, 0, 0, 0]);
     for trunk in &config.trunks {
-        let port = trunk.port.unwrap_or(5060);
-        let Ok(addresses) = tokio::net::lookup_host((trunk.host.as_str(), port)).await else {
+        let (host, port) = match &trunk.outbound_proxy {
+            Some(proxy) => (&proxy.host, proxy.port),
+            None => (&trunk.host, trunk.port),
+        };
+        let port = port.unwrap_or(5060);
+        let Ok(addresses) = tokio::net::lookup_host((host.as_str(), port)).await else {
             continue;
         };
         for address in addresses {

@@ -6,7 +6,7 @@
 //!
 //! Done here: RFC 3261 (UAC and UAS, no proxy), RFC 6026, RFC 3264 as far as a leg needs it,
 //! RFC 3581, RFC 3311 (UPDATE), RFC 4028 (session timers), RFC 3326 (Reason), RFC 3263 without
-//! NAPTR. Not here: registrar, proxy, 100rel (RFC 3262; refused with 420), REFER.
+//! NAPTR. REGISTER as a client. Not here: registrar, proxy, 100rel (RFC 3262; refused with 420), REFER.
 
 pub mod auth;
 pub mod dialog;
@@ -75,6 +75,8 @@ enum TimerKey {
     Session(SessionId, SessionTimer),
     /// A trunk's next OPTIONS.
     Health(usize),
+    /// A trunk's next REGISTER.
+    Register(usize),
     /// A trunk's next question to the resolver.
     Locate(usize),
     /// A connection that opens too slowly or is idle.
@@ -141,17 +143,18 @@ pub struct Sip {
     timers: Timers<TimerKey>,
     tasks: VecDeque<Task>,
     events: VecDeque<(LegId, LegEvent)>,
+    trunk_news: VecDeque<(String, bool)>,
     stats: SipStats,
 }
 
 impl Sip {
     /// Makes the room; [`Sip::start`] sets it to work.
-    pub fn new(config: &SipConfig, trunks: &[TrunkConfig], tokens: TokenMaker) -> Self {
+    pub fn new(config: &SipConfig, trunks: &[TrunkConfig], mut tokens: TokenMaker) -> Self {
         let transports = Transports::new(config.listen.clone(), config.advertise);
         let mut locator = Locator::default();
         let trunks = trunks
             .iter()
-            .map(|trunk| Trunk::new(trunk, transports.preferred(), &mut locator))
+            .map(|trunk| Trunk::new(trunk, transports.preferred(), &mut locator, &mut tokens))
             .collect();
         Self {
             mode: Mode::Trunks,
@@ -167,6 +170,7 @@ impl Sip {
             timers: Timers::default(),
             tasks: VecDeque::new(),
             events: VecDeque::new(),
+            trunk_news: VecDeque::new(),
             stats: SipStats::default(),
         }
     }
@@ -176,11 +180,13 @@ impl Sip {
         self.mode = mode;
     }
 
-    /// Asks for the trunks' addresses and begins their health checks.
+    /// Asks for the trunks' addresses and begins their health checks and registrations.
     pub fn start(&mut self, now: Instant) {
         for index in 0..self.trunks.len() {
             self.locate_trunk(now, index);
             self.begin_health(now, index);
+            self.begin_registration(now, index);
+            self.note_trunk(index);
         }
         self.settle(now);
     }
@@ -203,6 +209,9 @@ impl Sip {
                 for (query, question) in questions {
                     self.transports.push(NetOutput::Resolve { query, question });
                 }
+                for index in 0..self.trunks.len() {
+                    self.note_trunk(index);
+                }
             }
         }
         self.settle(now);
@@ -222,6 +231,7 @@ impl Sip {
                 TimerKey::Server(server, timer) => self.server_timer(now, server, timer),
                 TimerKey::Session(session, timer) => self.session_timer(now, session, timer),
                 TimerKey::Health(trunk) => self.check_health(now, trunk),
+                TimerKey::Register(trunk) => self.register(now, trunk),
                 TimerKey::Locate(trunk) => self.locate_trunk(now, trunk),
                 TimerKey::Connection(connection) => {
                     if let Some(flow) = self.transports.close(connection) {
@@ -248,6 +258,11 @@ impl Sip {
         self.events.pop_front()
     }
 
+    /// The next trunk that has come up or gone down, by name. All count as up at first.
+    pub fn poll_trunk(&mut self) -> Option<(String, bool)> {
+        self.trunk_news.pop_front()
+    }
+
     /// What the room holds. All zero after quiet.
     pub fn census(&self) -> SipCensus {
         SipCensus {
@@ -266,7 +281,9 @@ impl Sip {
             .filter(|index| self.timers.deadline(&TimerKey::Health(*index)).is_some());
         let locate = (0..self.trunks.len())
             .filter(|index| self.timers.deadline(&TimerKey::Locate(*index)).is_some());
-        health.count() + locate.count() + self.transports.connections()
+        let register = (0..self.trunks.len())
+            .filter(|index| self.timers.deadline(&TimerKey::Register(*index)).is_some());
+        health.count() + locate.count() + register.count() + self.transports.connections()
     }
 
     /// The counters.

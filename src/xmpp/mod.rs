@@ -181,6 +181,11 @@ impl Xmpp {
         }
     }
 
+    /// The domain that the room speaks for, or is logged in at.
+    pub fn domain(&self) -> &str {
+        self.identity.domain().as_str()
+    }
+
     /// A stanza has come in.
     pub fn handle(&mut self, now: Instant, stanza: Element) {
         let head = match StanzaHead::read(&stanza, &self.identity) {

@@ -627,6 +627,16 @@ impl Outbox {
         self.queue.push_back(stanza.build());
     }
 
+    /// The `<error/>` child that tells `error`.
+    pub fn error_of(&self, error: &StanzaError) -> Element {
+        error.element(self.ns)
+    }
+
+    /// Sends a stanza that is whole already.
+    pub fn forward(&mut self, stanza: Element) {
+        self.queue.push_back(stanza);
+    }
+
     fn push(&mut self, head: StanzaHead, payload: impl IntoIterator<Item = Element>) {
         let kind = match head.kind {
             Kind::Iq(kind) => Some(kind.as_str()),

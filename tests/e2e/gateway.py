@@ -61,10 +61,10 @@ ring_limit_s = {ring_limit_s}
 class Gateway(Process):
     """`offhook run` between one Prosody and one trunk."""
 
-    def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30):
+    def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = ""):
         super().__init__("gateway", folder)
         self.sip = ports.free()
-        rtp = ports.free(100)
+        rtp = ports.free(40)
         self.config = folder / "offhook.toml"
         self.config.write_text(
             TEMPLATE.format(
@@ -74,11 +74,12 @@ class Gateway(Process):
                 sip=self.sip,
                 ice=ports.free(8),
                 rtp=rtp,
-                rtp_last=rtp + 99,
+                rtp_last=rtp + 39,
                 trunk=trunk,
                 number=OUR_NUMBER,
                 ring_limit_s=ring_limit_s,
             )
+            + more
         )
         self.launch([BINARY, "run", "--config", self.config], env={"NO_COLOR": "1"})
         self.logged(r"^ready ")

@@ -1,11 +1,14 @@
-"""Free ports on loopback, never handed out twice in one run."""
+"""Free ports on loopback, not handed out again before many others were."""
 
+import collections
 import random
 import socket
 
 # Below Linux's ephemeral range (32768 and up), so that no outgoing connection takes one in between.
 _FIRST, _LAST = 12000, 32000
-_taken: set[int] = set()
+# A port rests while so many others were handed out: longer than any test runs.
+_REST = 10000
+_taken: collections.deque[int] = collections.deque(maxlen=_REST)
 
 
 def _is_free(port: int) -> bool:
@@ -25,8 +28,8 @@ def free(count: int = 1) -> int:
     for _ in range(500):
         first = random.randrange(_FIRST, _LAST - count) & ~1
         block = range(first, first + count)
-        if not _taken.intersection(block) and all(map(_is_free, block)):
-            _taken.update(block)
+        if not set(block).intersection(_taken) and all(map(_is_free, block)):
+            _taken.extend(block)
             return first
     raise RuntimeError("no free ports on loopback")
 

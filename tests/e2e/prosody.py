@@ -1,4 +1,4 @@
-"""Prosody on loopback, with users that need no registration and one slot for the gateway."""
+"""Prosody on loopback, with users that need no registration and two slots for the gateway."""
 
 import socket
 import time
@@ -10,6 +10,7 @@ from process import Process
 USERS = {"alice": "secret-a", "bob": "secret-b"}
 DOMAIN = "localhost"
 GATEWAY = "phone.localhost"
+MIX = "mix.localhost"
 SECRET = "component-secret"
 
 
@@ -59,6 +60,8 @@ allow_unencrypted_plain_auth = true
 {'' if self.nagle else 'network_settings = { nagle = false }'}
 VirtualHost "{DOMAIN}"
 Component "{GATEWAY}"
+  component_secret = "{SECRET}"
+Component "{MIX}"
   component_secret = "{SECRET}"
 """
         )

@@ -2,9 +2,13 @@
 // Reading the project's own files is what some of these tests are for.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
+#[path = "../../fuzz/src/bodies.rs"]
+mod bodies;
 mod calls;
 mod chaos;
 mod conf;
+mod corpus;
 mod floors;
+mod pii;
 mod torture;
 mod world;

@@ -133,6 +133,10 @@ impl Sip {
             .with(Name::CallId, &call_id)
             .with(Name::CSeq, cseq.to_string())
             .with(Name::Contact, "");
+        let route = trunk.and_then(|index| self.trunks.get(index)?.route());
+        if let Some(route) = route {
+            request.push(Name::Route, route);
+        }
         if let Some(privacy) = parties.privacy {
             request.push(Name::Privacy, privacy);
         }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::debug;
 
+use crate::address::Address;
 use crate::description::Description;
 use crate::id::{LegId, Role, Room};
 use crate::leg::{End, EndReason, LegEvent, Offering};
@@ -103,7 +104,7 @@ impl Sip {
         let to = request
             .request_uri()
             .and_then(|uri| Uri::parse(uri).ok())
-            .and_then(|uri| uri.to_address());
+            .and_then(|uri| self.called(trunk, &uri, request));
         let Some(to) = to else {
             return self.respond(now, server, 404, None, |r| r);
         };
@@ -166,6 +167,26 @@ impl Sip {
             trunk: trunk_name,
         };
         self.events.push_back((leg, event));
+    }
+
+    /// Whom a call is for. One to our registered Contact only names the account; whom it was meant
+    /// for is in P-Called-Party-ID (RFC 7315 §4.2), else in To.
+    fn called(&self, trunk: Option<usize>, uri: &Uri, request: &Message) -> Option<Address> {
+        let ours = trunk
+            .and_then(|index| self.trunks.get(index))
+            .is_some_and(|trunk| trunk.is_our_account(&uri.user()));
+        let named = |name: Name| {
+            let address = request.address(name)?.uri().ok()?;
+            let meant = address.user() != uri.user();
+            address.to_address().filter(|_| meant)
+        };
+        let account = uri.to_address();
+        match (ours, &account) {
+            (true, Some(Address::Number(_))) | (false, _) => account,
+            (true, _) => named(Name::PCalledPartyId)
+                .or_else(|| named(Name::To))
+                .or(account),
+        }
     }
 
     /// Says 180.

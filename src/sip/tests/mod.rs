@@ -4,6 +4,7 @@ mod chaos;
 mod faults;
 mod pair;
 mod raw;
+mod register;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -80,6 +81,8 @@ fn trunk(name: &str, host: &str, port: u16) -> TrunkConfig {
         max_calls: None,
         options: Duration::ZERO,
         from_domain: None,
+        register: false,
+        outbound_proxy: None,
     }
 }
 

@@ -76,6 +76,17 @@ impl Sip {
         request.headers.set_first(Name::Via, &via);
         if request.header(Name::Contact).is_some() {
             let contact = self.contact(flow);
+            // The binding of an account has the account's name: PBXs and carriers put the user part
+            // of the Contact into the Request-URI, and some look there for whom they call.
+            let account = match request.method() {
+                Some(Method::Register) => request.to().and_then(|to| to.uri().ok()),
+                Some(_) | None => None,
+            };
+            let user = account.as_ref().and_then(|uri| uri.raw_user());
+            let contact = match user {
+                Some(user) => contact.replacen("offhook", user, 1),
+                None => contact,
+            };
             request.headers.set(Name::Contact, &contact);
         }
         branch
@@ -342,7 +353,11 @@ impl Sip {
                 User::Invite(session) | User::Reinvite(session) => {
                     self.invite_over(session, client);
                 }
-                User::Nobody | User::Update(_) | User::Bye(_) | User::Health(_) => {}
+                User::Nobody
+                | User::Update(_)
+                | User::Bye(_)
+                | User::Health(_)
+                | User::Register(_) => {}
             }
         }
     }
@@ -355,6 +370,7 @@ impl Sip {
             User::Update(session) => self.refresh_fared(now, session, client, outcome),
             User::Bye(session) => self.bye_fared(now, session, client, outcome),
             User::Health(trunk) => self.health_fared(now, trunk, outcome),
+            User::Register(trunk) => self.register_fared(now, trunk, client, outcome),
         }
     }
 

@@ -37,6 +37,8 @@ pub enum User {
     Bye(SessionId),
     /// The health check of a trunk, by its index.
     Health(usize),
+    /// The registration of a trunk, by its index.
+    Register(usize),
 }
 
 /// Either client machine.

@@ -10,6 +10,8 @@ use crate::sip::uri::Uri;
 use crate::sip::wire::{Message, Method, Name};
 use crate::sip::{ACCEPT, Sip, TimerKey};
 
+use super::Trunk;
+
 /// Whether a trunk answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Health {
@@ -22,14 +24,31 @@ pub enum Health {
 }
 
 impl Sip {
-    /// True if calls may go to the trunk: it has an address, and its last health check, if any,
-    /// was answered.
+    /// True if calls may go to the trunk: it has an address, its last health check, if any, was
+    /// answered, and its registration, if it has one, stands.
     pub fn trunk_is_up(&self, name: &str) -> bool {
-        self.trunks.iter().any(|trunk| {
-            trunk.name == name
-                && trunk.health != Health::Down
-                && !self.locator.places(trunk.target).is_empty()
-        })
+        self.trunks
+            .iter()
+            .any(|trunk| trunk.name == name && self.is_up(trunk))
+    }
+
+    fn is_up(&self, trunk: &Trunk) -> bool {
+        trunk.health != Health::Down
+            && trunk.registration.as_ref().is_none_or(|r| r.stands())
+            && !self.locator.places(trunk.target).is_empty()
+    }
+
+    /// Tells whether a trunk is up, if that has changed.
+    pub(in crate::sip) fn note_trunk(&mut self, index: usize) {
+        let Some(up) = self.trunks.get(index).map(|trunk| self.is_up(trunk)) else {
+            return;
+        };
+        if let Some(trunk) = self.trunks.get_mut(index)
+            && trunk.told_up != up
+        {
+            trunk.told_up = up;
+            self.trunk_news.push_back((trunk.name.clone(), up));
+        }
     }
 
     /// Begins the health checks of a trunk, if it wants any.
@@ -76,6 +95,9 @@ impl Sip {
             .with(Name::CSeq, "1 OPTIONS")
             .with(Name::Contact, "")
             .with(Name::Accept, ACCEPT);
+        if let Some(route) = &trunk.route {
+            request.push(Name::Route, route);
+        }
         self.authorize(Some(index), &mut request);
         let hop = hop.clone();
         if self
@@ -118,5 +140,6 @@ impl Sip {
             Health::Down => warn!(trunk = trunk.name, "trunk is down"),
             Health::Unknown => {}
         }
+        self.note_trunk(index);
     }
 }

@@ -4,6 +4,7 @@
 pub mod digest;
 pub mod health;
 pub mod identity;
+pub mod register;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -11,16 +12,20 @@ use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::config::TrunkConfig;
+use crate::config::values::TrunkUri;
+use crate::id::TokenMaker;
 use crate::leg::{End, EndReason};
 use crate::net::{NetOutput, SipTransport};
 
 use super::locate::{self, Locator, Place, literal};
 use super::session::call::Order;
 use super::transaction::drive::{Hop, SizeRule};
+use super::uri::Uri;
 use super::{Sip, TimerKey};
 
 use digest::Digest;
 use health::Health;
+use register::Registration;
 
 pub use identity::caller;
 
@@ -42,32 +47,63 @@ pub struct Trunk {
     from_domain: Option<String>,
     health: Health,
     digest: Option<Digest>,
+    registration: Option<Registration>,
+    /// The outbound proxy, as a Route value.
+    route: Option<String>,
+    /// The host that requests go to: the proxy's, if there is one.
+    server: String,
+    /// What was last told about it: see [`Sip::poll_trunk`].
+    told_up: bool,
     /// Servers that failed since the addresses were last asked for.
     failed: Vec<Place>,
 }
 
 impl Trunk {
     /// As configured.
-    pub fn new(config: &TrunkConfig, preferred: SipTransport, locator: &mut Locator) -> Self {
-        let transport = config.transport.unwrap_or(preferred);
+    pub fn new(
+        config: &TrunkConfig,
+        preferred: SipTransport,
+        locator: &mut Locator,
+        tokens: &mut TokenMaker,
+    ) -> Self {
+        let (host, port, transport) = match &config.outbound_proxy {
+            Some(proxy) => (&proxy.host, proxy.port, proxy.transport),
+            None => (&config.host, config.port, config.transport),
+        };
         Self {
             name: config.name.clone(),
             calls: 0,
             host: config.host.clone(),
             port: config.port,
-            size: match config.transport {
+            size: match transport {
                 Some(_) => SizeRule::Keep,
                 None => SizeRule::TcpIfLarge,
             },
-            target: locator.add(&config.host, config.port, transport),
+            target: locator.add(host, port, transport.unwrap_or(preferred)),
             networks: config.from_networks.clone(),
             max_calls: config.max_calls,
             options: config.options,
             from_domain: config.from_domain.clone(),
             health: Health::Unknown,
             digest: Digest::new(config),
+            registration: Registration::new(config, tokens),
+            route: config.outbound_proxy.as_ref().and_then(route_value),
+            server: host.clone(),
+            told_up: true,
             failed: Vec::new(),
         }
+    }
+
+    /// True for the user part that calls to our registered Contact have.
+    pub fn is_our_account(&self, user: &str) -> bool {
+        self.registration
+            .as_ref()
+            .is_some_and(|registration| registration.user() == user)
+    }
+
+    /// The outbound proxy as a Route value, if there is one.
+    pub fn route(&self) -> Option<&str> {
+        self.route.as_deref()
     }
 
     /// True if it may have no further call.
@@ -80,6 +116,16 @@ impl Trunk {
             .iter()
             .any(|(network, length)| contains(*network, *length, ip))
     }
+}
+
+/// RFC 3261 §8.1.2: a configured proxy is a route of one, and a loose router.
+fn route_value(proxy: &TrunkUri) -> Option<String> {
+    let mut uri = Uri::sip("", &proxy.host, proxy.port)?;
+    if let Some(transport) = proxy.transport {
+        let transport = transport.as_str().to_ascii_lowercase();
+        uri = uri.with_param("transport", Some(&transport));
+    }
+    Some(format!("<{}>", uri.with_param("lr", None)))
 }
 
 fn contains(network: IpAddr, length: u8, ip: IpAddr) -> bool {
@@ -161,7 +207,7 @@ impl Sip {
             .map(|place| Hop {
                 place,
                 server_name: match place.transport {
-                    SipTransport::Tls => Some(trunk.host.clone()),
+                    SipTransport::Tls => Some(trunk.server.clone()),
                     SipTransport::Udp | SipTransport::Tcp => None,
                 },
                 size: trunk.size,

@@ -35,6 +35,20 @@ pub enum Wake {
     Answer,
     Decline,
     End,
+    Vanish,
+    Return,
+    RestartIce,
+}
+
+/// What a client does beside its plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Habits {
+    /// Goes offline this long after it dialled or began to ring, and forgets everything.
+    pub vanish_after: Option<Duration>,
+    /// Comes back after so long.
+    pub return_after: Option<Duration>,
+    /// Restarts ICE this long after the answer.
+    pub restart_ice_after: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +66,8 @@ pub enum State {
 pub struct Client {
     pub jid: String,
     pub plan: Plan,
+    pub habits: Habits,
+    pub is_online: bool,
     pub state: State,
     /// How it ended, as the client would show it.
     pub ended: Option<String>,
@@ -69,6 +85,8 @@ impl Client {
         Self {
             jid: jid.to_owned(),
             plan,
+            habits: Habits::default(),
+            is_online: true,
             state: State::Idle,
             ended: None,
             rang: false,
@@ -76,6 +94,38 @@ impl Client {
             sid: String::new(),
             next_id: 0,
         }
+    }
+
+    fn presence(&self, kind: &str) -> Act {
+        let xml = format!(
+            "<presence xmlns='jabber:component:accept' {kind} from='{}' to='{}'/>",
+            self.jid, self.peer
+        );
+        Act::Send(xml.parse().expect("our own XML"))
+    }
+
+    /// What its habits do to a call that begins.
+    fn habitual(&self) -> Vec<Act> {
+        let wake = |after: Option<Duration>, wake| after.map(|after| Act::Wake(after, wake));
+        let Habits {
+            vanish_after,
+            return_after,
+            restart_ice_after: _,
+        } = self.habits;
+        let back = vanish_after.zip(return_after).map(|(a, b)| a + b);
+        [wake(vanish_after, Wake::Vanish), wake(back, Wake::Return)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    fn talk(&mut self) -> Vec<Act> {
+        self.state = State::Talking;
+        let restart = self.habits.restart_ice_after;
+        restart
+            .map(|after| Act::Wake(after, Wake::RestartIce))
+            .into_iter()
+            .collect()
     }
 
     fn id(&mut self) -> String {
@@ -133,7 +183,7 @@ impl Client {
         else {
             return Vec::new();
         };
-        let mut acts = Vec::new();
+        let mut acts = self.habitual();
         if plain_jingle {
             self.peer = format!("{contact}/phone");
             acts.push(self.initiate());
@@ -155,6 +205,9 @@ impl Client {
     pub fn receive(&mut self, stanza: &Element) -> Vec<Act> {
         let mut acts = Vec::new();
         let from = stanza.attr("from").unwrap_or_default().to_owned();
+        if !self.is_online {
+            return self.bounce(stanza, &from);
+        }
         match stanza.name() {
             "iq" if stanza.attr("type") == Some("set") || stanza.attr("type") == Some("get") => {
                 let xml = format!(
@@ -181,6 +234,21 @@ impl Client {
         acts
     }
 
+    /// What the server of a client answers that is not there.
+    fn bounce(&self, stanza: &Element, from: &str) -> Vec<Act> {
+        if stanza.name() != "iq" || !matches!(stanza.attr("type"), Some("set" | "get")) {
+            return Vec::new();
+        }
+        let xml = format!(
+            "<iq xmlns='jabber:component:accept' type='error' id='{}' from='{}' to='{from}'>\
+             <error type='cancel'><service-unavailable \
+             xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>",
+            stanza.attr("id").unwrap_or_default(),
+            self.jid
+        );
+        vec![Act::Send(xml.parse().expect("our own XML"))]
+    }
+
     fn receive_message(&mut self, payload: &Element, from: &str) -> Vec<Act> {
         let known = payload.attr("id") == Some(self.sid.as_str());
         let reason = payload
@@ -199,6 +267,7 @@ impl Client {
                     self.sid
                 );
                 let mut acts = vec![self.message(from, &ringing)];
+                acts.extend(self.habitual());
                 match self.plan {
                     Plan::Answer { after, .. } => acts.push(Act::Wake(after, Wake::Answer)),
                     Plan::Decline { after } => acts.push(Act::Wake(after, Wake::Decline)),
@@ -233,20 +302,17 @@ impl Client {
             .map_or("none", Element::name)
             .to_owned();
         match (jingle.attr("action").unwrap_or_default(), self.state) {
-            ("session-accept", State::Initiated) => {
-                self.state = State::Talking;
-                Vec::new()
-            }
+            ("session-accept", State::Initiated) => self.talk(),
             ("session-info", State::Initiated) => {
                 self.rang = true;
                 Vec::new()
             }
             ("session-initiate", State::Proceeded) => {
                 self.peer = from.to_owned();
-                self.state = State::Talking;
                 let payloads = "<payload-type id='0' name='PCMU' clockrate='8000'/>";
                 let mut acts =
                     vec![self.jingle("session-accept", &Self::content("active", payloads))];
+                acts.extend(self.talk());
                 if let Plan::Answer {
                     hangup_after: Some(after),
                     ..
@@ -273,7 +339,25 @@ impl Client {
             )
         };
         let peer = self.peer.clone();
+        if !self.is_online && wake != Wake::Return {
+            return Vec::new();
+        }
         match (wake, self.state) {
+            (Wake::Vanish, _) => {
+                self.is_online = false;
+                self.over("vanished");
+                vec![self.presence("type='unavailable'")]
+            }
+            (Wake::Return, _) => {
+                self.is_online = true;
+                vec![self.presence("")]
+            }
+            (Wake::RestartIce, State::Talking) => {
+                let content = "<content creator='initiator' name='0'>\
+                     <transport xmlns='urn:xmpp:jingle:transports:ice-udp:1' ufrag='neWf' \
+                     pwd='another88yXZajgGS00ziBDQ'/></content>";
+                vec![self.jingle("transport-info", content)]
+            }
             (Wake::Answer, State::Ringing) => {
                 self.state = State::Proceeded;
                 let body = format!("<proceed xmlns='urn:xmpp:jingle-message:0' id='{sid}'/>");

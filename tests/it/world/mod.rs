@@ -27,6 +27,9 @@ use offhook::net::{Flow, NetInput, NetOutput, SipTransport};
 
 pub mod client;
 pub mod phone;
+pub mod reference;
+pub mod scenario;
+pub mod watch;
 
 use client::Client;
 use phone::Phone;
@@ -77,22 +80,44 @@ pub enum MediaPlan {
     FallsSilent(Duration),
 }
 
+/// Which telephone network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    First,
+    Backup,
+}
+
+/// Changes the bytes of a datagram on its way to the gateway.
+pub type Noise = Box<dyn FnMut(&mut Vec<u8>)>;
+
 #[derive(Debug)]
 enum Event {
     ToGateway(Input),
     ToClient(usize, Element),
-    ToPhone(Vec<u8>),
+    ToPhone(Which, Vec<u8>),
     WakeClient(usize, client::Wake),
-    WakePhone(phone::Wake),
+    WakePhone(Which, phone::Wake),
     Dial(usize, String),
     PhoneCalls(String, Option<Duration>),
     LinkDown,
     LinkUp,
+    Drain,
+    EndCalls,
 }
 
 pub struct World {
     pub clients: Vec<Client>,
     pub phone: Phone,
+    /// Behind the second trunk, if there is one.
+    pub backup: Phone,
+    /// How many stanzas of clients come twice.
+    pub stanza_double_percent: u64,
+    /// When the link is back, clients say again what they said last.
+    pub says_again: bool,
+    pub noise: Option<Noise>,
+    /// Parts of warnings that this world may log.
+    pub expected_logs: Vec<&'static str>,
+    last_said: BTreeMap<usize, Element>,
     pub link: Link,
     pub fault: Option<Fault>,
     pub media: MediaPlan,
@@ -113,6 +138,7 @@ pub struct World {
 
 pub const GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060);
 pub const TRUNK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)), 5060);
+pub const BACKUP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 20)), 5060);
 pub const NUMBER: &str = "+15551234567@phone.example.org";
 
 pub fn config() -> Config {
@@ -148,6 +174,8 @@ pub fn config() -> Config {
             max_calls: None,
             options: Duration::ZERO,
             from_domain: None,
+            register: false,
+            outbound_proxy: None,
         }],
         routes: vec![RouteConfig {
             matches: RouteMatch::Any,
@@ -170,11 +198,29 @@ pub fn config() -> Config {
             silence_limit: Duration::from_secs(30),
             connect_limit: Duration::from_secs(15),
         },
+        mix: None,
     }
+}
+
+/// The same with a second trunk, which is tried when the first one fails.
+pub fn config_with_backup() -> Config {
+    let mut config = config();
+    let mut backup = config.trunks[0].clone();
+    backup.name = "backup".to_owned();
+    backup.uri = "sip:192.0.2.20".to_owned();
+    backup.host = "192.0.2.20".to_owned();
+    config.routes[0].trunks.push(backup.name.clone());
+    config.trunks.push(backup);
+    config
 }
 
 impl World {
     pub fn new(seed: u64, phone: phone::Plan) -> Self {
+        Self::with_config(seed, phone, config())
+    }
+
+    pub fn with_config(seed: u64, phone: phone::Plan, config: Config) -> Self {
+        watch::start();
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
         let mut tokens = TokenMaker::new(bytes);
@@ -195,12 +241,18 @@ impl World {
             }],
         };
         let start = Instant::now();
-        let mut gateway = Gateway::new(Arc::new(config()), facts, gateway_seed).unwrap();
+        let mut gateway = Gateway::new(Arc::new(config), facts, gateway_seed).unwrap();
         gateway.watch_ladder();
         gateway.start(start);
         let mut world = Self {
             clients: Vec::new(),
             phone: Phone::new(phone),
+            backup: Phone::new(phone::Plan::Silent),
+            stanza_double_percent: 0,
+            says_again: false,
+            noise: None,
+            expected_logs: Vec::new(),
+            last_said: BTreeMap::new(),
             link: Link::CLEAN,
             fault: None,
             media: MediaPlan::Connects(Duration::from_millis(80)),
@@ -255,9 +307,32 @@ impl World {
         self.at(at + for_so_long, Event::LinkUp);
     }
 
+    /// The gateway takes no more calls, and ends those that are left after so long.
+    pub fn stop_gateway(&mut self, at: Duration, grace: Duration) {
+        self.at(at, Event::Drain);
+        self.at(at + grace, Event::EndCalls);
+    }
+
     /// The phone calls our number, and ends the call after so long, if it says so.
     pub fn phone_calls(&mut self, at: Duration, id: &str, end_after: Option<Duration>) {
         self.at(at, Event::PhoneCalls(id.to_owned(), end_after));
+    }
+
+    /// A stanza comes from the server.
+    pub fn hears_stanza(&mut self, at: Duration, stanza: Element) {
+        self.at(at, Event::ToGateway(Input::Stanza(stanza)));
+    }
+
+    /// A datagram comes from the first trunk.
+    pub fn hears_datagram(&mut self, at: Duration, bytes: Vec<u8>) {
+        let flow = Flow {
+            transport: SipTransport::Udp,
+            local: GATEWAY,
+            remote: TRUNK,
+            connection: None,
+        };
+        let datagram = NetInput::Datagram { flow, bytes };
+        self.at(at, Event::ToGateway(Input::Net(datagram)));
     }
 
     fn at(&mut self, after: Duration, event: Event) {
@@ -312,17 +387,17 @@ impl World {
                 let acts = self.clients[n].receive(&stanza);
                 self.client_acts(n, acts);
             }
-            Event::ToPhone(bytes) => {
-                let acts = self.phone.receive(&bytes);
-                self.phone_acts(acts);
+            Event::ToPhone(which, bytes) => {
+                let acts = self.phone(which).receive(&bytes);
+                self.phone_acts(which, acts);
             }
             Event::WakeClient(n, wake) => {
                 let acts = self.clients[n].wake(wake);
                 self.client_acts(n, acts);
             }
-            Event::WakePhone(wake) => {
-                let acts = self.phone.wake(wake);
-                self.phone_acts(acts);
+            Event::WakePhone(which, wake) => {
+                let acts = self.phone(which).wake(wake);
+                self.phone_acts(which, acts);
             }
             Event::Dial(n, sid) => {
                 let acts = self.clients[n].dial(NUMBER, &sid);
@@ -330,7 +405,7 @@ impl World {
             }
             Event::PhoneCalls(id, end_after) => {
                 let acts = self.phone.call(&id, "+15550001000", end_after);
-                self.phone_acts(acts);
+                self.phone_acts(Which::First, acts);
             }
             Event::LinkDown => {
                 self.link_is_up = false;
@@ -339,39 +414,71 @@ impl World {
             Event::LinkUp => {
                 self.link_is_up = true;
                 self.input(Input::LinkUp);
+                if self.says_again {
+                    for stanza in self.last_said.clone().into_values() {
+                        self.at(XMPP_DELAY, Event::ToGateway(Input::Stanza(stanza)));
+                    }
+                }
             }
+            Event::Drain => self.input(Input::Drain),
+            Event::EndCalls => self.input(Input::EndCalls),
+        }
+    }
+
+    fn phone(&mut self, which: Which) -> &mut Phone {
+        match which {
+            Which::First => &mut self.phone,
+            Which::Backup => &mut self.backup,
         }
     }
 
     fn client_acts(&mut self, n: usize, acts: Vec<client::Act>) {
         for act in acts {
             match act {
-                client::Act::Send(stanza) if self.link_is_up => {
-                    self.at(XMPP_DELAY, Event::ToGateway(Input::Stanza(stanza)));
-                }
-                client::Act::Send(_) => {}
+                client::Act::Send(stanza) => self.client_says(n, stanza),
                 client::Act::Wake(after, wake) => self.at(after, Event::WakeClient(n, wake)),
             }
         }
     }
 
-    fn phone_acts(&mut self, acts: Vec<phone::Act>) {
+    fn client_says(&mut self, n: usize, stanza: Element) {
+        let is_answer = matches!(stanza.attr("type"), Some("result" | "error"));
+        if !is_answer {
+            self.last_said.insert(n, stanza.clone());
+        }
+        if !self.link_is_up {
+            return;
+        }
+        if self.tokens.below(100) < self.stanza_double_percent {
+            self.at(XMPP_DELAY, Event::ToGateway(Input::Stanza(stanza.clone())));
+        }
+        self.at(XMPP_DELAY, Event::ToGateway(Input::Stanza(stanza)));
+    }
+
+    fn phone_acts(&mut self, which: Which, acts: Vec<phone::Act>) {
         for act in acts {
             match act {
                 phone::Act::Send(bytes) => {
+                    let (remote, bytes) = match which {
+                        Which::First => (TRUNK, bytes),
+                        Which::Backup => (BACKUP, moved(&bytes, "192.0.2.10", "192.0.2.20")),
+                    };
                     let flow = Flow {
                         transport: SipTransport::Udp,
                         local: GATEWAY,
-                        remote: TRUNK,
+                        remote,
                         connection: None,
                     };
                     for delay in self.fate() {
-                        let bytes = bytes.clone();
+                        let mut bytes = bytes.clone();
+                        if let Some(noise) = &mut self.noise {
+                            noise(&mut bytes);
+                        }
                         let input = Input::Net(NetInput::Datagram { flow, bytes });
                         self.at(delay, Event::ToGateway(input));
                     }
                 }
-                phone::Act::Wake(after, wake) => self.at(after, Event::WakePhone(wake)),
+                phone::Act::Wake(after, wake) => self.at(after, Event::WakePhone(which, wake)),
             }
         }
     }
@@ -413,17 +520,38 @@ impl World {
             match output {
                 Output::Stanza(stanza) => self.deliver(stanza),
                 Output::Net(NetOutput::Send { flow, bytes }) => {
-                    assert_eq!(flow.remote, TRUNK, "to whom?");
+                    let (which, bytes) = match flow.remote {
+                        TRUNK => (Which::First, bytes),
+                        BACKUP => (Which::Backup, moved(&bytes, "192.0.2.20", "192.0.2.10")),
+                        // A Contact or Via that noise has changed.
+                        _ if self.noise.is_some() => continue,
+                        other => panic!("to whom? {other}"),
+                    };
                     for delay in self.fate() {
-                        self.at(delay, Event::ToPhone(bytes.clone()));
+                        self.at(delay, Event::ToPhone(which, bytes.clone()));
                     }
                 }
+                Output::Net(other) if self.noise.is_some() => self.refuse(other),
+                Output::MixStanza(other) => panic!("there is no MIX service: {other:?}"),
                 Output::Net(other) => panic!("unexpected: {other:?}"),
                 Output::Media(_, command) => self.media_command(command),
                 Output::Record(record) => self.records.push(*record),
                 Output::Rung(rung) => self.trace.push(rung.to_string().trim_end().to_owned()),
             }
         }
+    }
+
+    /// No name resolves, and nobody listens.
+    fn refuse(&mut self, output: NetOutput) {
+        let answer = match output {
+            NetOutput::Resolve { query, question: _ } => NetInput::Resolved {
+                query,
+                records: Vec::new(),
+            },
+            NetOutput::Connect { connection, .. } => NetInput::Closed { connection },
+            NetOutput::Send { .. } | NetOutput::Close { .. } => return,
+        };
+        self.at(XMPP_DELAY, Event::ToGateway(Input::Net(answer)));
     }
 
     fn deliver(&mut self, stanza: Element) {
@@ -499,21 +627,37 @@ impl World {
 
     /// What must hold when the world is quiet.
     pub fn assert_nothing_is_left(&self, calls: usize) {
+        self.assert_gateway_is_quiet();
+        let story = self.story();
+        assert_eq!(self.records.len(), calls, "one record a call\n{story}");
+        for phone in [&self.phone, &self.backup] {
+            assert_eq!(
+                phone.open_calls(),
+                0,
+                "the phone was left off the hook: {phone:?}\n{story}"
+            );
+        }
+    }
+
+    /// What must hold when the world is quiet, whatever its peers have sent.
+    pub fn assert_gateway_is_quiet(&self) {
         let census = self.gateway.census();
         let story = self.story();
+        watch::assert_nothing_bad(&self.expected_logs, &story);
         assert_eq!(census.calls, Default::default(), "{story}");
         assert!(census.sip.is_quiet(), "{:?}\n{story}", census.sip);
         assert!(census.xmpp.is_quiet(), "{:?}\n{story}", census.xmpp);
         assert!(self.bridges.is_empty(), "{story}");
-        assert_eq!(self.records.len(), calls, "one record a call\n{story}");
-        assert_eq!(
-            self.phone.open_calls(),
-            0,
-            "the phone was left off the hook\n{story}"
-        );
     }
 
     pub fn elapsed(&self) -> Duration {
         self.now - self.start
     }
+}
+
+/// The phone believes to have one address; both addresses are equally long.
+fn moved(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    String::from_utf8_lossy(bytes)
+        .replace(from, to)
+        .into_bytes()
 }

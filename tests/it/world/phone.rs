@@ -20,6 +20,19 @@ pub enum Plan {
     Silent,
 }
 
+/// What a phone does beside its plan, once somebody talks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Habits {
+    /// Asks for a password with this status, 401 or 407, before it takes a call.
+    pub challenge: Option<u16>,
+    /// Puts the call on hold this long after it was answered.
+    pub hold_after: Option<Duration>,
+    /// Takes it up again after so long.
+    pub hold_for: Option<Duration>,
+    /// Presses a key this long after the answer, told by INFO.
+    pub press_after: Option<Duration>,
+}
+
 /// What the phone wants to send or to be reminded of.
 #[derive(Debug)]
 pub enum Act {
@@ -37,12 +50,19 @@ pub enum Wake {
     RepeatFinal(String, Duration),
     /// Send a request again, after this interval, unless it was answered.
     RepeatRequest(String, Duration),
+    /// Offer anew within the call: on hold, or not.
+    Offer(String, bool),
+    /// Press a key.
+    Press(String),
 }
 
 const T1: Duration = Duration::from_millis(500);
 const T2: Duration = Duration::from_secs(4);
 /// Longer than the gateway lets anybody ring.
 const RING_LIMIT: Duration = Duration::from_secs(180);
+/// Longer than the gateway lets anybody talk. Each BYE of a call may be lost eleven times, once in
+/// 100,000 worlds: then somebody must notice the silence.
+const TALK_LIMIT: Duration = Duration::from_secs(5 * 3600);
 const GIVE_UP: Duration = Duration::from_secs(32);
 
 #[derive(Debug)]
@@ -72,12 +92,15 @@ enum State {
 #[derive(Debug)]
 pub struct Phone {
     pub plan: Plan,
+    pub habits: Habits,
     calls: BTreeMap<String, Call>,
     /// Calls that were answered and ended by a BYE, either way.
     pub hung_up: usize,
     pub cancelled: usize,
     pub acked: usize,
     pub answered: usize,
+    pub challenged: usize,
+    pub offered: usize,
 }
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
@@ -88,11 +111,14 @@ impl Phone {
     pub fn new(plan: Plan) -> Self {
         Self {
             plan,
+            habits: Habits::default(),
             calls: BTreeMap::new(),
             hung_up: 0,
             cancelled: 0,
             acked: 0,
             answered: 0,
+            challenged: 0,
+            offered: 0,
         }
     }
 
@@ -115,18 +141,28 @@ impl Phone {
             "OPTIONS" => vec![Act::Send(reply(&text, 200, "", None))],
             "INVITE" => self.invite(&id, text),
             "ACK" => {
-                if let Some(call) = self.calls.get_mut(&id) {
-                    call.pending = None;
+                let mut acts = Vec::new();
+                let number = header(&text, "CSeq").replace("ACK", "INVITE");
+                if let Some(call) = self.calls.get_mut(&id)
+                    // Not the late ACK of a refusal that asked for a password.
+                    && header(&call.invite, "CSeq") == number
+                {
                     match call.state {
                         State::Answered => {
+                            call.pending = None;
                             call.state = State::Talking;
                             self.acked += 1;
+                            acts.extend(habitual(self.habits, &id));
                         }
-                        State::Refused => call.state = State::Over,
+                        State::Refused => {
+                            call.pending = None;
+                            call.state = State::Over;
+                        }
+                        // It may hang up before the ACK comes: then the BYE is pending.
                         _ => {}
                     }
                 }
-                Vec::new()
+                acts
             }
             "CANCEL" => self.cancel(&id, &text),
             "BYE" => {
@@ -159,6 +195,25 @@ impl Phone {
         }
         if self.plan == Plan::Silent {
             return Vec::new();
+        }
+        if let Some(status) = self.habits.challenge {
+            let (asks, tells) = match status {
+                401 => ("WWW-Authenticate", "Authorization"),
+                _ => ("Proxy-Authenticate", "Proxy-Authorization"),
+            };
+            if header(&text, tells).is_empty() {
+                self.challenged += 1;
+                let value = format!(
+                    "\r\n{asks}: Digest realm=\"carrier\", nonce=\"n{}\", algorithm=MD5\r\nCSeq:",
+                    self.challenged
+                );
+                let answer = String::from_utf8_lossy(&reply(&text, status, "wall", None)).replacen(
+                    "\r\nCSeq:",
+                    &value,
+                    1,
+                );
+                return vec![Act::Send(answer.into_bytes())];
+            }
         }
         let call = Call {
             invite: text.clone(),
@@ -239,6 +294,9 @@ impl Phone {
                     // Where the BYE will find the other tag.
                     let to = format!("\r\nX-To: {}\r\nFrom:", header(text, "To"));
                     call.invite = call.invite.replacen("\r\nFrom:", &to, 1);
+                    let mut acts = vec![Act::Send(ack(&call.invite, text, true))];
+                    acts.extend(habitual(self.habits, id));
+                    return acts;
                 }
                 vec![Act::Send(ack(&call.invite, text, true))]
             }
@@ -259,6 +317,9 @@ impl Phone {
             .nth(1)
             .unwrap_or_default()
             .to_owned();
+        if method == "INVITE" && header(text, "Via").contains("offer") {
+            return self.offer_answered(&id, text);
+        }
         if method == "INVITE" {
             return self.invite_answered(&id, text);
         }
@@ -279,7 +340,71 @@ impl Phone {
             Wake::Hangup(id) => self.hangup(&id),
             Wake::RepeatFinal(id, interval) => self.repeat(&id, interval, true),
             Wake::RepeatRequest(id, interval) => self.repeat(&id, interval, false),
+            Wake::Offer(id, hold) => self.offer(&id, hold),
+            Wake::Press(id) => self.press(&id),
         }
+    }
+
+    /// Offers within the call (RFC 3264 §8.4).
+    fn offer(&mut self, id: &str, hold: bool) -> Vec<Act> {
+        let Some(call) = self.calls.get_mut(id) else {
+            return Vec::new();
+        };
+        if call.state != State::Talking || call.pending.is_some() {
+            return Vec::new();
+        }
+        call.cseq += 1;
+        let sdp = if hold {
+            SDP.replace("sendrecv", "sendonly")
+        } else {
+            SDP.to_owned()
+        };
+        let body = Some(("application/sdp", sdp.as_str()));
+        let offer = within(&call.invite, id, "INVITE", call.cseq, "offer", body);
+        call.pending = Some(offer.clone());
+        call.since_pending = Duration::ZERO;
+        vec![
+            Act::Send(offer.into_bytes()),
+            Act::Wake(T1, Wake::RepeatRequest(id.to_owned(), T1)),
+        ]
+    }
+
+    fn offer_answered(&mut self, id: &str, text: &str) -> Vec<Act> {
+        let Some(call) = self.calls.get_mut(id) else {
+            return Vec::new();
+        };
+        if call.state == State::Talking {
+            call.pending = None;
+        }
+        if text.starts_with("SIP/2.0 1") {
+            return Vec::new();
+        }
+        let cseq = header(text, "CSeq");
+        let cseq = cseq.split(' ').next().and_then(|n| n.parse().ok());
+        if text.starts_with("SIP/2.0 2") {
+            self.offered += 1;
+        }
+        // RFC 3261 §17.1.1.3: only the ACK of a success has a branch of its own.
+        let mark = if text.starts_with("SIP/2.0 2") {
+            "ack"
+        } else {
+            "offer"
+        };
+        let ack = within(&call.invite, id, "ACK", cseq.unwrap_or(0), mark, None);
+        vec![Act::Send(ack.into_bytes())]
+    }
+
+    fn press(&mut self, id: &str) -> Vec<Act> {
+        let Some(call) = self.calls.get_mut(id) else {
+            return Vec::new();
+        };
+        if call.state != State::Talking || call.pending.is_some() {
+            return Vec::new();
+        }
+        call.cseq += 1;
+        let body = Some(("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n"));
+        let info = within(&call.invite, id, "INFO", call.cseq, "info", body);
+        vec![Act::Send(info.into_bytes())]
     }
 
     fn step(&mut self, id: &str) -> Vec<Act> {
@@ -330,12 +455,7 @@ impl Phone {
         }
         call.state = State::Ending;
         call.cseq += 1;
-        let outgoing = header(&call.invite, "From").contains("tag=caller");
-        let bye = if outgoing {
-            bye_of_caller(&call.invite, id, call.cseq)
-        } else {
-            request_in_dialog(&call.invite, id, "BYE", call.cseq)
-        };
+        let bye = within(&call.invite, id, "BYE", call.cseq, "bye", None);
         call.pending = Some(bye.clone());
         call.since_pending = Duration::ZERO;
         vec![
@@ -350,13 +470,18 @@ impl Phone {
         };
         let fits = match call.state {
             State::Answered | State::Refused => is_final,
-            State::Ending | State::Calling => !is_final,
-            State::Waiting | State::Ringing | State::Talking | State::Over => false,
+            State::Ending | State::Calling | State::Talking => !is_final,
+            State::Waiting | State::Ringing | State::Over => false,
         };
         let Some(message) = call.pending.clone().filter(|_| fits) else {
             return Vec::new();
         };
         call.since_pending += interval;
+        if call.since_pending >= GIVE_UP && call.state == State::Talking {
+            // RFC 3261 §14.1: the session stands as before.
+            call.pending = None;
+            return Vec::new();
+        }
         if call.since_pending >= GIVE_UP {
             call.state = State::Over;
             call.pending = None;
@@ -370,6 +495,27 @@ impl Phone {
         };
         vec![Act::Send(message.into_bytes()), Act::Wake(next, wake)]
     }
+}
+
+/// What it does with a call that was answered.
+fn habitual(habits: Habits, id: &str) -> Vec<Act> {
+    let Habits {
+        challenge: _,
+        hold_after,
+        hold_for,
+        press_after,
+    } = habits;
+    let mut acts = vec![Act::Wake(TALK_LIMIT, Wake::Hangup(id.to_owned()))];
+    if let Some(after) = hold_after {
+        acts.push(Act::Wake(after, Wake::Offer(id.to_owned(), true)));
+        if let Some(time) = hold_for {
+            acts.push(Act::Wake(after + time, Wake::Offer(id.to_owned(), false)));
+        }
+    }
+    if let Some(after) = press_after {
+        acts.push(Act::Wake(after, Wake::Press(id.to_owned())));
+    }
+    acts
 }
 
 fn start_final(call: &mut Call, id: &str, message: Vec<u8>) -> Vec<Act> {
@@ -420,24 +566,42 @@ fn reply(request: &str, status: u16, tag: &str, sdp: Option<&str>) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A request of the callee within the dialog of an INVITE.
-fn request_in_dialog(invite: &str, id: &str, method: &str, cseq: u32) -> String {
-    let contact = header(invite, "Contact");
-    let target = contact
-        .trim_start_matches('<')
-        .split('>')
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    let mut from = header(invite, "To");
-    if !from.contains("tag=") {
-        from = format!("{from};tag=phone");
-    }
+/// A request within the dialog of an INVITE, whichever way that went.
+fn within(
+    invite: &str,
+    id: &str,
+    method: &str,
+    cseq: u32,
+    mark: &str,
+    body: Option<(&str, &str)>,
+) -> String {
+    let is_caller = header(invite, "From").contains("tag=caller");
+    let (target, from, to) = if is_caller {
+        let target = "sip:gateway@192.0.2.1".to_owned();
+        (target, header(invite, "From"), header(invite, "X-To"))
+    } else {
+        let contact = header(invite, "Contact");
+        let target = contact.trim_start_matches('<').split('>').next();
+        let mut from = header(invite, "To");
+        if !from.contains("tag=") {
+            from = format!("{from};tag=phone");
+        }
+        (
+            target.unwrap_or_default().to_owned(),
+            from,
+            header(invite, "From"),
+        )
+    };
+    let (kind, body) = body.map_or((String::new(), ""), |(kind, body)| {
+        (format!("Content-Type: {kind}\r\n"), body)
+    });
     format!(
-        "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bK{id}{cseq}\r\n\
-         Max-Forwards: 70\r\nFrom: {from}\r\nTo: {}\r\nCall-ID: {id}\r\nCSeq: {cseq} {method}\r\n\
-         Contact: <sip:phone@192.0.2.10:5060>\r\nContent-Length: 0\r\n\r\n",
-        header(invite, "From")
+        "{method} {target} SIP/2.0\r\n\
+         Via: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bK{id}{mark}{cseq};rport\r\n\
+         Max-Forwards: 70\r\nFrom: {from}\r\nTo: {to}\r\nCall-ID: {id}\r\n\
+         CSeq: {cseq} {method}\r\nContact: <sip:phone@192.0.2.10:5060>\r\n{kind}\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
     )
 }
 
@@ -492,15 +656,5 @@ fn cancel_of(invite: &str) -> String {
         header(invite, "Via"),
         header(invite, "From"),
         header(invite, "To"),
-    )
-}
-
-fn bye_of_caller(invite: &str, id: &str, cseq: u32) -> String {
-    format!(
-        "BYE sip:gateway@192.0.2.1 SIP/2.0\r\n\
-         Via: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bK{id}bye{cseq};rport\r\nMax-Forwards: 70\r\n\
-         From: {}\r\nTo: {}\r\nCall-ID: {id}\r\nCSeq: {cseq} BYE\r\nContent-Length: 0\r\n\r\n",
-        header(invite, "From"),
-        header(invite, "X-To"),
     )
 }

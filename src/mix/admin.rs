@@ -1,0 +1,335 @@
+//! Channels and their settings (XEP-0369 §8, XEP-0406): creating, destroying, name and description,
+//! roles, who may join.
+
+use std::collections::BTreeSet;
+
+use jid::BareJid;
+use minidom::Element;
+
+use super::address::{self, StableId};
+use super::store::{Change, Channel, Node, RelayPolicy, Settings};
+use super::{
+    MAX_CHANNELS, MAX_LIST, MAX_TEXT, Mix, NS_ADMIN, NS_CORE, NS_PUBSUB, NS_PUBSUB_EVENT, Outcome,
+    form, item, items, nodes,
+};
+use crate::xmpp::stanza::{Condition, StanzaError, StanzaHead, element};
+
+const VISIBLE: &str = "jid-mandatory-visible";
+const HIDDEN: &str = "jid-hidden";
+
+impl Mix {
+    /// True if `jid` may create channels.
+    pub(super) fn may_create(&self, jid: &BareJid) -> bool {
+        let domain = BareJid::from_parts(None, jid.domain());
+        let creators = &self.config.creators;
+        jid.node().is_some() && (creators.contains(jid) || creators.contains(&domain))
+    }
+
+    pub(super) fn create(&mut self, head: &StanzaHead, create: &Element) -> Outcome {
+        let jid = head.from.to_bare();
+        if !self.may_create(&jid) {
+            return Err(Condition::NotAllowed.into());
+        }
+        if self.state.channels.len() >= MAX_CHANNELS {
+            return Err(Condition::ResourceConstraint.into());
+        }
+        let wanted = create.attr("channel").filter(|name| !name.is_empty());
+        let name = match wanted {
+            Some(name) => address::channel_name(name).ok_or(Condition::JidMalformed)?,
+            None => self.tokens.token(20).to_lowercase(),
+        };
+        if self.state.channels.contains_key(&name) {
+            return Err(Condition::Conflict.into());
+        }
+        let mut secret = [0; 32];
+        self.tokens.fill(&mut secret);
+        let settings = Settings {
+            unlisted: wanted.is_none(),
+            changed_by: Some(jid.clone()),
+            ..Settings::fresh(BTreeSet::from([jid]), secret)
+        };
+        self.set(&name, settings);
+        let answer = element("create", NS_CORE).attr("channel", &name).build();
+        self.out.result(head, Some(answer));
+        Ok(())
+    }
+
+    pub(super) fn destroy(&mut self, head: &StanzaHead, destroy: &Element) -> Outcome {
+        let name = destroy.attr("channel").and_then(address::channel_name);
+        let name = name.ok_or(Condition::ItemNotFound)?;
+        if !self.channel(&name)?.is_owner(&head.from.to_bare()) {
+            return Err(Condition::NotAllowed.into());
+        }
+        self.out.result(head, None);
+        let ids: Vec<StableId> = self.channel(&name)?.participants.keys().cloned().collect();
+        for id in &ids {
+            self.hide_all(&name, id);
+            self.relay_forget(&name, id);
+        }
+        let node = Node::Participants;
+        let delete = element("delete", NS_PUBSUB_EVENT).attr("node", node.as_str());
+        self.event(&name, node, delete.build(), None);
+        self.change(Change::Destroyed { channel: name });
+        Ok(())
+    }
+
+    /// Writes to a node. An item's id is given by us for info and config, whatever the client wants.
+    pub(super) fn publish(
+        &mut self,
+        head: &StanzaHead,
+        publish: &Element,
+        name: &str,
+        node: Node,
+    ) -> Outcome {
+        let channel = self.channel(name)?;
+        let jid = head.from.to_bare();
+        let (is_owner, is_admin) = (channel.is_owner(&jid), channel.is_admin(&jid));
+        let mut settings = channel.settings.clone();
+        // XEP-0406's examples put the item into an `<items/>`.
+        let inner = publish
+            .children()
+            .find(|c| c.name() == "items")
+            .unwrap_or(publish);
+        let given: Vec<&Element> = inner.children().filter(|c| c.name() == "item").collect();
+        let one = given.first().ok_or(Condition::BadRequest)?;
+        match node {
+            Node::Info if is_admin => {
+                let form = form::submitted(one, NS_CORE).ok_or(Condition::BadRequest)?;
+                set_info(&mut settings, form)?;
+            }
+            Node::Config if is_owner => {
+                let form = form::submitted(one, NS_ADMIN).ok_or(Condition::BadRequest)?;
+                set_config(&mut settings, form)?;
+                settings.changed_by = Some(jid);
+            }
+            Node::Allowed | Node::Banned if is_admin => {
+                let wanted = listed(&given)?;
+                let list = match node {
+                    Node::Allowed => settings.allowed.get_or_insert_default(),
+                    _ => &mut settings.banned,
+                };
+                list.extend(wanted);
+                if list.len() > MAX_LIST {
+                    return Err(Condition::ResourceConstraint.into());
+                }
+            }
+            _ => return Err(Condition::Forbidden.into()),
+        }
+        let form_node = matches!(node, Node::Info | Node::Config);
+        if form_node {
+            settings.revision += 1;
+        }
+        let was_hidden = self.is_hidden(name);
+        let is_hidden = settings.hidden;
+        let ids: Vec<String> = match form_node {
+            true => vec![settings.revision.to_string()],
+            false => given
+                .iter()
+                .filter_map(|i| i.attr("id"))
+                .map(str::to_owned)
+                .collect(),
+        };
+        // What was seen of JIDs cannot be taken back, and what was hidden shall stay so.
+        if was_hidden != is_hidden && !self.channel(name)?.participants.is_empty() {
+            return Err(StanzaError::because(
+                Condition::NotAllowed,
+                "jid visibility changes only while nobody takes part",
+            ));
+        }
+        self.set(name, settings);
+        let answered = ids.iter().map(|id| item(NS_PUBSUB, id, []));
+        let publish = element("publish", NS_PUBSUB)
+            .attr("node", node.as_str())
+            .children(answered);
+        let answer = element("pubsub", NS_PUBSUB).child(publish).build();
+        self.out.result(head, Some(answer));
+        let channel = self.channel(name)?;
+        let news: Vec<Element> = match node {
+            Node::Info => vec![nodes::info_item(NS_PUBSUB_EVENT, channel)],
+            Node::Config => vec![config_item(NS_PUBSUB_EVENT, channel)],
+            _ => ids.iter().map(|id| item(NS_PUBSUB_EVENT, id, [])).collect(),
+        };
+        self.event(name, node, items(NS_PUBSUB_EVENT, node, news), None);
+        self.turn_out(name);
+        Ok(())
+    }
+
+    /// Takes entries out of a list.
+    pub(super) fn retract(
+        &mut self,
+        head: &StanzaHead,
+        retract: &Element,
+        name: &str,
+        node: Node,
+    ) -> Outcome {
+        let mut settings = self.writable_list(head, name, node)?;
+        let given: Vec<&Element> = retract.children().filter(|c| c.name() == "item").collect();
+        let gone = listed(&given)?;
+        let list = match node {
+            Node::Allowed => settings.allowed.get_or_insert_default(),
+            _ => &mut settings.banned,
+        };
+        list.retain(|jid| !gone.contains(jid));
+        self.set(name, settings);
+        self.out.result(head, None);
+        let gone = gone.iter().map(|jid| {
+            let retract = element("retract", NS_PUBSUB_EVENT).attr("id", jid.as_str());
+            retract.build()
+        });
+        self.event(name, node, items(NS_PUBSUB_EVENT, node, gone), None);
+        self.turn_out(name);
+        Ok(())
+    }
+
+    /// Empties a list; without entries in the list of allowed everybody is.
+    pub(super) fn purge(&mut self, head: &StanzaHead, name: &str, node: Node) -> Outcome {
+        let mut settings = self.writable_list(head, name, node)?;
+        match node {
+            Node::Allowed => settings.allowed = None,
+            _ => settings.banned.clear(),
+        }
+        self.set(name, settings);
+        self.out.result(head, None);
+        let purge = element("purge", NS_PUBSUB_EVENT).attr("node", node.as_str());
+        self.event(name, node, purge.build(), None);
+        Ok(())
+    }
+
+    fn writable_list(
+        &self,
+        head: &StanzaHead,
+        name: &str,
+        node: Node,
+    ) -> Result<Settings, StanzaError> {
+        let channel = self.channel(name)?;
+        let is_list = matches!(node, Node::Allowed | Node::Banned);
+        match is_list && channel.is_admin(&head.from.to_bare()) {
+            true => Ok(channel.settings.clone()),
+            false => Err(Condition::Forbidden.into()),
+        }
+    }
+
+    /// Removes who may not take part any more (XEP-0406 §3.5).
+    fn turn_out(&mut self, name: &str) {
+        let Some(channel) = self.state.channels.get(name) else {
+            return;
+        };
+        let out: Vec<StableId> = channel
+            .participants
+            .iter()
+            .filter(|(_, p)| !p.phone && !channel.admits(&p.jid))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in out {
+            self.remove(name, &id);
+        }
+    }
+
+    fn set(&mut self, name: &str, settings: Settings) {
+        self.change(Change::Settings {
+            channel: name.to_owned(),
+            settings: Box::new(settings),
+        });
+    }
+}
+
+fn set_info(settings: &mut Settings, form: &Element) -> Outcome {
+    let text = |var| -> Result<Option<String>, StanzaError> {
+        let Some(values) = form::values(form, var) else {
+            return Ok(None);
+        };
+        let text = values.into_iter().next().unwrap_or_default();
+        match text.chars().count() <= MAX_TEXT {
+            true => Ok(Some(text)),
+            false => Err(Condition::NotAcceptable.into()),
+        }
+    };
+    if let Some(name) = text("Name")? {
+        settings.name = name;
+    }
+    if let Some(description) = text("Description")? {
+        settings.description = description;
+    }
+    if let Some(contacts) = form::values(form, "Contact") {
+        settings.contacts = jids(&contacts)?;
+    }
+    Ok(())
+}
+
+/// Only the fields that were sent change (XEP-0406 §3.3).
+fn set_config(settings: &mut Settings, form: &Element) -> Outcome {
+    if let Some(owners) = form::values(form, "Owner") {
+        settings.owners = jids(&owners)?;
+        // Somebody always has to.
+        if settings.owners.is_empty() {
+            return Err(Condition::NotAcceptable.into());
+        }
+    }
+    if let Some(admins) = form::values(form, "Administrator") {
+        settings.admins = jids(&admins)?;
+    }
+    if let Some(values) = form::values(form, "JID Visibility") {
+        settings.hidden = match values.first().map(String::as_str) {
+            Some(VISIBLE) => false,
+            Some(HIDDEN) => true,
+            _ => return Err(Condition::NotAcceptable.into()),
+        };
+    }
+    if let Some(values) = form::values(form, "Private Messages") {
+        settings.private_messages = boolean(&values)?;
+    }
+    Ok(())
+}
+
+fn boolean(values: &[String]) -> Result<bool, StanzaError> {
+    match values.first().map(String::as_str) {
+        Some("1" | "true") => Ok(true),
+        Some("0" | "false") => Ok(false),
+        _ => Err(Condition::NotAcceptable.into()),
+    }
+}
+
+fn jids(values: &[String]) -> Result<BTreeSet<BareJid>, StanzaError> {
+    let read = |value: &String| BareJid::new(value).map_err(|_| Condition::NotAcceptable);
+    let jids: BTreeSet<BareJid> = values.iter().map(read).collect::<Result<_, _>>()?;
+    match jids.len() <= MAX_LIST {
+        true => Ok(jids),
+        false => Err(Condition::ResourceConstraint.into()),
+    }
+}
+
+/// The JIDs that items are named by.
+fn listed(items: &[&Element]) -> Result<BTreeSet<BareJid>, StanzaError> {
+    let ids: Option<Vec<String>> = items
+        .iter()
+        .map(|item| item.attr("id").map(str::to_owned))
+        .collect();
+    jids(&ids.ok_or(Condition::BadRequest)?)
+}
+
+/// The one item of the config node (XEP-0406 §3.3).
+pub(super) fn config_item(ns: &str, channel: &Channel) -> Element {
+    let settings = &channel.settings;
+    let all = |jids: &BTreeSet<BareJid>| jids.iter().map(ToString::to_string).collect();
+    let visibility = if settings.hidden { HIDDEN } else { VISIBLE };
+    let changed_by = settings.changed_by.iter().map(ToString::to_string);
+    let relay = match settings.relay {
+        RelayPolicy::Listed => "listed",
+        RelayPolicy::All => "all",
+        RelayPolicy::None => "none",
+    };
+    let fields = vec![
+        ("Last Change Made By", "jid-single", changed_by.collect()),
+        ("Owner", "jid-multi", all(&settings.owners)),
+        ("Administrator", "jid-multi", all(&settings.admins)),
+        ("JID Visibility", "list-single", vec![visibility.to_owned()]),
+        (
+            "Private Messages",
+            "boolean",
+            vec![settings.private_messages.to_string()],
+        ),
+        ("IQ Relay", "list-single", vec![relay.to_owned()]),
+    ];
+    let form = form::result(NS_ADMIN, fields);
+    item(ns, &settings.revision.to_string(), [form])
+}

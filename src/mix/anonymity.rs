@@ -1,0 +1,120 @@
+//! Hidden channels (XEP-0404 §3): clients are shown with resources that tell nothing, and what is
+//! relayed names its sender by the encoded JID only.
+
+use jid::Jid;
+use minidom::{Element, Node as XmlNode};
+
+use super::Mix;
+use super::address::{self, StableId};
+use super::store::Channel;
+use std::collections::BTreeMap;
+
+/// Hidden clients whose resource can be found again; the map is emptied when it is full, and filled
+/// again by whoever speaks. About 20 MB.
+const MAX_RESOURCES: usize = 100_000;
+/// Elements within elements that are looked into. Nothing relayed is deeper than 20.
+const MAX_DEPTH: usize = 64;
+
+/// From channel, participant and shown resource to the real one.
+#[derive(Default)]
+pub(super) struct HiddenResources {
+    real: BTreeMap<(String, StableId, String), String>,
+}
+
+/// The resource of an encoded JID.
+pub(super) fn shown_resource(channel: &Channel, id: &StableId, resource: &str) -> String {
+    match channel.settings.hidden {
+        true => address::hidden_resource(&channel.settings.secret, id, resource),
+        false => resource.to_owned(),
+    }
+}
+
+impl Mix {
+    /// The encoded JID of a participant's client, which can be found by it from here on.
+    pub(super) fn shown_jid(
+        &mut self,
+        name: &str,
+        id: &StableId,
+        resource: Option<&str>,
+    ) -> Option<Jid> {
+        if let Some(resource) = resource {
+            self.remember_resource(name, id, resource);
+        }
+        let channel = self.state.channels.get(name)?;
+        let shown = resource.map(|r| shown_resource(channel, id, r));
+        address::encode(&self.config.domain, name, id, shown.as_deref())
+    }
+
+    pub(super) fn remember_resource(&mut self, name: &str, id: &StableId, resource: &str) {
+        let Some(channel) = self.state.channels.get(name) else {
+            return;
+        };
+        if !channel.settings.hidden {
+            return;
+        }
+        let shown = shown_resource(channel, id, resource);
+        if self.hidden.real.len() >= MAX_RESOURCES {
+            self.hidden.real.clear();
+        }
+        let key = (name.to_owned(), id.clone(), shown);
+        self.hidden.real.insert(key, resource.to_owned());
+    }
+
+    /// The real resource behind the shown one.
+    pub(super) fn real_resource(&self, name: &str, id: &StableId, shown: &str) -> Option<String> {
+        let channel = self.state.channels.get(name)?;
+        if !channel.settings.hidden {
+            return Some(shown.to_owned());
+        }
+        let key = (name.to_owned(), id.clone(), shown.to_owned());
+        if let Some(real) = self.hidden.real.get(&key) {
+            return Some(real.clone());
+        }
+        let mut clients = channel.participants.get(id)?.clients.keys();
+        let real = clients.find(|real| shown_resource(channel, id, real) == shown);
+        real.cloned()
+    }
+}
+
+/// Puts the encoded JID in the place of the real one, wherever an attribute or a text is just that
+/// JID, bare or full: Jingle says who calls in `initiator` and `responder`.
+pub(super) fn mask(element: &mut Element, real: &Jid, shown: &Jid) {
+    let bare = (real.to_bare().to_string(), shown.to_bare().to_string());
+    let full = (real.to_string(), shown.to_string());
+    mask_within(element, &[full, bare], 0);
+}
+
+/// Takes out of an error of a hidden channel what names others: `by`, and where somebody has gone.
+pub(super) fn blank_error(stanza: &mut Element) {
+    use minidom::rxml::Namespace;
+    let Some(error) = stanza.children_mut().find(|c| c.name() == "error") else {
+        return;
+    };
+    error.attrs_mut().remove(&Namespace::NONE, "by");
+    for child in error.children_mut() {
+        if ["gone", "redirect", "text"].contains(&child.name()) {
+            child.take_nodes();
+        }
+    }
+}
+
+fn mask_within(element: &mut Element, pairs: &[(String, String)], depth: usize) {
+    for (_, value) in element.attrs_mut().iter_mut() {
+        if let Some((_, shown)) = pairs.iter().find(|(real, _)| *real == **value) {
+            *value = shown.clone();
+        }
+    }
+    if depth >= MAX_DEPTH {
+        element.take_nodes();
+    }
+    for node in element.nodes_mut() {
+        match node {
+            XmlNode::Element(child) => mask_within(child, pairs, depth + 1),
+            XmlNode::Text(text) => {
+                if let Some((_, shown)) = pairs.iter().find(|(real, _)| real == text) {
+                    *text = shown.clone();
+                }
+            }
+        }
+    }
+}

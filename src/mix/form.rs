@@ -1,0 +1,50 @@
+//! Data forms (XEP-0004), as far as settings need them.
+
+use minidom::Element;
+
+use crate::xmpp::stanza::element;
+
+const NS_DATA: &str = "jabber:x:data";
+
+/// One field: name, type and values.
+pub(super) type Field = (&'static str, &'static str, Vec<String>);
+
+/// A form of type `result`.
+pub(super) fn result(form_type: &str, fields: Vec<Field>) -> Element {
+    let hidden = ("FORM_TYPE", "hidden", vec![form_type.to_owned()]);
+    let fields = [hidden].into_iter().chain(fields);
+    let fields = fields.map(|(var, kind, values)| {
+        let values = values
+            .iter()
+            .map(|v| element("value", NS_DATA).text(v).build());
+        element("field", NS_DATA)
+            .attr("var", var)
+            .attr("type", kind)
+            .children(values)
+            .build()
+    });
+    element("x", NS_DATA)
+        .attr("type", "result")
+        .children(fields)
+        .build()
+}
+
+/// The submitted form within `parent`, if it is of this type.
+pub(super) fn submitted<'a>(parent: &'a Element, form_type: &str) -> Option<&'a Element> {
+    let form = parent.get_child("x", NS_DATA)?;
+    let types = values(form, "FORM_TYPE")?;
+    (types == [form_type]).then_some(form)
+}
+
+/// The values of a field that was sent; empty ones are left out.
+pub(super) fn values(form: &Element, var: &str) -> Option<Vec<String>> {
+    let mut fields = form.children().filter(|c| c.is("field", NS_DATA));
+    let field = fields.find(|f| f.attr("var") == Some(var))?;
+    let values = field.children().filter(|c| c.is("value", NS_DATA));
+    Some(
+        values
+            .map(Element::text)
+            .filter(|v| !v.is_empty())
+            .collect(),
+    )
+}

@@ -1,0 +1,334 @@
+//! What outlives a restart: channels, participants, presence. The room's state is one [`Snapshot`],
+//! and each step of it a [`Change`], so whoever keeps the changes keeps the state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jid::BareJid;
+use minidom::Element;
+
+use super::address::StableId;
+
+/// A node of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Node {
+    /// Messages to everybody.
+    Messages,
+    /// Who takes part.
+    Participants,
+    /// Which clients are there.
+    Presence,
+    /// Name and description.
+    Info,
+    /// The settings.
+    Config,
+    /// Who may join.
+    Allowed,
+    /// Who may not.
+    Banned,
+    /// Who is behind a stable id.
+    Jidmap,
+}
+
+impl Node {
+    /// Every node.
+    pub const ALL: &[Self] = &[
+        Self::Messages,
+        Self::Participants,
+        Self::Presence,
+        Self::Info,
+        Self::Config,
+        Self::Allowed,
+        Self::Banned,
+        Self::Jidmap,
+    ];
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Messages => "urn:xmpp:mix:nodes:messages",
+            Self::Participants => "urn:xmpp:mix:nodes:participants",
+            Self::Presence => "urn:xmpp:mix:nodes:presence",
+            Self::Info => "urn:xmpp:mix:nodes:info",
+            Self::Config => "urn:xmpp:mix:nodes:config",
+            Self::Allowed => "urn:xmpp:mix:nodes:allowed",
+            Self::Banned => "urn:xmpp:mix:nodes:banned",
+            Self::Jidmap => "urn:xmpp:mix:nodes:jidmap",
+        }
+    }
+
+    /// Reads the wire's name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|n| n.as_str() == name)
+    }
+}
+
+/// Which IQs a channel relays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RelayPolicy {
+    /// Those whose payload is on the list of `relay.rs`.
+    #[default]
+    Listed,
+    /// All but those that belong to an account.
+    All,
+    /// None.
+    None,
+}
+
+/// The settings of a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Its display name.
+    pub name: String,
+    /// What it is about.
+    pub description: String,
+    /// Whom to ask about it.
+    pub contacts: BTreeSet<BareJid>,
+    /// Who owns it; never empty for a channel that was created.
+    pub owners: BTreeSet<BareJid>,
+    /// Who helps the owners.
+    pub admins: BTreeSet<BareJid>,
+    /// Bare JIDs and domains that may join; `None`: everybody.
+    pub allowed: Option<BTreeSet<BareJid>>,
+    /// Bare JIDs and domains that may not.
+    pub banned: BTreeSet<BareJid>,
+    /// Nobody but owners and admins learns a JID (XEP-0404).
+    pub hidden: bool,
+    /// Participants may write to each other through the channel.
+    pub private_messages: bool,
+    /// Which IQs are relayed.
+    pub relay: RelayPolicy,
+    /// Not listed: it was created without a name.
+    pub unlisted: bool,
+    /// The bare JID that changed the settings last.
+    pub changed_by: Option<BareJid>,
+    /// Counts changes; the id of the one item in the info and config nodes.
+    pub revision: u64,
+    /// What stable ids are made with.
+    pub secret: [u8; 32],
+}
+
+impl Settings {
+    /// The settings of a fresh channel.
+    pub fn fresh(owners: BTreeSet<BareJid>, secret: [u8; 32]) -> Self {
+        Self {
+            name: String::new(),
+            description: String::new(),
+            contacts: BTreeSet::new(),
+            owners,
+            admins: BTreeSet::new(),
+            allowed: None,
+            banned: BTreeSet::new(),
+            hidden: false,
+            private_messages: true,
+            relay: RelayPolicy::default(),
+            unlisted: false,
+            changed_by: None,
+            revision: 1,
+            secret,
+        }
+    }
+}
+
+/// Somebody who takes part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Participant {
+    /// Who.
+    pub jid: BareJid,
+    /// The nick.
+    pub nick: Option<String>,
+    /// What it hears.
+    pub nodes: BTreeSet<Node>,
+    /// A number of this gateway: joined by the configuration.
+    pub phone: bool,
+    /// What each present client last sent, by real resource.
+    pub clients: BTreeMap<String, Vec<Element>>,
+}
+
+/// A channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Channel {
+    /// Its settings.
+    pub settings: Settings,
+    /// Who takes part.
+    pub participants: BTreeMap<StableId, Participant>,
+}
+
+/// Everything that is kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// The channels by name.
+    pub channels: BTreeMap<String, Channel>,
+}
+
+/// One step from a snapshot to the next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A channel was created or its settings were changed.
+    Settings {
+        /// The channel.
+        channel: String,
+        /// All of its settings.
+        settings: Box<Settings>,
+    },
+    /// A channel is no more.
+    Destroyed {
+        /// The channel.
+        channel: String,
+    },
+    /// Somebody joined or changed what it hears or is called. Its clients stay.
+    Joined {
+        /// The channel.
+        channel: String,
+        /// Who.
+        id: StableId,
+        /// The participant; its clients are not looked at.
+        participant: Box<Participant>,
+    },
+    /// Somebody left.
+    Left {
+        /// The channel.
+        channel: String,
+        /// Who.
+        id: StableId,
+    },
+    /// A client is there.
+    Present {
+        /// The channel.
+        channel: String,
+        /// Whose.
+        id: StableId,
+        /// Its real resource.
+        resource: String,
+        /// What it sent.
+        payload: Vec<Element>,
+    },
+    /// A client has gone.
+    Gone {
+        /// The channel.
+        channel: String,
+        /// Whose.
+        id: StableId,
+        /// Its real resource.
+        resource: String,
+    },
+}
+
+impl Snapshot {
+    /// Takes one step. What fits nothing is ignored.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Settings { channel, settings } => match self.channels.get_mut(&channel) {
+                Some(known) => known.settings = *settings,
+                None => {
+                    let fresh = Channel {
+                        settings: *settings,
+                        participants: BTreeMap::new(),
+                    };
+                    self.channels.insert(channel, fresh);
+                }
+            },
+            Change::Destroyed { channel } => {
+                self.channels.remove(&channel);
+            }
+            Change::Joined {
+                channel,
+                id,
+                participant,
+            } => {
+                let Some(channel) = self.channels.get_mut(&channel) else {
+                    return;
+                };
+                let mut joined = *participant;
+                let before = channel.participants.remove(&id);
+                joined.clients = before.map(|p| p.clients).unwrap_or_default();
+                channel.participants.insert(id, joined);
+            }
+            Change::Left { channel, id } => {
+                if let Some(channel) = self.channels.get_mut(&channel) {
+                    channel.participants.remove(&id);
+                }
+            }
+            Change::Present {
+                channel,
+                id,
+                resource,
+                payload,
+            } => {
+                if let Some(participant) = self.participant_mut(&channel, &id) {
+                    participant.clients.insert(resource, payload);
+                }
+            }
+            Change::Gone {
+                channel,
+                id,
+                resource,
+            } => {
+                if let Some(participant) = self.participant_mut(&channel, &id) {
+                    participant.clients.remove(&resource);
+                }
+            }
+        }
+    }
+
+    fn participant_mut(&mut self, channel: &str, id: &StableId) -> Option<&mut Participant> {
+        self.channels.get_mut(channel)?.participants.get_mut(id)
+    }
+}
+
+impl Channel {
+    /// The stable id of a participant.
+    pub fn id_of(&self, jid: &BareJid) -> Option<StableId> {
+        let id = StableId::of(&self.settings.secret, jid);
+        self.participants.contains_key(&id).then_some(id)
+    }
+
+    /// True for owners.
+    pub fn is_owner(&self, jid: &BareJid) -> bool {
+        self.settings.owners.contains(jid)
+    }
+
+    /// True for owners and admins.
+    pub fn is_admin(&self, jid: &BareJid) -> bool {
+        self.is_owner(jid) || self.settings.admins.contains(jid)
+    }
+
+    /// True if `jid` may take part (XEP-0406 §3): banned wins, owners and admins are always allowed.
+    pub fn admits(&self, jid: &BareJid) -> bool {
+        if self.is_admin(jid) {
+            return true;
+        }
+        let domain = BareJid::from_parts(None, jid.domain());
+        let named = |set: &BTreeSet<BareJid>| set.contains(jid) || set.contains(&domain);
+        !named(&self.settings.banned) && self.settings.allowed.as_ref().is_none_or(named)
+    }
+
+    /// True if the channel has the node.
+    pub fn has(&self, node: Node) -> bool {
+        match node {
+            Node::Messages
+            | Node::Participants
+            | Node::Presence
+            | Node::Info
+            | Node::Config
+            | Node::Banned => true,
+            Node::Allowed => self.settings.allowed.is_some(),
+            Node::Jidmap => self.settings.hidden,
+        }
+    }
+
+    /// True if `jid` may read and subscribe to the node, being a participant.
+    pub fn opens(&self, node: Node, jid: &BareJid) -> bool {
+        match node {
+            Node::Messages | Node::Participants | Node::Presence | Node::Info => true,
+            Node::Config | Node::Allowed | Node::Banned | Node::Jidmap => self.is_admin(jid),
+        }
+    }
+
+    /// The bare JIDs that hear of the node.
+    pub fn subscribers(&self, node: Node) -> Vec<BareJid> {
+        let all = self.participants.values();
+        all.filter(|p| p.nodes.contains(&node))
+            .map(|p| p.jid.clone())
+            .collect()
+    }
+}
