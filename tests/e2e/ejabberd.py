@@ -1,6 +1,5 @@
 """ejabberd on loopback, in the place of Prosody: the same ports and names, its own folder, no service of Debian's."""
 
-import shutil
 import socket
 import time
 from pathlib import Path
@@ -84,12 +83,3 @@ modules:
     @property
     def websocket(self) -> str:
         return f"ws://127.0.0.1:{self.http}/ws"
-
-    @property
-    def version(self) -> str:
-        found = sorted(Path(LIBRARIES).glob("ejabberd-*"))
-        return found[-1].name.removeprefix("ejabberd-") if found else ""
-
-
-def installed() -> bool:
-    return shutil.which("erl") is not None and any(Path(LIBRARIES).glob("ejabberd-*"))

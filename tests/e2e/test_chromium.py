@@ -229,3 +229,27 @@ async def test_chromium_mutes(gateway, phone, chromium):
         await callee.will_say("CALL_CLOSED")
         assert callee.heard.tone_seconds(440) > 1.3, callee.heard.describe(440, 660)
         await offhook.will_have_ended("hangup")
+
+
+async def test_chromium_hears_that_the_phone_is_busy(gateway, sipp, chromium):
+    trunk = sipp("fails", code=486, text="Busy Here")
+    async with chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{trunk.sip}")
+        call = await alice.call(CONTACT)
+        await call.sees("reject", reason="busy")
+        await trunk.done()
+        await offhook.will_have_ended("busy")
+        await offhook.will_be_idle()
+
+
+async def test_a_phone_gives_up_before_chromium_answers(gateway, phone, chromium):
+    async with phone() as caller, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{caller.sip}")
+        await caller.command("dial", f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}")
+        call = await alice.will_be_called()
+        await call.ring()
+        await caller.will_say("CALL_RINGING")
+        await caller.command("hangup")
+        await call.sees("retract")
+        await offhook.will_have_ended("cancelled")
+        await offhook.will_be_idle()
