@@ -1,5 +1,6 @@
 //! Debian's rtpengine in user space, with one thread, asked over its NG protocol.
 
+use std::cell::Cell;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -13,6 +14,7 @@ use crate::{Failure, machine};
 pub struct Rtpengine {
     child: Child,
     control: UdpSocket,
+    asked: Cell<u32>,
 }
 
 impl Rtpengine {
@@ -40,8 +42,12 @@ impl Rtpengine {
             .spawn()?;
         let control = UdpSocket::bind("127.0.0.1:0")?;
         control.connect(ng)?;
-        control.set_read_timeout(Some(Duration::from_millis(200)))?;
-        let rtpengine = Self { child, control };
+        control.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let rtpengine = Self {
+            child,
+            control,
+            asked: Cell::new(1),
+        };
         for _ in 0..50 {
             match rtpengine.ask("d7:command4:pinge") {
                 Ok(answer) if answer.contains("pong") => return Ok(rtpengine),
@@ -87,10 +93,19 @@ impl Rtpengine {
     }
 
     fn ask(&self, question: &str) -> Result<String, Failure> {
-        self.control.send(format!("bench {question}").as_bytes())?;
+        let cookie = self.asked.get();
+        self.asked.set(cookie + 1);
+        let question = format!("{cookie} {question}");
+        self.control.send(question.as_bytes())?;
         let mut buffer = [0; 65_535];
-        let length = self.control.recv(&mut buffer)?;
-        Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+        loop {
+            let length = self.control.recv(&mut buffer)?;
+            let answer = String::from_utf8_lossy(&buffer[..length]);
+            // Others are late answers to what was asked while it started.
+            if let Some(answer) = answer.strip_prefix(&format!("{cookie} ")) {
+                return Ok(answer.to_owned());
+            }
+        }
     }
 }
 
