@@ -15,6 +15,10 @@ use crate::id::{TokenMaker, WorkerId};
 /// one. Peers stop within a few seconds; 30 s is what livekit uses too.
 const PORT_REST: Duration = Duration::from_secs(30);
 
+/// How short that rest may become when no other port is left: late packets of a stranger are
+/// better than a refused call.
+const LEAST_REST: Duration = Duration::from_secs(1);
+
 /// What is known of the media floor before any call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaFacts {
@@ -106,21 +110,21 @@ impl Endpoints {
         }
     }
 
-    /// A port pair, or `None` when all are in use or rest.
+    /// A port pair, or `None` when all are in use or have only just been.
     pub fn take_port(&mut self, now: Instant) -> Option<u16> {
-        while self
-            .resting
-            .front()
-            .is_some_and(|(since, _)| now >= *since + PORT_REST)
-        {
-            if let Some((_, port)) = self.resting.pop_front() {
-                self.free.push_back(port);
-            }
+        while let Some(port) = self.take_rested(now, PORT_REST) {
+            self.free.push_back(port);
         }
-        self.free.pop_front()
+        let free = self.free.pop_front();
+        free.or_else(|| self.take_rested(now, LEAST_REST))
     }
 
-    /// Takes a port pair back; it rests for 30 s.
+    fn take_rested(&mut self, now: Instant, rest: Duration) -> Option<u16> {
+        let rested = |(since, _): &mut (Instant, u16)| now >= *since + rest;
+        self.resting.pop_front_if(rested).map(|(_, port)| port)
+    }
+
+    /// Takes a port pair back; it rests for 30 s, or less when ports run out.
     pub fn give_port(&mut self, now: Instant, port: u16) {
         self.resting.push_back((now, port));
     }
@@ -245,8 +249,22 @@ mod tests {
         assert_eq!(ends.take_port(t0), None);
         ends.give_port(t0, 20_000);
         assert_eq!(ends.ports_in_use(), 1);
-        assert_eq!(ends.take_port(t0 + PORT_REST / 2), None);
+        assert_eq!(ends.take_port(t0 + LEAST_REST / 2), None);
         assert_eq!(ends.take_port(t0 + PORT_REST), Some(20_000));
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn a_port_rests_less_before_a_call_is_refused() {
+        let t0 = Instant::now();
+        let mut ends = endpoints();
+        for port in [20_000, 20_002] {
+            assert_eq!(ends.take_port(t0), Some(port));
+            ends.give_port(t0, port);
+        }
+        assert_eq!(ends.take_port(t0 + LEAST_REST), Some(20_000));
+        assert_eq!(ends.take_port(t0 + LEAST_REST), Some(20_002));
+        assert_eq!(ends.take_port(t0 + LEAST_REST), None);
     }
 
     #[test]

@@ -9,11 +9,6 @@ _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def possible() -> bool:
-    """Whether this user may make a namespace."""
-    return os.geteuid() == 0
-
-
 def _checked(result: int) -> None:
     if result != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

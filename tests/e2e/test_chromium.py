@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-import network
 from gateway import CONTACT, OUR_NUMBER
 
 
@@ -177,7 +176,6 @@ async def test_a_phone_calls_stanzajs_without_message_initiation(gateway, phone,
         await offhook.will_be_idle()
 
 
-@pytest.mark.skipif(not network.possible(), reason="a network namespace of one's own is for root")
 async def test_one_packet_in_twenty_is_lost(lossy_network, gateway, phone, chromium):
     lossy_network(5)
     async with phone(hz=660, codecs=["opus"], answer="auto") as callee, chromium() as alice:
