@@ -1,7 +1,7 @@
 //! Whole calls through the real process, without media: what they cost and how fast they are
 //! answered.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::gateway::free_port;
@@ -16,7 +16,7 @@ const HOLD: Duration = Duration::from_millis(100);
 const STEADY: usize = 40;
 
 /// Answered calls at two rates.
-pub fn answered(offhook: &PathBuf, table: &mut Table) -> Result<(), Failure> {
+pub fn answered(offhook: &Path, table: &mut Table) -> Result<(), Failure> {
     let mut load = Load::new(offhook, free_port()?)?;
     load.run(100, 100, Some(HOLD), &transport_without_media)?;
     for (rate, seconds) in [(500, STEADY), (2_000, 10)] {
@@ -80,7 +80,7 @@ pub fn answered(offhook: &PathBuf, table: &mut Table) -> Result<(), Failure> {
 }
 
 /// Calls that stay open and do nothing.
-pub fn open(offhook: &PathBuf, table: &mut Table) -> Result<(), Failure> {
+pub fn open(offhook: &Path, table: &mut Table) -> Result<(), Failure> {
     const OPEN: usize = 2_000;
     let mut load = Load::new(offhook, free_port()?)?;
     // What is allocated once is not the calls'.

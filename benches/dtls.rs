@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use offhook::border::{
@@ -31,7 +31,7 @@ const TOGETHER: usize = 10;
 const PASSWORD: &str = "88yXZajgGS00ziBDQ0yLtr9t";
 
 /// 200 calls that talk.
-pub fn open(offhook: &PathBuf, table: &mut Table) -> Result<(), Failure> {
+pub fn open(offhook: &Path, table: &mut Table) -> Result<(), Failure> {
     let mut world = World::new(offhook)?;
     let pid = world.load.gateway.pid();
     // The first call's own, so that what is allocated once is not the calls'.
@@ -115,7 +115,7 @@ struct Client {
 }
 
 impl World {
-    fn new(offhook: &PathBuf) -> Result<Self, Failure> {
+    fn new(offhook: &Path) -> Result<Self, Failure> {
         let sound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
         sound.set_recv_buffer_size(4 << 20)?;
         sound.set_nonblocking(true)?;

@@ -38,7 +38,7 @@ listen = ["udp://{sip}"]
 [media]
 bind = "127.0.0.1"
 xmpp_port = {}
-rtp_ports = "20000-29999"
+rtp_ports = "10000-19999"
 [[trunk]]
 name = "phone"
 uri = "sip:{phone};transport=udp"

@@ -22,7 +22,7 @@ mod rtpengine;
 mod server;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use table::Table;
@@ -34,7 +34,7 @@ pub type Failure = Box<dyn std::error::Error>;
 struct Part {
     name: &'static str,
     about: &'static str,
-    run: fn(&PathBuf, &mut Table) -> Result<(), Failure>,
+    run: fn(&Path, &mut Table) -> Result<(), Failure>,
 }
 
 const PARTS: [Part; 6] = [

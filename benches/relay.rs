@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -116,7 +116,7 @@ impl Sum {
 }
 
 /// Both relays in turns, at two sizes.
-pub fn compare(_offhook: &PathBuf, table: &mut Table) -> Result<(), Failure> {
+pub fn compare(_offhook: &Path, table: &mut Table) -> Result<(), Failure> {
     for count in [100, 300] {
         let (mut ours, mut theirs) = (Sum::default(), Sum::default());
         for _ in 0..ROUNDS {

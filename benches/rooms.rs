@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use offhook::address::{Address, E164};
 use offhook::border::{BridgeStats, MediaCommand, MediaEvent};
 use offhook::call::{MediaFacts, WorkerFacts};
 use offhook::config::{
-    AccessConfig, CallConfig, Config, MediaConfig, RouteConfig, RouteMatch, Secret, SipConfig,
-    TrunkConfig, XmppConfig,
+    AccessConfig, CallConfig, CallerId, Config, MediaConfig, RouteConfig, RouteMatch, Secret,
+    SipConfig, TrunkConfig, XmppConfig,
 };
 use offhook::description::{
     Codec, Description, Direction, Fingerprint, Media, RtpTransport, Security, Setup, Stream,
@@ -68,6 +68,9 @@ fn trunk(remote: SocketAddr) -> TrunkConfig {
         max_calls: None,
         options: Duration::ZERO,
         from_domain: None,
+        caller_id: CallerId::From,
+        register: false,
+        outbound_proxy: None,
     }
 }
 
@@ -111,7 +114,7 @@ impl Side {
 }
 
 /// Two SIP rooms calling each other: INVITE, 180, 200, ACK, BYE, 200.
-pub fn sip(_offhook: &PathBuf, table: &mut Table) -> Result<(), Failure> {
+pub fn sip(_offhook: &Path, table: &mut Table) -> Result<(), Failure> {
     let mut now = Instant::now();
     let mut sides = [
         Side::new(ours(), theirs(), now),
@@ -256,12 +259,13 @@ fn config() -> Result<Config, Failure> {
             silence_limit: Duration::from_secs(30),
             connect_limit: Duration::from_secs(15),
         },
+        mix: None,
     })
 }
 
 /// The whole gateway without `io/`: one call from session-initiate to the last 200, and its two
 /// dearest inputs.
-pub fn gateway(_offhook: &PathBuf, table: &mut Table) -> Result<(), Failure> {
+pub fn gateway(_offhook: &Path, table: &mut Table) -> Result<(), Failure> {
     let facts = MediaFacts {
         fingerprint: Fingerprint {
             hash: "sha-256".to_owned(),
@@ -378,6 +382,7 @@ impl World {
                 self.inputs
                     .push_back(Input::Stanza(crate::rooms::stanza(&result)?));
             }
+            Output::MixStanza(_) => {}
             Output::Net(NetOutput::Send { flow, bytes }) => {
                 if bytes.starts_with(b"INVITE") {
                     self.invite.clone_from(&bytes);
