@@ -195,7 +195,7 @@ impl Calls {
         }
     }
 
-    /// Takes the answer to an offer of ours, and configures the side.
+    /// Takes the answer to an offer of ours; the worker hears of it from whoever asked.
     fn take_answer(
         &mut self,
         call: &mut Call,
@@ -226,17 +226,21 @@ impl Calls {
         media.format = Some(format);
         media.set_peer(theirs);
         call.encoding = Some(encoding);
-        self.configure(call, side);
         Ok(())
     }
 
-    /// The callee has answered and its media is configured: what the caller hears of it depends on
-    /// what it has described.
+    /// The callee has answered: what the caller hears of it depends on what it has described.
     fn answer_caller(&mut self, call: &mut Call) -> Result<(), End> {
         let caller = call.caller;
         match call.offering.clone() {
-            Offering::Later(_) => self.tell(caller, LegCommand::Accept),
-            Offering::Described(_) if call.callee_connects() => call.state = State::Connecting,
+            Offering::Later(_) => {
+                self.configure(call, Side::Callee);
+                self.tell(caller, LegCommand::Accept);
+            }
+            Offering::Described(_) if call.callee_connects() => {
+                call.state = State::Connecting;
+                self.configure(call, Side::Callee);
+            }
             Offering::Described(offer) => self.answer_offer(call, &offer)?,
             Offering::Delayed => {
                 let encodings: Vec<Encoding> = call.encoding.into_iter().collect();
@@ -404,7 +408,10 @@ impl Calls {
             table.take_answer(call, side, answer)?;
             match renegotiating {
                 Some(offer) => table.answer_offer(call, &offer),
-                None => Ok(()),
+                None => {
+                    table.configure(call, side);
+                    Ok(())
+                }
             }
         });
     }
