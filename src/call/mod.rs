@@ -283,7 +283,12 @@ impl Calls {
             self.endpoints.give_port(now, port);
         }
         self.endpoints.give_worker(closing.worker);
-        self.outputs.push_back(CallOutput::Record(closing.record));
+        self.record(closing.record);
+    }
+
+    fn record(&mut self, record: Box<CallRecord>) {
+        record.log();
+        self.outputs.push_back(CallOutput::Record(record));
     }
 
     fn tell(&mut self, leg: LegId, command: LegCommand) {

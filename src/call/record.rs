@@ -6,6 +6,7 @@ use crate::address::Address;
 use crate::border::BridgeStats;
 use crate::id::CallId;
 use crate::leg::End;
+use crate::pii::Pii;
 
 /// Who ended a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,4 +44,42 @@ pub struct CallRecord {
     pub encoding: Option<String>,
     /// What passed through the bridge; zero if there was none.
     pub stats: BridgeStats,
+}
+
+impl CallRecord {
+    /// Writes the one line of a call, with nothing personal in it.
+    pub(super) fn log(&self) {
+        let Self {
+            call,
+            from,
+            to,
+            trunk,
+            rang_after,
+            answered_after,
+            duration,
+            end,
+            ended_by,
+            encoding,
+            stats,
+        } = self;
+        tracing::info!(
+            call = %call,
+            from = %Pii(from),
+            to = %Pii(to),
+            trunk = trunk.as_deref(),
+            reason = %end.reason,
+            status = end.sip_status,
+            text = end.text.as_deref(),
+            by = ?ended_by,
+            rang_ms = rang_after.map(|d| d.as_millis() as u64),
+            answered_ms = answered_after.map(|d| d.as_millis() as u64),
+            duration_ms = duration.as_millis() as u64,
+            codec = encoding.as_deref(),
+            from_caller = stats.caller.received,
+            from_callee = stats.callee.received,
+            lost_from_caller = stats.caller.lost,
+            lost_from_callee = stats.callee.lost,
+            "call ended"
+        );
+    }
 }

@@ -71,7 +71,7 @@ impl Calls {
         let id = CallId(self.last_call);
         match self.place(now, id, leg, &offered) {
             Ok(call) => {
-                tracing::info!(call = %id, trunk = call.trunk.as_deref(), "call offered");
+                tracing::debug!(call = %id, trunk = call.trunk.as_deref(), "call offered");
                 self.calls.insert(id, call);
             }
             Err(end) => self.refuse(id, leg, offered, end),
@@ -101,7 +101,7 @@ impl Calls {
             encoding: None,
             stats: BridgeStats::default(),
         };
-        self.outputs.push_back(CallOutput::Record(Box::new(record)));
+        self.record(Box::new(record));
     }
 
     pub(super) fn uncount_trunk(&mut self, name: &str) {

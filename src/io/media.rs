@@ -60,7 +60,8 @@ const TURN: usize = 2048;
 /// Streams above which packets are gathered.
 const GATHER_STREAMS: usize = 50;
 
-/// How long packets are gathered.
+/// How long packets are gathered: a fortieth of a 20 ms frame. A wake-up costs as much as relaying a
+/// few packets.
 const GATHER: Duration = Duration::from_micros(500);
 
 /// A turn with more packets is followed by one that does not wait.

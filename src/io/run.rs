@@ -12,14 +12,12 @@ use super::component::{Link, LinkEvent};
 use super::media::Workers;
 use super::sip::SipNet;
 use crate::border::MediaEvent;
-use crate::call::record::CallRecord;
 use crate::call::{MediaFacts, WorkerFacts};
 use crate::config::{Config, XmppConfig};
 use crate::gateway::{Gateway, Input, Output};
 use crate::id::{TokenMaker, WorkerId};
 use crate::net::SipTransport;
 use crate::observe::ladder::Ladder;
-use crate::pii::Pii;
 
 /// Inputs taken in a row before other tasks have a turn.
 const INPUTS_A_TURN: usize = 64;
@@ -217,7 +215,8 @@ impl Running {
                 }
                 Output::Net(output) => self.sip.perform(output),
                 Output::Media(worker, command) => self.workers.command(worker, command),
-                Output::Record(record) => log_record(&record),
+                // The call table has logged it.
+                Output::Record(_) => {}
                 Output::Rung(rung) => super::print(&rung.to_string()),
             }
         }
@@ -319,42 +318,6 @@ impl Running {
             why,
         }
     }
-}
-
-/// One line a call, with nothing personal in it.
-fn log_record(record: &CallRecord) {
-    let CallRecord {
-        call,
-        from,
-        to,
-        trunk,
-        rang_after,
-        answered_after,
-        duration,
-        end,
-        ended_by,
-        encoding,
-        stats,
-    } = record;
-    tracing::info!(
-        call = %call,
-        from = %Pii(from),
-        to = %Pii(to),
-        trunk = trunk.as_deref(),
-        reason = %end.reason,
-        status = end.sip_status,
-        text = end.text.as_deref(),
-        by = ?ended_by,
-        rang_ms = rang_after.map(|d| d.as_millis() as u64),
-        answered_ms = answered_after.map(|d| d.as_millis() as u64),
-        duration_ms = duration.as_millis() as u64,
-        codec = encoding.as_deref(),
-        from_caller = stats.caller.received,
-        from_callee = stats.callee.received,
-        lost_from_caller = stats.caller.lost,
-        lost_from_callee = stats.callee.lost,
-        "call ended"
-    );
 }
 
 /// What the link tells next; never anything if there is none.
