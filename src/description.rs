@@ -267,6 +267,17 @@ pub enum Setup {
     Actpass,
 }
 
+impl Setup {
+    /// The role that answers this one (RFC 5763 §5): the other side connects, unless this one
+    /// insists on connecting.
+    pub fn answered(self) -> Self {
+        match self {
+            Self::Actpass | Self::Passive => Self::Active,
+            Self::Active => Self::Passive,
+        }
+    }
+}
+
 /// One ICE candidate. Only UDP candidates with literal addresses get this far; the protocol rooms
 /// leave out everything else.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -27,7 +27,7 @@ pub(super) enum State {
     /// another one. Holds the caller's offer.
     Renegotiating(Description),
     /// The callee answered, and the caller is told when the callee's media is connected, so that
-    /// nobody loses the first word. Holds the caller's offer.
+    /// nobody loses the first word.
     Connecting,
     /// Both talk.
     Up,

@@ -184,17 +184,9 @@ impl SideMedia {
     fn dtls(&self, peer: &IceTransport) -> Option<DtlsSpec> {
         let remote = peer.fingerprint.clone()?;
         Some(DtlsSpec {
-            client: our_setup(remote.setup) == Setup::Active,
+            client: remote.setup.answered() == Setup::Active,
             remote,
         })
-    }
-}
-
-/// Our role beside the peer's (RFC 5763 §5): we connect unless the peer insists on connecting.
-pub(super) fn our_setup(peer: Setup) -> Setup {
-    match peer {
-        Setup::Actpass | Setup::Passive => Setup::Active,
-        Setup::Active => Setup::Passive,
     }
 }
 

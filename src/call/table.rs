@@ -6,7 +6,7 @@ use super::endpoints::{Endpoints, LocalEnd};
 use super::entry::{Call, Callee, State};
 use super::negotiate::{self, Encoding};
 use super::record::{CallRecord, EndedBy};
-use super::side::{TransportNews, our_setup};
+use super::side::TransportNews;
 use super::{CallOutput, CallTimer, Calls, Closing};
 use crate::address::Address;
 use crate::border::{BridgeStats, MediaCommand, Side};
@@ -292,7 +292,7 @@ impl Calls {
         };
         let transport = self
             .endpoints
-            .transport(worker, &media.local, our_setup(setup), mux, !mux);
+            .transport(worker, &media.local, setup.answered(), mux, !mux);
         let direction = audio.direction.reversed();
         let (stream, format) = negotiate::answer(audio, encoding, transport, direction)
             .ok_or_else(|| {

@@ -244,7 +244,7 @@ impl Gateway {
                 to_mix.push(stanza);
                 continue;
             }
-            self.show(now, |ladder| ladder.stanza_out(now, &stanza));
+            self.show(|ladder| ladder.stanza_out(now, &stanza));
             self.outputs.push_back(Output::Stanza(stanza));
         }
         if let Some(mix) = &mut self.mix {
@@ -290,15 +290,15 @@ impl Gateway {
 
     fn collect(&mut self, now: Instant) {
         while let Some(output) = self.sip.poll_output() {
-            self.show(now, |ladder| ladder.net_out(now, &output));
+            self.show(|ladder| ladder.net_out(now, &output));
             self.outputs.push_back(Output::Net(output));
         }
     }
 
     fn show_input(&mut self, now: Instant, input: &Input) {
         match input {
-            Input::Stanza(stanza) => self.show(now, |ladder| ladder.stanza_in(now, stanza)),
-            Input::Net(input) => self.show(now, |ladder| ladder.net_in(now, input)),
+            Input::Stanza(stanza) => self.show(|ladder| ladder.stanza_in(now, stanza)),
+            Input::Net(input) => self.show(|ladder| ladder.net_in(now, input)),
             Input::LinkUp
             | Input::LinkDown
             | Input::MixStanza(_)
@@ -312,7 +312,7 @@ impl Gateway {
         }
     }
 
-    fn show(&mut self, _now: Instant, rung: impl FnOnce(&mut Ladder) -> Option<Rung>) {
+    fn show(&mut self, rung: impl FnOnce(&mut Ladder) -> Option<Rung>) {
         if let Some(rung) = self.ladder.as_mut().and_then(rung) {
             self.outputs.push_back(Output::Rung(rung));
         }

@@ -457,10 +457,8 @@ impl Handset {
         let Transport::Ice(ice) = &audio.transport else {
             return self.hang_up(End::because(EndReason::NotAcceptable, "no ICE offered"));
         };
-        let setup = match ice.fingerprint.as_ref().map(|f| f.setup) {
-            Some(Setup::Active) => Setup::Passive,
-            Some(Setup::Actpass | Setup::Passive) | None => Setup::Active,
-        };
+        let offered = ice.fingerprint.as_ref().map(|f| f.setup);
+        let setup = offered.unwrap_or(Setup::Actpass).answered();
         let mux = ice.rtcp_mux;
         let transport = self
             .endpoints
@@ -573,7 +571,7 @@ impl Handset {
                 dtls: ice
                     .and_then(|ice| ice.fingerprint.clone())
                     .map(|remote| DtlsSpec {
-                        client: remote.setup != Setup::Active,
+                        client: remote.setup.answered() == Setup::Active,
                         remote,
                     }),
             }),
