@@ -265,6 +265,7 @@ fn generated_stream(dice: &mut TokenMaker, index: usize, named: bool) -> Stream 
             address,
             rtcp,
             rtcp_mux: dice.below(2) == 0,
+            opportunistic: security != Security::None && dice.below(2) == 0,
             security,
         }),
         rejected,
@@ -300,6 +301,7 @@ fn another_parser_reads_what_we_write_and_we_what_it_writes() {
         for stream in &mut description.streams {
             if let Transport::Rtp(transport) = &mut stream.transport {
                 transport.security = Security::None;
+                transport.opportunistic = false;
             }
             stream.rejected = false;
             if let Transport::Rtp(RtpTransport { address, .. }) = &mut stream.transport {
