@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::values::TrunkUri;
 use super::{
-    AccessConfig, CallConfig, CallerId, ChannelConfig, Config, MediaConfig, MixConfig,
+    AccessConfig, AdminConfig, CallConfig, CallerId, ChannelConfig, Config, MediaConfig, MixConfig,
     NumberConfig, RouteMatch, SipConfig, TrunkConfig, XmppConfig,
 };
 
@@ -30,6 +30,7 @@ impl Config {
             access,
             call,
             mix,
+            admin,
         } = self;
         let XmppConfig {
             server,
@@ -92,7 +93,14 @@ impl Config {
             span(*max_call),
             span(*silence_limit),
             span(*connect_limit)
-        )
+        )?;
+        if let Some(AdminConfig { listen }) = admin {
+            writeln!(
+                out,
+                "admin    http://{listen}/ shows the console, /metrics, /health and /ready"
+            )?;
+        }
+        Ok(())
     }
 }
 
