@@ -218,7 +218,7 @@ impl Sip {
         }
         let unknown: Vec<&str> = request
             .tokens(Name::Require)
-            .filter(|token| !token.eq_ignore_ascii_case(SUPPORTED))
+            .filter(|token| !knows(token))
             .collect();
         if !unknown.is_empty() {
             let unknown = unknown.join(", ");
@@ -250,6 +250,13 @@ impl Sip {
         }
         self.send_response(now, back, response.to_bytes());
     }
+}
+
+/// True for an extension that [`SUPPORTED`] names.
+fn knows(token: &str) -> bool {
+    SUPPORTED
+        .split(", ")
+        .any(|known| known.eq_ignore_ascii_case(token))
 }
 
 /// Where the answer to a request goes (RFC 3261 §18.2.2, RFC 3581 §4): over a stream by the same

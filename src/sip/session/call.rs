@@ -19,6 +19,8 @@ use crate::sip::{ALLOW, MAX_SESSIONS, SUPPORTED, Sip};
 
 use super::ack::{Handshake, MAX_FORKS};
 use super::cancel::Cancel;
+use super::prack::Early;
+use super::redirect::Targets;
 use super::reinvite::Exchange;
 use super::said::{Heard, Said, heard};
 use super::timer::Refresh;
@@ -46,15 +48,17 @@ pub struct Order {
 #[derive(Debug)]
 pub struct Calling {
     /// The INVITE as it is sent to each server, with everything but Via and credentials.
-    request: Message,
+    pub(super) request: Message,
     /// The transaction of the latest INVITE.
     pub invite: ClientId,
     /// The server that it went to.
     hop: Hop,
     /// Servers not yet tried.
-    hops: VecDeque<Hop>,
-    /// Early dialogs, with what they have described.
-    early: Vec<(Dialog, Option<Description>)>,
+    pub(super) hops: VecDeque<Hop>,
+    /// Where redirections send it.
+    pub(super) targets: Targets,
+    /// Early dialogs.
+    pub(super) early: Vec<Early>,
     challenges: u8,
 }
 
@@ -105,6 +109,7 @@ impl Sip {
             invite: ClientId(0),
             hop,
             hops,
+            targets: Targets::default(),
             early: Vec::new(),
             challenges: 0,
         });
@@ -158,7 +163,14 @@ impl Sip {
         mut calling: Box<Calling>,
         end: End,
     ) {
-        while let Some(hop) = calling.hops.pop_front() {
+        loop {
+            let Some(hop) = calling.hops.pop_front() else {
+                let Some(target) = calling.targets.next() else {
+                    break;
+                };
+                target.take(&mut calling);
+                continue;
+            };
             calling.hop = hop;
             calling.early.clear();
             match self.send_invite(now, session, calling) {
@@ -229,7 +241,7 @@ impl Sip {
                 self.cancel_now(now, session, calling);
             }
             State::Calling(mut calling) if calling.invite == client => {
-                let events = self.early(&mut calling, client, response);
+                let events = self.early(now, session, &mut calling, client, response);
                 session.state = State::Calling(calling);
                 for event in events {
                     self.tell(session, event);
@@ -240,7 +252,14 @@ impl Sip {
     }
 
     /// What a provisional response says.
-    fn early(&self, calling: &mut Calling, client: ClientId, response: &Message) -> Vec<LegEvent> {
+    fn early(
+        &mut self,
+        now: Instant,
+        session: &Session,
+        calling: &mut Calling,
+        client: ClientId,
+        response: &Message,
+    ) -> Vec<LegEvent> {
         let status = response.status().unwrap_or(100);
         if status == 100 {
             return Vec::new();
@@ -259,23 +278,30 @@ impl Sip {
         };
         let mut repeated = false;
         if let Some(dialog) = dialog {
-            let room = calling.early.len() < MAX_FORKS;
-            let known = calling
-                .early
-                .iter_mut()
-                .find(|(known, _)| known.remote_tag == dialog.remote_tag);
-            match known {
-                Some((known, said)) => {
-                    known.target = dialog.target;
-                    repeated = *said == description;
-                    if description.is_some() {
-                        said.clone_from(&description);
-                    }
+            let tag = dialog.remote_tag.clone();
+            if calling.early_mut(&tag).is_none() {
+                if calling.early.len() >= MAX_FORKS {
+                    return Vec::new();
                 }
-                None if room => {
-                    calling.early.push((dialog, description.clone()));
-                }
-                None => return Vec::new(),
+                calling.early.push(Early::new(dialog.clone()));
+            }
+            let Some(early) = calling.early_mut(&tag) else {
+                return Vec::new();
+            };
+            early.dialog.target = dialog.target;
+            if !self.acknowledge_provisional(
+                now,
+                session.trunk,
+                early,
+                client,
+                response,
+                session.id,
+            ) {
+                return Vec::new();
+            }
+            repeated = early.description == description;
+            if description.is_some() {
+                early.description.clone_from(&description);
             }
         }
         match description {
@@ -305,9 +331,14 @@ impl Sip {
             .clients
             .get(client)
             .and_then(|entry| Dialog::uac(&entry.request, response, entry.flow));
-        let Some(dialog) = dialog else {
+        let Some(mut dialog) = dialog else {
             return;
         };
+        if let State::Calling(calling) | State::Cancelling(calling, _) = &mut session.state
+            && let Some(early) = calling.early_mut(tag)
+        {
+            dialog.continue_from(&early.dialog);
+        }
         self.acknowledge(now, session, client, &dialog);
         match std::mem::replace(&mut session.state, State::Over) {
             State::Calling(calling) if calling.invite == client => {
@@ -356,8 +387,8 @@ impl Sip {
             Heard::Nothing => calling
                 .early
                 .into_iter()
-                .find(|(early, _)| early.remote_tag == dialog.remote_tag)
-                .and_then(|(_, description)| description),
+                .find(|early| early.dialog.remote_tag == dialog.remote_tag)
+                .and_then(|early| early.description),
         };
         let Some(answer) = answer else {
             let up = self.up(session, dialog, KeyWay::Rtp, response);
@@ -399,6 +430,13 @@ impl Sip {
                     self.server_failed(session.trunk, calling.hop.place);
                     return self.try_next(now, session, calling, end);
                 }
+                if matches!(status, 300..=302 | 305) {
+                    self.note_redirection(session.trunk, client, &mut calling, response, status);
+                }
+                if status < 600 && !calling.targets.is_empty() {
+                    calling.hops.clear();
+                    return self.try_next(now, session, calling, end);
+                }
                 self.end_leg(session, end);
             }
             other => session.state = other,
@@ -429,14 +467,5 @@ impl Sip {
             }
             other => session.state = other,
         }
-    }
-
-    /// The dialog of `tag` of a call that nobody has answered.
-    pub(super) fn early_dialog<'a>(calling: &'a mut Calling, tag: &str) -> Option<&'a mut Dialog> {
-        calling
-            .early
-            .iter_mut()
-            .map(|(dialog, _)| dialog)
-            .find(|dialog| dialog.remote_tag == tag)
     }
 }

@@ -31,6 +31,8 @@ pub enum SessionTimer {
     BackOff,
     /// Our provisional response again.
     Remind,
+    /// Our reliable provisional response again, as no PRACK came.
+    Provisional,
     /// Our session refresh.
     Refresh,
     /// The peer did not refresh.
@@ -45,6 +47,7 @@ impl SessionTimer {
         Self::CancelLimit,
         Self::BackOff,
         Self::Remind,
+        Self::Provisional,
         Self::Refresh,
         Self::Expire,
     ];
@@ -157,6 +160,7 @@ impl Sip {
             SessionTimer::CancelLimit => sip.cancel_limit(session),
             SessionTimer::BackOff => sip.back_off_over(now, session),
             SessionTimer::Remind => sip.remind(now, session),
+            SessionTimer::Provisional => sip.repeat_provisional(now, session),
             SessionTimer::Refresh => sip.refresh(now, session),
             SessionTimer::Expire => sip.expired(now, session),
         });

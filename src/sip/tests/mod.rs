@@ -5,6 +5,7 @@ mod faults;
 mod pair;
 mod raw;
 mod register;
+mod reliable;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

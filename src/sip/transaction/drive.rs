@@ -355,6 +355,7 @@ impl Sip {
                 }
                 User::Nobody
                 | User::Update(_)
+                | User::Prack(_)
                 | User::Bye(_)
                 | User::Health(_)
                 | User::Register(_) => {}
@@ -364,7 +365,8 @@ impl Sip {
 
     fn request_fared(&mut self, now: Instant, client: ClientId, user: User, outcome: Outcome<'_>) {
         match user {
-            User::Nobody => {}
+            // The callee repeats what was not acknowledged, and refuses the call in the end.
+            User::Nobody | User::Prack(_) => {}
             User::Invite(session) => self.invite_fared(now, session, client, outcome),
             User::Reinvite(session) => self.reinvite_fared(now, session, client, outcome),
             User::Update(session) => self.refresh_fared(now, session, client, outcome),
