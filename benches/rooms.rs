@@ -73,6 +73,8 @@ fn trunk(remote: SocketAddr) -> TrunkConfig {
         outbound_proxy: None,
         srtp: Default::default(),
         srtp_keys: Default::default(),
+        early_media: false,
+        session_timer: Duration::ZERO,
     }
 }
 

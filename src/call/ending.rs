@@ -46,7 +46,7 @@ impl Calls {
         };
         self.by_leg.remove(&leg);
         if leg == call.caller {
-            let answered = call.state.is_answered();
+            let answered = call.answered.is_some();
             let end = if answered || end.reason != EndReason::Hangup {
                 end
             } else {

@@ -265,7 +265,7 @@ impl Calls {
     /// Sends the worker a side's whole state.
     pub(super) fn configure(&mut self, call: &mut Call, side: Side) {
         let bind = self.endpoints.facts().rtp_bind;
-        let answered = matches!(call.state, State::Up);
+        let answered = matches!(call.state, State::Up) && call.answered.is_some();
         let limit = answered.then_some(self.config.call.silence_limit);
         let (bridge, worker) = (call.bridge, call.worker);
         let Some(media) = call.side_mut(side) else {

@@ -128,6 +128,8 @@ pub const KEYS: &[Key] = &[
     key("trunk[].caller_id", Kind::Text, Some(r#""from""#)),
     key("trunk[].srtp", Kind::Text, Some(r#""off""#)),
     key("trunk[].srtp_keys", Kind::Text, Some(r#""sdes""#)),
+    key("trunk[].early_media", Kind::Switch, Some("false")),
+    key("trunk[].session_expires_s", Kind::Number, Some("0")),
     key("route[].match", Kind::Text, None),
     key("route[].trunk", Kind::Texts, None),
     key("number[].number", Kind::Text, None),

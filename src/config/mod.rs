@@ -215,6 +215,10 @@ pub struct TrunkConfig {
     pub srtp: Srtp,
     /// How our offers bring the keys for that.
     pub srtp_keys: SrtpKeys,
+    /// Users hear the sound that comes before the answer.
+    pub early_media: bool,
+    /// What we ask for as the session timer (RFC 4028); zero asks for none.
+    pub session_timer: Duration,
 }
 
 /// Whether sound to and from a trunk is protected.

@@ -200,6 +200,8 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         outbound_proxy,
         srtp,
         srtp_keys,
+        early_media,
+        session_timer,
     } = trunk;
     let found = match port {
         Some(_) => "",
@@ -241,6 +243,16 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         Srtp::Off => {}
         Srtp::Offer => writeln!(out, "         SRTP is offered ({keys})")?,
         Srtp::Require => writeln!(out, "         SRTP or no call ({keys})")?,
+    }
+    if *early_media {
+        writeln!(out, "         users hear its sound before the answer")?;
+    }
+    if !session_timer.is_zero() {
+        writeln!(
+            out,
+            "         calls are refreshed, {} at most apart",
+            span(*session_timer)
+        )?;
     }
     let networks: Vec<String> = from_networks
         .iter()

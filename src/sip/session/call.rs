@@ -23,7 +23,7 @@ use super::prack::Early;
 use super::redirect::Targets;
 use super::reinvite::Exchange;
 use super::said::{Heard, Said, heard};
-use super::timer::Refresh;
+use super::timer::{MIN_SE, Refresh, longer_timer};
 use super::{KeyWay, Session, SessionId, State, Up};
 
 /// Challenges of one call that are answered: a proxy's, a server's, and one stale nonce of each.
@@ -60,6 +60,8 @@ pub struct Calling {
     /// Early dialogs.
     pub(super) early: Vec<Early>,
     challenges: u8,
+    /// The session timer that is asked for, in seconds.
+    pub(super) session_timer: Option<u32>,
 }
 
 impl Sip {
@@ -112,6 +114,7 @@ impl Sip {
             targets: Targets::default(),
             early: Vec::new(),
             challenges: 0,
+            session_timer: self.asked_timer(trunk),
         });
         Ok((session, calling))
     }
@@ -190,6 +193,10 @@ impl Sip {
         mut calling: Box<Calling>,
     ) -> Result<(), Box<Calling>> {
         let mut request = calling.request.clone();
+        if let Some(seconds) = calling.session_timer {
+            request.push(Name::SessionExpires, seconds.to_string());
+            request.push(Name::MinSe, MIN_SE.to_string());
+        }
         self.authorize(session.trunk, &mut request);
         let number = calling.request.cseq().map_or(1, |cseq| cseq.number);
         let next = format!("{} INVITE", number + 1);
@@ -348,7 +355,7 @@ impl Sip {
                 // The CANCEL came too late, and the answer is not wanted any more.
                 self.stop_cancel_limit(session.id);
                 let end = End::from(EndReason::Cancelled);
-                let up = self.up(session, dialog, KeyWay::Rtp, response);
+                let up = self.up(session, dialog, KeyWay::Rtp, response, None);
                 self.leave(now, session, up, Some(&end));
             }
             other => {
@@ -359,7 +366,14 @@ impl Sip {
         }
     }
 
-    fn up(&mut self, session: &Session, dialog: Dialog, keys: KeyWay, response: &Message) -> Up {
+    fn up(
+        &mut self,
+        session: &Session,
+        dialog: Dialog,
+        keys: KeyWay,
+        response: &Message,
+        asked: Option<u32>,
+    ) -> Up {
         Up {
             dialog,
             handshake: Handshake::Done,
@@ -367,7 +381,7 @@ impl Sip {
             next: None,
             keys,
             refresh: match session.leg {
-                Some(_) => Refresh::of_response(response),
+                Some(_) => Refresh::of_answer(response, asked),
                 None => Refresh::Off,
             },
         }
@@ -381,6 +395,7 @@ impl Sip {
         dialog: Dialog,
         response: &Message,
     ) {
+        let asked = calling.session_timer;
         let answer = match heard(response) {
             Heard::Description(description) => Some(description),
             Heard::Unreadable(_) => None,
@@ -391,12 +406,12 @@ impl Sip {
                 .and_then(|early| early.description),
         };
         let Some(answer) = answer else {
-            let up = self.up(session, dialog, KeyWay::Rtp, response);
+            let up = self.up(session, dialog, KeyWay::Rtp, response, asked);
             let end = End::because(EndReason::NotAcceptable, "no usable answer in the 2xx");
             self.end_leg(session, end.clone());
             return self.leave(now, session, up, Some(&end));
         };
-        let up = self.up(session, dialog, KeyWay::of(&answer), response);
+        let up = self.up(session, dialog, KeyWay::of(&answer), response, asked);
         self.start_refresh(now, session.id, up.refresh);
         session.state = State::Up(Box::new(up));
         self.tell(session, LegEvent::Answered(answer));
@@ -421,6 +436,14 @@ impl Sip {
                     && self.learn_challenge(session.trunk, client, response)
                 {
                     calling.challenges += 1;
+                    let hop = calling.hop.clone();
+                    calling.hops.push_front(hop);
+                    return self.try_next(now, session, calling, end);
+                }
+                if status == 422
+                    && let Some(longer) = longer_timer(calling.session_timer, response)
+                {
+                    calling.session_timer = Some(longer);
                     let hop = calling.hop.clone();
                     calling.hops.push_front(hop);
                     return self.try_next(now, session, calling, end);

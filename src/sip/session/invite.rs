@@ -119,6 +119,10 @@ impl Sip {
                 });
             }
         };
+        let (refresh, timer) = match refresh.wanted(request, self.asked_timer(trunk)) {
+            (refresh, None) => (refresh, timer),
+            wanted => wanted,
+        };
         let local_tag = self.tokens.token(12);
         let Some(dialog) = Dialog::uas(request, &local_tag, flow) else {
             return self.respond(now, server, 400, None, |r| r);

@@ -88,6 +88,8 @@ fn trunk(name: &str, host: &str, port: u16) -> TrunkConfig {
         outbound_proxy: None,
         srtp: Default::default(),
         srtp_keys: Default::default(),
+        early_media: false,
+        session_timer: Duration::ZERO,
     }
 }
 

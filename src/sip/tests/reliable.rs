@@ -234,6 +234,47 @@ fn an_update_in_an_early_dialog_is_answered_with_what_we_said() {
 }
 
 #[test]
+fn a_session_timer_is_asked_for_where_the_trunk_says_so() {
+    let timer = |trunk: &mut TrunkConfig| trunk.session_timer = Duration::from_secs(600);
+    let mut bench = Bench::with(timer);
+    let (leg, invite) = calling(&mut bench);
+    assert_eq!(invite.header(Name::SessionExpires), Some("600"));
+    let short = reply(&invite, 422, "a").with(Name::MinSe, "1200");
+    bench.hears(&text(&short));
+    let invite = bench.sent().remove(1);
+    assert_eq!(invite.header(Name::SessionExpires), Some("1200"));
+    // It knows no timers: we refresh all the same, and see that it is gone.
+    bench.hears(&text(&with_sdp(reply(&invite, 200, "b"), 6000)));
+    assert_eq!(bench.said(), ["ACK"]);
+    bench.event();
+    bench.after(Duration::from_secs(601));
+    let refresh = bench.sent().remove(0);
+    assert_eq!(
+        refresh.header(Name::SessionExpires),
+        Some("1200;refresher=uac")
+    );
+    bench.after(Duration::from_secs(40));
+    let LegEvent::Ended(end) = bench.event() else {
+        panic!("the end");
+    };
+    assert_eq!(end.reason, EndReason::PeerGone);
+    let _ = leg;
+    bench.is_quiet();
+
+    let mut bench = Bench::with(timer);
+    let leg = offered(&mut bench, &format!("Supported: timer\n{SDP}"));
+    bench.tells(leg, LegCommand::Answer(description(5000)));
+    let answer = bench.sent().remove(0);
+    assert_eq!(
+        answer.header(Name::SessionExpires),
+        Some("600;refresher=uas")
+    );
+    let leg = offered(&mut bench, SDP);
+    bench.tells(leg, LegCommand::Answer(description(5000)));
+    assert_eq!(bench.sent().remove(0).header(Name::SessionExpires), None);
+}
+
+#[test]
 fn redirections_are_followed_by_q_and_never_twice() {
     let mut bench = Bench::new();
     let (_, invite) = calling(&mut bench);

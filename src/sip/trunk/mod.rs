@@ -44,6 +44,8 @@ pub struct Trunk {
     networks: Vec<(IpAddr, u8)>,
     max_calls: Option<u32>,
     options: Duration,
+    /// What our calls ask for as the session timer; zero asks for none.
+    pub session_timer: Duration,
     from_domain: Option<String>,
     health: Health,
     digest: Option<Digest>,
@@ -84,6 +86,7 @@ impl Trunk {
             networks: config.from_networks.clone(),
             max_calls: config.max_calls,
             options: config.options,
+            session_timer: config.session_timer,
             from_domain: config.from_domain.clone(),
             health: Health::Unknown,
             digest: Digest::new(config),

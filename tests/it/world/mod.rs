@@ -179,6 +179,8 @@ pub fn config() -> Config {
             outbound_proxy: None,
             srtp: Default::default(),
             srtp_keys: Default::default(),
+            early_media: false,
+            session_timer: Duration::ZERO,
         }],
         routes: vec![RouteConfig {
             matches: RouteMatch::Any,
