@@ -166,8 +166,8 @@ impl Sip {
             return;
         };
         unheard.interval *= 2;
-        // The intervals before this one add up to it, less the first.
-        if unheard.interval > T1_64 {
+        // The intervals before add up to it, less the first.
+        if unheard.interval >= T1_64 {
             let server = offered.server;
             session.state = State::Over;
             self.respond(now, server, 504, Some(&session.local_tag), |r| r);

@@ -269,6 +269,7 @@ fn a_session_timer_is_asked_for_where_the_trunk_says_so() {
         answer.header(Name::SessionExpires),
         Some("600;refresher=uas")
     );
+    let mut bench = Bench::with(timer);
     let leg = offered(&mut bench, SDP);
     bench.tells(leg, LegCommand::Answer(description(5000)));
     assert_eq!(bench.sent().remove(0).header(Name::SessionExpires), None);
