@@ -21,7 +21,7 @@ def _mu_law(sample: int) -> int:
 class Sipp(Process):
     """Plays `sipp/NAME.xml` once; `exits()` returns 0 only if all went as scripted."""
 
-    def __init__(self, folder: Path, scenario: str, target: str | None = None, user: str = "phone", transport: str = "u1", **keys):
+    def __init__(self, folder: Path, scenario: str, target: str | None = None, user: str = "phone", transport: str = "u1", echo: bool = True, **keys):
         super().__init__(f"sipp-{scenario}", folder)
         self.sip = ports.free()
         media = ports.free(8)
@@ -35,7 +35,7 @@ class Sipp(Process):
         command += ["-sf", folder / "scenario.xml", "-i", "127.0.0.1", "-p", self.sip, "-t", transport]
         command += ["-mi", "127.0.0.1", "-mp", media, "-m", 1, "-nostdin", "-timeout", "40s", "-timeout_error"]
         command += ["-trace_msg", "-message_file", folder / "messages", "-trace_err", "-error_file", folder / "errors"]
-        if not target:
+        if echo and not target:
             command.append("-rtp_echo")
         self.launch(command)
         if not target:

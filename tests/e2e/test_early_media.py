@@ -6,7 +6,7 @@ from gateway import CONTACT
 
 
 async def test_what_the_trunk_plays_before_the_answer_is_heard(gateway, sipp, alice):
-    callee = sipp("early")
+    callee = sipp("early", echo=False)
     async with alice:
         offhook = gateway(f"sip:127.0.0.1:{callee.sip}", trunk_keys="early_media = true")
         call = await alice.call(CONTACT).establish()
@@ -21,7 +21,7 @@ async def test_what_the_trunk_plays_before_the_answer_is_heard(gateway, sipp, al
 
 
 async def test_elsewhere_the_client_goes_on_ringing(gateway, sipp, alice):
-    callee = sipp("early")
+    callee = sipp("early", echo=False)
     async with alice:
         offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
         call = alice.call(CONTACT)
