@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::values::TrunkUri;
+use crate::net::SipTransport;
 use super::{
-    AccessConfig, CallConfig, CallerId, ChannelConfig, Config, MediaConfig, MixConfig,
-    NumberConfig, RouteMatch, SipConfig, TrunkConfig, XmppConfig,
+    AccessConfig, CallConfig, CallerId, CertifiedFiles, ChannelConfig, Config, MediaConfig, MixConfig,
+    NumberConfig, RouteMatch, SipConfig, TlsConfig, TrunkConfig, XmppConfig,
 };
 
 impl Config {
@@ -46,6 +47,8 @@ impl Config {
             listen,
             advertise,
             user_agent,
+            nameserver,
+            tls,
         } = sip;
         let listen: Vec<String> = listen
             .iter()
@@ -57,6 +60,13 @@ impl Config {
             out,
             "         tells others {told}; calls itself {user_agent}"
         )?;
+        if let Some(nameserver) = nameserver {
+            writeln!(out, "         asks {nameserver} for DNS records")?;
+        }
+        let by_tls = |trunk: &TrunkConfig| trunk.requested_transport() == Some(SipTransport::Tls);
+        if *tls != TlsConfig::default() || trunks.iter().any(by_tls) {
+            write_tls(out, tls)?;
+        }
         write_media(out, media)?;
         for trunk in trunks {
             write_trunk(out, trunk)?;
@@ -94,6 +104,28 @@ impl Config {
             span(*connect_limit)
         )
     }
+}
+
+fn write_tls(out: &mut String, tls: &TlsConfig) -> std::fmt::Result {
+    let TlsConfig {
+        own,
+        ca,
+        verify_client,
+    } = tls;
+    match own {
+        Some(CertifiedFiles { cert, key: _ }) => {
+            writeln!(out, "tls      shows the certificate in {}", cert.display())?;
+        }
+        None => writeln!(out, "tls      shows no certificate")?,
+    }
+    match ca {
+        Some(ca) => writeln!(out, "         trusts the authorities in {}", ca.display())?,
+        None => writeln!(out, "         trusts the system's authorities")?,
+    }
+    if *verify_client {
+        writeln!(out, "         refuses whoever connects without a certificate")?;
+    }
+    Ok(())
 }
 
 fn write_mix(out: &mut String, mix: &MixConfig) -> std::fmt::Result {

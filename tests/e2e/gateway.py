@@ -28,7 +28,8 @@ domain = "{domain}"
 secret = "{secret}"
 
 [sip]
-listen = ["udp://127.0.0.1:{sip}", "tcp://127.0.0.1:{sip}"]
+listen = [{listen}]
+{in_sip}
 
 [media]
 bind = "127.0.0.1"
@@ -39,7 +40,7 @@ rtp_ports = "{rtp}-{rtp_last}"
 name = "carrier"
 uri = "{trunk}"
 from_networks = ["127.0.0.0/8"]
-options_s = 0
+{in_trunk}
 
 [[route]]
 match = "*"
@@ -61,9 +62,16 @@ ring_limit_s = {ring_limit_s}
 class Gateway(Process):
     """`offhook run` between one Prosody and one trunk."""
 
-    def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = ""):
+    def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = "", in_sip: str = "",
+                 in_trunk: str = "options_s = 0", tls: str = ""):
         super().__init__("gateway", folder)
-        self.sip = ports.free()
+        # The port above is for TLS; `tls` is what stands in [sip.tls].
+        self.sip = ports.free(2)
+        self.sips = self.sip + 1
+        listen = [f"udp://127.0.0.1:{self.sip}", f"tcp://127.0.0.1:{self.sip}"]
+        if tls:
+            listen.append(f"tls://127.0.0.1:{self.sips}")
+            more += f"\n[sip.tls]\n{tls}\n"
         rtp = ports.free(40)
         self.config = folder / "offhook.toml"
         self.config.write_text(
@@ -71,7 +79,9 @@ class Gateway(Process):
                 component=server.component,
                 domain=prosody.GATEWAY,
                 secret=prosody.SECRET,
-                sip=self.sip,
+                listen=", ".join(f'"{one}"' for one in listen),
+                in_sip=in_sip,
+                in_trunk=in_trunk,
                 ice=ports.free(8),
                 rtp=rtp,
                 rtp_last=rtp + 39,

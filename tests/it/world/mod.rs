@@ -153,6 +153,8 @@ pub fn config() -> Config {
             listen: vec![(SipTransport::Udp, GATEWAY)],
             advertise: None,
             user_agent: "Offhook".to_owned(),
+            nameserver: None,
+            tls: offhook::config::TlsConfig::default(),
         },
         media: MediaConfig {
             bind: GATEWAY.ip(),
@@ -549,7 +551,10 @@ impl World {
                 query,
                 records: Vec::new(),
             },
-            NetOutput::Connect { connection, .. } => NetInput::Closed { connection },
+            NetOutput::Connect { flow, .. } => match flow.connection {
+                Some(connection) => NetInput::Closed { connection },
+                None => return,
+            },
             NetOutput::Send { .. } | NetOutput::Close { .. } => return,
         };
         self.at(XMPP_DELAY, Event::ToGateway(Input::Net(answer)));
