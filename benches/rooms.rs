@@ -262,6 +262,7 @@ fn config() -> Result<Config, Failure> {
             connect_limit: Duration::from_secs(15),
         },
         mix: None,
+        admin: None,
     })
 }
 

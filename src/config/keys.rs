@@ -143,7 +143,7 @@ pub const KEYS: &[Key] = &[
     key("mix.channel[].name", Kind::Text, None),
     key("mix.channel[].owner", Kind::Texts, None),
     key("mix.channel[].phones", Kind::Texts, Some("[]")),
-    key("admin.listen", Kind::Text, None).later(),
+    key("admin.listen", Kind::Text, None),
     key("store.url", Kind::Text, None).later(),
 ];
 

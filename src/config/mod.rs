@@ -84,6 +84,15 @@ pub struct Config {
     pub call: CallConfig,
     /// The MIX service, if there is one.
     pub mix: Option<MixConfig>,
+    /// Where the operator looks in, if anywhere.
+    pub admin: Option<AdminConfig>,
+}
+
+/// Where the operator looks in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Where metrics, health and the console are served by HTTP.
+    pub listen: SocketAddr,
 }
 
 /// The MIX service.

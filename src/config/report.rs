@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::values::TrunkUri;
-use crate::net::SipTransport;
 use super::{
-    AccessConfig, CallConfig, CallerId, CertifiedFiles, ChannelConfig, Config, MediaConfig, MixConfig,
-    NumberConfig, RouteMatch, SipConfig, TlsConfig, TrunkConfig, XmppConfig,
+    AccessConfig, AdminConfig, CallConfig, CallerId, CertifiedFiles, ChannelConfig, Config,
+    MediaConfig, MixConfig, NumberConfig, RouteMatch, SipConfig, TlsConfig, TrunkConfig,
+    XmppConfig,
 };
+use crate::net::SipTransport;
 
 impl Config {
     /// Several lines of text. Names users and numbers whole: it is for the operator's own eyes.
@@ -31,6 +32,7 @@ impl Config {
             access,
             call,
             mix,
+            admin,
         } = self;
         let XmppConfig {
             server,
@@ -102,7 +104,14 @@ impl Config {
             span(*max_call),
             span(*silence_limit),
             span(*connect_limit)
-        )
+        )?;
+        if let Some(AdminConfig { listen }) = admin {
+            writeln!(
+                out,
+                "admin    http://{listen}/ shows the console, /metrics, /health and /ready"
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -123,7 +132,10 @@ fn write_tls(out: &mut String, tls: &TlsConfig) -> std::fmt::Result {
         None => writeln!(out, "         trusts the system's authorities")?,
     }
     if *verify_client {
-        writeln!(out, "         refuses whoever connects without a certificate")?;
+        writeln!(
+            out,
+            "         refuses whoever connects without a certificate"
+        )?;
     }
     Ok(())
 }

@@ -362,7 +362,10 @@ mod tests {
 
     #[test]
     fn nameservers() {
-        assert_eq!(nameserver("192.0.2.53"), Ok("192.0.2.53:53".parse().unwrap()));
+        assert_eq!(
+            nameserver("192.0.2.53"),
+            Ok("192.0.2.53:53".parse().unwrap())
+        );
         assert_eq!(nameserver("[::1]:5300"), Ok("[::1]:5300".parse().unwrap()));
         refused(nameserver("dns.example"), "no address");
     }

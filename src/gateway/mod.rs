@@ -21,7 +21,7 @@ use crate::leg::{EndReason, LegEvent};
 use crate::mix::{Mix, MixCensus, MixRoomConfig, StaticChannel};
 use crate::net::{NetInput, NetOutput};
 use crate::observe::ladder::{Ladder, Rung};
-use crate::sip::{Sip, SipCensus};
+use crate::sip::{Sip, SipCensus, SipStats};
 use crate::xmpp::jingle::Protection;
 use crate::xmpp::{Identity, Xmpp, XmppCensus, XmppRoomConfig};
 
@@ -193,6 +193,16 @@ impl Gateway {
     /// True if nothing more has to be told to any registrar.
     pub fn is_unregistered(&self) -> bool {
         self.sip.is_unregistered()
+    }
+
+    /// Whether calls may go to a trunk.
+    pub fn trunk_is_up(&self, name: &str) -> bool {
+        self.sip.trunk_is_up(name)
+    }
+
+    /// What the SIP room counted.
+    pub fn sip_stats(&self) -> SipStats {
+        self.sip.stats()
     }
 
     /// What all rooms hold.

@@ -193,7 +193,11 @@ fn each_mistake_names_its_key() {
     let tls = "[sip.tls]\nverify_client = true";
     refuses(&more(tls), "sip.tls.verify_client", "needs ca");
     let tls = "[sip]\nlisten = [\"tls://0.0.0.0:5061\"]";
-    refuses(&more(tls), "sip.listen[0]", "give cert and key in [sip.tls]");
+    refuses(
+        &more(tls),
+        "sip.listen[0]",
+        "give cert and key in [sip.tls]",
+    );
     let dns = "[sip]\nnameserver = \"dns.example\"";
     refuses(&more(dns), "sip.nameserver", "no address");
     let odd = "[media]\nrtp_ports = \"20001-29999\"";
@@ -387,7 +391,7 @@ fn nothing_shows_a_secret() {
 fn what_is_not_acted_on_is_said() {
     let text = format!(
         "{MINIMAL}{TRUNK}username = \"u\"\npassword = \"p\"\nregister = true\nsrtp = \"offer\"\n\
-         outbound_proxy = \"sip:proxy.example\"\n[admin]\nlisten = \"127.0.0.1:9080\"\n[store]\nurl = \"sqlite:///x.db\"\n"
+         outbound_proxy = \"sip:proxy.example\"\n[store]\nurl = \"sqlite:///x.db\"\n"
     );
     let warned: Vec<String> = reads(&text)
         .warnings
@@ -395,7 +399,7 @@ fn what_is_not_acted_on_is_said() {
         .filter(|w| w.0.reason.starts_with("not in this version"))
         .map(|w| w.0.key)
         .collect();
-    assert_eq!(warned, ["admin", "store", "trunk[0].srtp"]);
+    assert_eq!(warned, ["store", "trunk[0].srtp"]);
 }
 
 #[test]

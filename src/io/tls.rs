@@ -40,8 +40,7 @@ impl Certificates {
         });
         let own = config.own.as_ref().map(certified).transpose()?;
         let versions = |error| Mistake::new("sip.tls", format!("cannot be used: {error}"));
-        let misfit =
-            |error| Mistake::new("sip.tls.cert", format!("does not fit the key: {error}"));
+        let misfit = |error| Mistake::new("sip.tls.cert", format!("does not fit the key: {error}"));
 
         let verifier = SipDomain {
             roots: Arc::clone(&roots),
@@ -89,7 +88,10 @@ fn certified(files: &CertifiedFiles) -> Result<Certified, Mistake> {
     let chain = certificates("sip.tls.cert", &files.cert)?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
         let file = files.key.display();
-        Mistake::new("sip.tls.key", format!("no key can be read from {file}: {error}"))
+        Mistake::new(
+            "sip.tls.key",
+            format!("no key can be read from {file}: {error}"),
+        )
     })?;
     Ok((chain, key))
 }
@@ -97,7 +99,10 @@ fn certified(files: &CertifiedFiles) -> Result<Certified, Mistake> {
 fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Mistake> {
     let wrong = |why: String| {
         let file = path.display();
-        Mistake::new(key, format!("no certificate can be read from {file}: {why}"))
+        Mistake::new(
+            key,
+            format!("no certificate can be read from {file}: {why}"),
+        )
     };
     let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
         .map_err(|error| wrong(error.to_string()))?
@@ -183,8 +188,8 @@ impl ServerCertVerifier for SipDomain {
 }
 
 fn proves(certificate: &CertificateDer<'_>, domain: &str) -> Result<bool, Error> {
-    let certificate = webpki::EndEntityCert::try_from(certificate)
-        .map_err(|_| CertificateError::BadEncoding)?;
+    let certificate =
+        webpki::EndEntityCert::try_from(certificate).map_err(|_| CertificateError::BadEncoding)?;
     Ok(is_identity(
         certificate.valid_uri_names(),
         certificate.valid_dns_names(),
@@ -225,7 +230,11 @@ mod tests {
 
     #[test]
     fn a_domain_is_proven_by_its_own_name_alone() {
-        assert!(identity(&[], &["sip.example.org", "Example.ORG"], "example.org"));
+        assert!(identity(
+            &[],
+            &["sip.example.org", "Example.ORG"],
+            "example.org"
+        ));
         assert!(identity(&[], &["example.org"], "EXAMPLE.org."));
         assert!(!identity(&[], &["sip.example.org"], "example.org"));
         assert!(!identity(&[], &[], "example.org"));
@@ -236,7 +245,11 @@ mod tests {
         let uris = ["sip:example.org", "https://www.example.net"];
         assert!(identity(&uris, &[], "example.org"));
         assert!(!identity(&uris, &["example.net"], "example.net"));
-        assert!(identity(&["https://a.example"], &["example.net"], "example.net"));
+        assert!(identity(
+            &["https://a.example"],
+            &["example.net"],
+            "example.net"
+        ));
         // A person's URI says nothing about the domain.
         assert!(!identity(&["sip:al@example.org"], &[], "example.org"));
     }

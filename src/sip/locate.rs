@@ -354,7 +354,10 @@ impl Locator {
             return Some(self.ask_addresses(target, (0, 0), host, port, transport));
         }
         let mut places: Vec<Place> = Vec::new();
-        for place in std::mem::take(&mut entry.round.found).into_values().flatten() {
+        for place in std::mem::take(&mut entry.round.found)
+            .into_values()
+            .flatten()
+        {
             if places.len() < MAX_PLACES && !places.contains(&place) {
                 places.push(place);
             }
@@ -484,7 +487,11 @@ mod tests {
         let (query, question) = locator.refresh(target).unwrap();
         assert_eq!(question, Question::Addresses("sip.example.org".into()));
         let records = [ip("192.0.2.1"), ip("192.0.2.2")];
-        assert!(locator.answer(query, Some(&records), &mut tokens).is_empty());
+        assert!(
+            locator
+                .answer(query, Some(&records), &mut tokens)
+                .is_empty()
+        );
         assert_eq!(locator.places(target).len(), 2);
         assert_eq!(locator.places(target)[1].remote.port(), 5070);
         assert_eq!(locator.open_questions(), 0);
@@ -563,9 +570,17 @@ mod tests {
         let next = locator.answer(query, Some(&records), &mut tokens);
         assert_eq!(next[0].1, Question::Srv("_sip._tcp.example.net".into()));
         assert_eq!(next[1].1, Question::Srv("_sip._udp.example.org".into()));
-        let udp = locator.answer(next[1].0, Some(&[srv(0, 0, 5070, "192.0.2.2")]), &mut tokens);
+        let udp = locator.answer(
+            next[1].0,
+            Some(&[srv(0, 0, 5070, "192.0.2.2")]),
+            &mut tokens,
+        );
         assert!(udp.is_empty());
-        let tcp = locator.answer(next[0].0, Some(&[srv(0, 0, 5071, "a.example")]), &mut tokens);
+        let tcp = locator.answer(
+            next[0].0,
+            Some(&[srv(0, 0, 5071, "a.example")]),
+            &mut tokens,
+        );
         locator.answer(tcp[0].0, Some(&[ip("192.0.2.1")]), &mut tokens);
         let places: Vec<(SipTransport, u16)> = locator
             .places(target)

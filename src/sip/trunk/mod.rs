@@ -217,7 +217,9 @@ impl Sip {
             return;
         };
         let known = self.locator.places(trunk.target);
-        trunk.failed.retain(|(failed, _)| known.contains(failed) && *failed != place);
+        trunk
+            .failed
+            .retain(|(failed, _)| known.contains(failed) && *failed != place);
         if known.contains(&place) {
             trunk.failed.push((place, now + wait.unwrap_or(PENALTY)));
         }
@@ -266,7 +268,9 @@ impl Sip {
     pub(super) fn name_of(&self, place: Place) -> Option<String> {
         let serves = |trunk: &&Trunk| {
             let places = self.locator.places(trunk.target);
-            places.iter().any(|known| known.remote.ip() == place.remote.ip())
+            places
+                .iter()
+                .any(|known| known.remote.ip() == place.remote.ip())
         };
         let trunk = match place.transport {
             SipTransport::Tls => self.trunks.iter().find(serves),

@@ -411,4 +411,3 @@ fn granted(request: &Message, response: &Message) -> Option<u32> {
         .and_then(of_contact)
         .or_else(|| response.number(Name::Expires))
 }
-
