@@ -137,8 +137,11 @@ impl Transports {
         }
         if let Some(connection) = self.by_remote.get(&(transport, remote))
             && let Some(connection) = self.connections.get(connection)
-            // RFC 5923 §9: a server that has proven one name may not be taken for another.
-            && (server_name.is_none() || connection.server_name.as_deref() == server_name)
+            // RFC 5923 §9: a server that has proven one name may not be taken for another. Who came
+            // to us has proven none, and what goes to its own port is meant for it.
+            && (server_name.is_none()
+                || connection.server_name.is_none()
+                || connection.server_name.as_deref() == server_name)
         {
             return Ok(connection.flow);
         }

@@ -63,12 +63,13 @@ class Gateway(Process):
     """`offhook run` between one Prosody and one trunk."""
 
     def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = "", in_sip: str = "",
-                 in_trunk: str = "options_s = 0", tls: str = ""):
+                 in_trunk: str = "options_s = 0", tls: str = "",
+                 listen: list[str] | None = None):
         super().__init__("gateway", folder)
         # The port above is for TLS; `tls` is what stands in [sip.tls].
         self.sip = ports.free(2)
         self.sips = self.sip + 1
-        listen = [f"udp://127.0.0.1:{self.sip}", f"tcp://127.0.0.1:{self.sip}"]
+        listen = (listen or []) + [f"udp://127.0.0.1:{self.sip}", f"tcp://127.0.0.1:{self.sip}"]
         if tls:
             listen.append(f"tls://127.0.0.1:{self.sips}")
             more += f"\n[sip.tls]\n{tls}\n"

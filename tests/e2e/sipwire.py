@@ -77,6 +77,20 @@ def request(method: str, uri: str, via: str, *more: str, body: str = "", cseq: i
     return written(lines, body)
 
 
+def bye(invite: Message, via: str, tag: str = "wire") -> bytes:
+    """The BYE of whom `invite` called and who answered with `Message.answer`."""
+    lines = [
+        f"BYE {invite['contact'].strip('<>')} SIP/2.0",
+        f"Via: SIP/2.0/{via};branch=z9hG4bK{random.randrange(1 << 40)}",
+        "Max-Forwards: 70",
+        f"From: {invite['to']};tag={tag}",
+        f"To: {invite['from']}",
+        f"Call-ID: {invite['call-id']}",
+        "CSeq: 1 BYE",
+    ]
+    return written(lines)
+
+
 class Peer:
     """What came in, waited for; the base of all transports."""
 

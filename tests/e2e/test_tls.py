@@ -7,9 +7,9 @@ import ssl
 import pytest
 
 import ports
-from gateway import NUMBER, OUR_NUMBER, dial
+from gateway import CONTACT, OUR_NUMBER, dial
 from pki import Authority, Certified
-from sipwire import Server, Stream, request, sdp
+from sipwire import Server, Stream, bye, request, sdp
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ async def test_a_call_out_and_back_in_by_one_connection(prosody, gateway, author
     server = await Server.open(serving(authority.signs("server", "DNS:localhost")))
     own = authority.signs("gateway", "DNS:localhost")
     gateway(f"sip:localhost:{server.port};transport=tls", tls=f'ca = "{authority.ca}"\n{own.keys}')
-    dialling = asyncio.ensure_future(dial(prosody, tmp_path, NUMBER + "@phone.localhost", "--seconds", 20))
+    dialling = asyncio.ensure_future(dial(prosody, tmp_path, CONTACT, "--seconds", 20))
     peer = await server.will_connect()
     invite = await peer.will_get("INVITE")
     assert ";alias" in invite["via"]
@@ -194,10 +194,7 @@ async def test_a_call_out_and_back_in_by_one_connection(prosody, gateway, author
     contact = f"Contact: <sip:them@127.0.0.1:{server.port};transport=tls>"
     peer.send(invite.answer(200, "OK", contact, body=sdp(media)))
     await peer.will_get("ACK")
-    target = invite["contact"].strip("<>")
-    call = {"call": invite["call-id"], "to": invite["from"], "tag": "wire"}
-    bye = request("BYE", target, peer.via, **call).replace(b"<sip:wire@127.0.0.1>;tag=wire", invite["to"].encode() + b";tag=wire")
-    peer.send(bye)
+    peer.send(bye(invite, peer.via))
     await peer.will_get(200)
     ended = await dialling
     assert ended.json["ended_by"] == "remote", ended.json
