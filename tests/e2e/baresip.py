@@ -18,7 +18,7 @@ class Baresip(Process):
     """One SIP phone on `udp://127.0.0.1:PORT`; `async with phone:` opens its control connection."""
 
     def __init__(self, folder: Path, hz: int = 660, codecs: list[str] | None = None, answer: str = "manual", user: str = "phone",
-                 tls: Certified | None = None, ca: Path | None = None):
+                 mediaenc: str = "", tls: Certified | None = None, ca: Path | None = None):
         super().__init__("baresip", folder)
         self.user = user
         # The port above the SIP port is SIPS, so the control port is the third.
@@ -31,7 +31,7 @@ class Baresip(Process):
         self._answers: dict[str, asyncio.Future] = {}
         chosen = ",".join(CODECS[name] for name in codecs or CODECS)
         (folder / "sounds").mkdir(exist_ok=True)
-        modules = ["account.so", "g711.so", "g722.so", "opus.so", "ausine.so", "aubridge.so", "sndfile.so", "ctrl_tcp.so"]
+        modules = ["account.so", "g711.so", "g722.so", "opus.so", "ausine.so", "aubridge.so", "sndfile.so", "srtp.so", "dtls_srtp.so", "ctrl_tcp.so"]
         # `module_app` of menu.so gives the commands dial, accept and hangup.
         (folder / "config").write_text(
             "\n".join(
@@ -61,7 +61,10 @@ class Baresip(Process):
             )
         )
         (folder / "accounts").write_text(
-            f"<sip:{user}@127.0.0.1:{self.sips if tls else self.sip}{';transport=tls' if tls else ''}>;regint=0;audio_codecs={chosen};answermode={answer}\n"
+            f"<sip:{user}@127.0.0.1:{self.sips if tls else self.sip}{';transport=tls' if tls else ''}>"
+            + f";regint=0;audio_codecs={chosen};answermode={answer}"
+            + (f";mediaenc={mediaenc}" if mediaenc else "")
+            + "\n"
         )
         self.launch(["baresip", "-f", folder, "-v"])
         self.logged(r"baresip is ready")

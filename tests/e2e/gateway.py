@@ -29,7 +29,7 @@ secret = "{secret}"
 
 [sip]
 listen = [{listen}]
-{in_sip}
+{sip_keys}
 
 [media]
 bind = "127.0.0.1"
@@ -40,7 +40,8 @@ rtp_ports = "{rtp}-{rtp_last}"
 name = "carrier"
 uri = "{trunk}"
 from_networks = ["127.0.0.0/8"]
-{in_trunk}
+options_s = {options_s}
+{trunk_keys}
 
 [[route]]
 match = "*"
@@ -62,9 +63,8 @@ ring_limit_s = {ring_limit_s}
 class Gateway(Process):
     """`offhook run` between one Prosody and one trunk."""
 
-    def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = "", in_sip: str = "",
-                 in_trunk: str = "options_s = 0", tls: str = "",
-                 listen: list[str] | None = None):
+    def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = "",
+                 trunk_keys: str = "", options_s: int = 0, sip_keys: str = "", listen: list[str] | None = None, tls: str = ""):
         super().__init__("gateway", folder)
         # The port above is for TLS; `tls` is what stands in [sip.tls].
         self.sip = ports.free(2)
@@ -81,12 +81,13 @@ class Gateway(Process):
                 domain=prosody.GATEWAY,
                 secret=prosody.SECRET,
                 listen=", ".join(f'"{one}"' for one in listen),
-                in_sip=in_sip,
-                in_trunk=in_trunk,
+                sip_keys=sip_keys,
+                options_s=options_s,
                 ice=ports.free(8),
                 rtp=rtp,
                 rtp_last=rtp + 39,
                 trunk=trunk,
+                trunk_keys=trunk_keys,
                 number=OUR_NUMBER,
                 ring_limit_s=ring_limit_s,
             )

@@ -18,9 +18,6 @@ def dns(tmp_path):
 
 
 HOST = "host-record=a.carrier.test,127.0.0.1"
-ASKED = "options_s = 1"
-
-
 def srv(transport: str, port: int, priority: int = 0, weight: int = 0, host: str = "a.carrier.test") -> str:
     return f"srv-host=_sip._{transport}.carrier.test,{host},{port},{priority},{weight}"
 
@@ -38,7 +35,7 @@ async def test_naptr_chooses_the_transport(gateway, dns):
         naptr(20, "SIP+D2U", "_sip._udp.carrier.test"),
         srv("tcp", server.port), srv("udp", udp.port), HOST,
     )
-    gateway("sip:carrier.test", in_sip=names.key, in_trunk=ASKED)
+    gateway("sip:carrier.test", sip_keys=names.key, options_s=1)
     peer = await server.will_connect()
     asked = await peer.will_get("OPTIONS")
     assert asked.first.startswith("OPTIONS sip:carrier.test SIP")
@@ -48,7 +45,7 @@ async def test_naptr_chooses_the_transport(gateway, dns):
 async def test_without_naptr_srv_says_where(gateway, dns):
     peer = await Udp.open()
     names = dns(srv("udp", peer.port), HOST)
-    gateway("sip:carrier.test", in_sip=names.key, in_trunk=ASKED)
+    gateway("sip:carrier.test", sip_keys=names.key, options_s=1)
     await peer.will_get("OPTIONS")
     for kind in ("NAPTR", "SRV"):
         assert f"query[{kind}]" in names.log
@@ -57,7 +54,7 @@ async def test_without_naptr_srv_says_where(gateway, dns):
 async def test_an_explicit_port_means_no_srv(gateway, dns):
     peer, other = await Udp.open(), await Udp.open()
     names = dns(srv("udp", other.port), "host-record=carrier.test,127.0.0.1")
-    gateway(f"sip:carrier.test:{peer.port};transport=udp", in_sip=names.key, in_trunk=ASKED)
+    gateway(f"sip:carrier.test:{peer.port};transport=udp", sip_keys=names.key, options_s=1)
     await peer.will_get("OPTIONS")
     assert not other.seen
     assert not re.search(r"query\[(SRV|NAPTR)\]", names.log)
@@ -67,7 +64,7 @@ async def test_ipv6_addresses_are_used_by_ipv6_sockets(gateway, dns):
     peer = await Udp.open("::1")
     names = dns(srv("udp", peer.port, host="six.carrier.test"), "host-record=six.carrier.test,::1")
     ours = ports.free()
-    offhook = gateway("sip:carrier.test;transport=udp", in_sip=names.key, in_trunk=ASKED, listen=[f"udp://[::1]:{ours}"])
+    offhook = gateway("sip:carrier.test;transport=udp", sip_keys=names.key, options_s=1, listen=[f"udp://[::1]:{ours}"])
     asked = await peer.will_get("OPTIONS")
     assert asked["via"].startswith(f"SIP/2.0/UDP [::1]:{ours};")
     assert asked["contact"] == f"<sip:offhook@[::1]:{ours}>"
@@ -89,7 +86,7 @@ async def refuses(server: Udp, *more: str) -> None:
 async def test_a_server_that_says_503_comes_last_as_long_as_it_asks(prosody, gateway, dns, tmp_path):
     first, second = await Udp.open(), await Udp.open()
     names = dns(srv("udp", first.port, priority=10), srv("udp", second.port, priority=20), HOST)
-    gateway("sip:carrier.test;transport=udp", in_sip=names.key)
+    gateway("sip:carrier.test;transport=udp", sip_keys=names.key)
     called, *_ = await asyncio.gather(dial(prosody, tmp_path, CONTACT), refuses(first, "Retry-After: 300"), is_busy(second))
     assert called.json["result"] == "busy", called.json
     first.seen.clear()
@@ -104,7 +101,7 @@ async def test_a_server_that_is_not_there_is_passed_over_at_once(prosody, gatewa
     nobody = ports.free()
     second = await (Udp if transport == "udp" else Server).open()
     names = dns(srv(transport, nobody, priority=10), srv(transport, second.port, priority=20), HOST)
-    gateway(f"sip:carrier.test;transport={transport}", in_sip=names.key)
+    gateway(f"sip:carrier.test;transport={transport}", sip_keys=names.key)
     calling = asyncio.ensure_future(dial(prosody, tmp_path, CONTACT))
     peer = second if transport == "udp" else await second.will_connect(15)
     invite = await peer.will_get("INVITE", 15)
@@ -115,7 +112,7 @@ async def test_a_server_that_is_not_there_is_passed_over_at_once(prosody, gatewa
 async def test_options_ask_the_next_server_before_the_trunk_is_down(prosody, gateway, dns, tmp_path):
     nobody, second = ports.free(), await Udp.open()
     names = dns(srv("udp", nobody, priority=10), srv("udp", second.port, priority=20), HOST)
-    gateway("sip:carrier.test;transport=udp", in_sip=names.key, in_trunk=ASKED)
+    gateway("sip:carrier.test;transport=udp", sip_keys=names.key, options_s=1)
     asked = await second.will_get("OPTIONS")
     second.send(asked.answer(200))
     calling = asyncio.ensure_future(dial(prosody, tmp_path, CONTACT))
@@ -128,7 +125,7 @@ async def test_a_large_request_goes_by_tcp_and_comes_back_to_udp(prosody, gatewa
     peer = await Udp.open()
     names = dns("host-record=carrier.test,127.0.0.1")
     long = "a" * 1200
-    gateway(f"sip:carrier.test:{peer.port}", in_sip=names.key + f'\nuser_agent = "{long}"')
+    gateway(f"sip:carrier.test:{peer.port}", sip_keys=names.key + f'\nuser_agent = "{long}"')
     calling = asyncio.ensure_future(dial(prosody, tmp_path, CONTACT))
     invite = await peer.will_get("INVITE")
     assert long in invite["user-agent"]
@@ -140,7 +137,7 @@ async def test_a_large_request_goes_by_tcp(prosody, gateway, dns, tmp_path):
     server = await Server.open()
     udp = await Udp.open(port=server.port)
     names = dns("host-record=carrier.test,127.0.0.1")
-    gateway(f"sip:carrier.test:{server.port}", in_sip=names.key + f'\nuser_agent = "{"a" * 1200}"')
+    gateway(f"sip:carrier.test:{server.port}", sip_keys=names.key + f'\nuser_agent = "{"a" * 1200}"')
     calling = asyncio.ensure_future(dial(prosody, tmp_path, CONTACT))
     peer = await server.will_connect()
     invite = await peer.will_get("INVITE")

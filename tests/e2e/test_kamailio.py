@@ -10,8 +10,7 @@ from pki import Authority
 
 TRUNK = f"""register = true
 username = "{USER}"
-password = "{PASSWORD}"
-options_s = 1"""
+password = "{PASSWORD}""""
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def carrier(tmp_path, kamailios, gateway):
         kamailios.append(kamailio)
         port = kamailio.sips if transport == "tls" else kamailio.sip
         own = authority.signs("gateway", "DNS:localhost")
-        offhook = gateway(f"sip:localhost:{port};transport={transport}", in_trunk=TRUNK, tls=f'ca = "{authority.ca}"\n{own.keys}')
+        offhook = gateway(f"sip:localhost:{port};transport={transport}", trunk_keys=TRUNK, options_s=1, tls=f'ca = "{authority.ca}"\n{own.keys}')
         return kamailio, offhook
 
     return start

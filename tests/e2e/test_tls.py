@@ -44,9 +44,6 @@ async def is_answered(peer: Stream) -> None:
     await peer.will_get(200)
 
 
-ASKED = "options_s = 1"
-
-
 async def test_a_server_is_known_by_its_names_and_sees_which_one_is_meant(gateway, authority):
     """SNI goes out; a call over the verified connection is answered and hung up on it."""
     own = authority.signs("server", "DNS:sip.example", "DNS:localhost")
@@ -54,7 +51,7 @@ async def test_a_server_is_known_by_its_names_and_sees_which_one_is_meant(gatewa
     context = serving(own)
     context.sni_callback = lambda _, name, __: meant.append(name)
     server = await Server.open(context)
-    gateway(f"sip:localhost:{server.port};transport=tls", tls=f'ca = "{authority.ca}"\n{own.keys}', in_trunk=ASKED)
+    gateway(f"sip:localhost:{server.port};transport=tls", tls=f'ca = "{authority.ca}"\n{own.keys}', options_s=1)
     peer = await server.will_connect()
     asked = await peer.will_get("OPTIONS")
     assert asked["via"].startswith("SIP/2.0/TLS 127.0.0.1:")
@@ -81,14 +78,14 @@ async def test_a_server_is_known_by_its_names_and_sees_which_one_is_meant(gatewa
 )
 async def test_a_server_with_another_name_is_refused(gateway, authority, names):
     server = await Server.open(serving(authority.signs("localhost", *names)))
-    gateway(f"sip:localhost:{server.port};transport=tls", tls=f'ca = "{authority.ca}"\n{authority.signs("own").keys}', in_trunk=ASKED)
+    gateway(f"sip:localhost:{server.port};transport=tls", tls=f'ca = "{authority.ca}"\n{authority.signs("own").keys}', options_s=1)
     assert "certificate" in await server.will_fail()
     assert not server.connected
 
 
 async def test_a_sip_uri_is_a_name(gateway, authority):
     server = await Server.open(serving(authority.signs("server", "URI:sip:localhost")))
-    gateway(f"sip:localhost:{server.port};transport=tls", tls=f'ca = "{authority.ca}"\n{authority.signs("own").keys}', in_trunk=ASKED)
+    gateway(f"sip:localhost:{server.port};transport=tls", tls=f'ca = "{authority.ca}"\n{authority.signs("own").keys}', options_s=1)
     peer = await server.will_connect()
     await peer.will_get("OPTIONS")
 
@@ -96,7 +93,7 @@ async def test_a_sip_uri_is_a_name(gateway, authority):
 async def test_an_unknown_authority_is_refused(gateway, authority, tmp_path):
     stranger = Authority(tmp_path / "stranger")
     server = await Server.open(serving(stranger.signs("server", "DNS:localhost")))
-    gateway(f"sip:localhost:{server.port};transport=tls", tls=f'ca = "{authority.ca}"\n{authority.signs("own").keys}', in_trunk=ASKED)
+    gateway(f"sip:localhost:{server.port};transport=tls", tls=f'ca = "{authority.ca}"\n{authority.signs("own").keys}', options_s=1)
     assert "unknown ca" in (await server.will_fail()).lower()
     assert not server.connected
 
@@ -104,7 +101,7 @@ async def test_an_unknown_authority_is_refused(gateway, authority, tmp_path):
 async def test_a_server_that_wants_to_know_us_is_shown_our_certificate(gateway, authority):
     server = await Server.open(serving(authority.signs("server", "DNS:localhost"), ca=authority.ca))
     own = authority.signs("gateway", "DNS:gw.example")
-    gateway(f"sip:localhost:{server.port};transport=tls", tls=f'ca = "{authority.ca}"\n{own.keys}', in_trunk=ASKED)
+    gateway(f"sip:localhost:{server.port};transport=tls", tls=f'ca = "{authority.ca}"\n{own.keys}', options_s=1)
     peer = await server.will_connect()
     shown = peer.writer.get_extra_info("peercert")
     assert shown["subjectAltName"] == (("DNS", "gw.example"),)
