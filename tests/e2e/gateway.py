@@ -45,7 +45,7 @@ options_s = {options_s}
 
 [[route]]
 match = "*"
-trunk = ["carrier"]
+trunk = [{trunks}]
 
 [[number]]
 number = "{number}"
@@ -64,7 +64,8 @@ class Gateway(Process):
     """`offhook run` between one Prosody and one trunk."""
 
     def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = "",
-                 trunk_keys: str = "", options_s: int = 0, sip_keys: str = "", listen: list[str] | None = None, tls: str = ""):
+                 trunk_keys: str = "", options_s: int = 0, sip_keys: str = "", listen: list[str] | None = None, tls: str = "",
+                 trunks: str = '"carrier"'):
         super().__init__("gateway", folder)
         # The port above is for TLS; `tls` is what stands in [sip.tls].
         self.sip = ports.free(2)
@@ -87,6 +88,7 @@ class Gateway(Process):
                 rtp=rtp,
                 rtp_last=rtp + 39,
                 trunk=trunk,
+                trunks=trunks,
                 trunk_keys=trunk_keys,
                 number=OUR_NUMBER,
                 ring_limit_s=ring_limit_s,

@@ -180,11 +180,13 @@ class Stream(Peer):
         try:
             while more := await self.reader.read(65536):
                 data += more
-                while data.startswith(b"\r\n"):
-                    self.pongs += 1
-                    self._news.set()
-                    data = data[2:]
-                while b"\r\n\r\n" in data:
+                while b"\r\n" in data:
+                    if data.startswith(b"\r\n"):
+                        self.pongs += 1
+                        data = data[2:]
+                        continue
+                    if b"\r\n\r\n" not in data:
+                        break
                     head, _, rest = data.partition(b"\r\n\r\n")
                     length = re.search(rb"(?im)^(?:content-length|l)\s*:\s*(\d+)", head)
                     length = int(length[1]) if length else 0

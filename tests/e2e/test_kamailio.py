@@ -10,7 +10,8 @@ from pki import Authority
 
 TRUNK = f"""register = true
 username = "{USER}"
-password = "{PASSWORD}""""
+password = "{PASSWORD}"
+"""
 
 
 @pytest.fixture

@@ -72,12 +72,28 @@ fn a_day_leaves_nothing_behind() {
     assert!(records >= 200, "{records} calls");
     let answered = world.phone.answered + world.backup.answered;
     assert!(answered > 180, "{answered} answered");
-    assert!(world.backup.answered > 0, "nobody called by the second trunk");
-    assert!(world.phone.refreshed > 1_000, "{} refreshes", world.phone.refreshed);
+    assert!(
+        world.backup.answered > 0,
+        "nobody called by the second trunk"
+    );
+    assert!(
+        world.phone.refreshed > 1_000,
+        "{} refreshes",
+        world.phone.refreshed
+    );
     // Ten minutes' bindings, renewed well before they end, but for the silent hours.
     let registered = world.phone.registered;
-    assert!((130..600).contains(&registered), "{registered} registrations");
+    assert!(
+        (130..600).contains(&registered),
+        "{registered} registrations"
+    );
     assert!(world.clients[callee].rang);
-    let lost = |reason| world.records.iter().filter(|r| r.end.reason == reason).count();
+    let lost = |reason| {
+        world
+            .records
+            .iter()
+            .filter(|r| r.end.reason == reason)
+            .count()
+    };
     assert_eq!(lost(EndReason::Failed), 0);
 }
