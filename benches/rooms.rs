@@ -51,6 +51,8 @@ fn sip_config(local: SocketAddr) -> SipConfig {
         listen: vec![(SipTransport::Udp, local)],
         advertise: None,
         user_agent: "Offhook".into(),
+        nameserver: None,
+        tls: offhook::config::TlsConfig::default(),
     }
 }
 

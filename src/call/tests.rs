@@ -45,6 +45,8 @@ fn config() -> Config {
             listen: Vec::new(),
             advertise: None,
             user_agent: String::new(),
+            nameserver: None,
+            tls: TlsConfig::default(),
         },
         media: MediaConfig {
             bind: [192, 0, 2, 1].into(),

@@ -29,6 +29,8 @@ pub enum Kind {
     Secret,
     /// The name of a file that holds the secret of the key without `_file`.
     SecretFile,
+    /// The name of a file, relative to the configuration's.
+    File,
     /// A whole number from 0 up.
     Number,
     /// `true` or `false`.
@@ -44,8 +46,6 @@ pub enum Acted {
     Yes,
     /// It does not, and says so: the key is checked and else ignored.
     Later,
-    /// It does not, and refuses to start with it.
-    Refused,
 }
 
 const fn key(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
@@ -61,13 +61,6 @@ impl Key {
     const fn later(self) -> Self {
         Self {
             acted: Acted::Later,
-            ..self
-        }
-    }
-
-    const fn refused(self) -> Self {
-        Self {
-            acted: Acted::Refused,
             ..self
         }
     }
@@ -101,9 +94,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("sip.advertise", Kind::Text, None),
     key("sip.user_agent", Kind::Text, Some(r#""Offhook""#)),
-    key("sip.tls.cert", Kind::Text, None).refused(),
-    key("sip.tls.key", Kind::Text, None).refused(),
-    key("sip.tls.ca", Kind::Text, None).refused(),
+    key("sip.nameserver", Kind::Text, None),
+    key("sip.tls.cert", Kind::File, None),
+    key("sip.tls.key", Kind::File, None),
+    key("sip.tls.ca", Kind::File, None),
+    key("sip.tls.verify_client", Kind::Switch, Some("false")),
     key("media.bind", Kind::Text, Some(r#""0.0.0.0""#)),
     key("media.advertise", Kind::Text, None),
     key("media.xmpp_port", Kind::Number, Some("40000")),
@@ -259,16 +254,13 @@ fn prune_value(value: &mut Value, path: &str, mistakes: &mut Vec<Mistake>) -> Re
 }
 
 fn check(key: &Key, value: &mut Value) -> Result<(), String> {
-    if key.acted == Acted::Refused {
-        return Err("not supported yet".to_owned());
-    }
     let kind = &mut value.kind;
     let shown = match key.kind {
         Kind::Secret => "what stands there".to_owned(),
         _ => format!("`{}`", shown(kind)),
     };
     match key.kind {
-        Kind::Text | Kind::Secret | Kind::SecretFile => match kind {
+        Kind::Text | Kind::Secret | Kind::SecretFile | Kind::File => match kind {
             ValueKind::String(_) => Ok(()),
             _ => Err(format!("{shown} is no text; put it in quotes")),
         },

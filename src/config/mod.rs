@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jid::{BareJid, DomainPart};
@@ -160,6 +161,30 @@ pub struct SipConfig {
     pub advertise: Option<IpAddr>,
     /// `User-Agent` and `Server`.
     pub user_agent: String,
+    /// Who is asked for DNS records; `None`: the system's nameservers.
+    pub nameserver: Option<SocketAddr>,
+    /// Certificates.
+    pub tls: TlsConfig,
+}
+
+/// TLS for SIP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Our certificate, with those between it and the authority, and its key.
+    pub own: Option<CertifiedFiles>,
+    /// Authorities whose certificates peers may have; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// Whoever connects to us must have a certificate of [`Self::ca`]. Default false.
+    pub verify_client: bool,
+}
+
+/// A certificate and its key, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertifiedFiles {
+    /// The chain, ours first.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
 }
 
 /// The media side.
@@ -241,6 +266,16 @@ pub enum SrtpKeys {
     Sdes,
     /// By DTLS on the media's path (RFC 5763).
     Dtls,
+}
+
+impl TrunkConfig {
+    /// The transport that requests go by, if the configuration says so.
+    pub fn requested_transport(&self) -> Option<SipTransport> {
+        match &self.outbound_proxy {
+            Some(proxy) => proxy.transport,
+            None => self.transport,
+        }
+    }
 }
 
 /// Where a trunk is told who calls.

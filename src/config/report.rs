@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::values::TrunkUri;
 use super::{
-    AccessConfig, AdminConfig, CallConfig, CallerId, ChannelConfig, Config, MediaConfig, MixConfig,
-    NumberConfig, RouteMatch, SipConfig, Srtp, SrtpKeys, TrunkConfig, XmppConfig,
+    AccessConfig, AdminConfig, CallConfig, CallerId, CertifiedFiles, ChannelConfig, Config,
+    MediaConfig, MixConfig, NumberConfig, RouteMatch, SipConfig, Srtp, SrtpKeys, TlsConfig,
+    TrunkConfig, XmppConfig,
 };
+use crate::net::SipTransport;
 
 impl Config {
     /// Several lines of text. Names users and numbers whole: it is for the operator's own eyes.
@@ -47,6 +49,8 @@ impl Config {
             listen,
             advertise,
             user_agent,
+            nameserver,
+            tls,
         } = sip;
         let listen: Vec<String> = listen
             .iter()
@@ -58,6 +62,13 @@ impl Config {
             out,
             "         tells others {told}; calls itself {user_agent}"
         )?;
+        if let Some(nameserver) = nameserver {
+            writeln!(out, "         asks {nameserver} for DNS records")?;
+        }
+        let by_tls = |trunk: &TrunkConfig| trunk.requested_transport() == Some(SipTransport::Tls);
+        if *tls != TlsConfig::default() || trunks.iter().any(by_tls) {
+            write_tls(out, tls)?;
+        }
         write_media(out, media)?;
         for trunk in trunks {
             write_trunk(out, trunk)?;
@@ -102,6 +113,31 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn write_tls(out: &mut String, tls: &TlsConfig) -> std::fmt::Result {
+    let TlsConfig {
+        own,
+        ca,
+        verify_client,
+    } = tls;
+    match own {
+        Some(CertifiedFiles { cert, key: _ }) => {
+            writeln!(out, "tls      shows the certificate in {}", cert.display())?;
+        }
+        None => writeln!(out, "tls      shows no certificate")?,
+    }
+    match ca {
+        Some(ca) => writeln!(out, "         trusts the authorities in {}", ca.display())?,
+        None => writeln!(out, "         trusts the system's authorities")?,
+    }
+    if *verify_client {
+        writeln!(
+            out,
+            "         refuses whoever connects without a certificate"
+        )?;
+    }
+    Ok(())
 }
 
 fn write_mix(out: &mut String, mix: &MixConfig) -> std::fmt::Result {

@@ -187,9 +187,19 @@ fn each_mistake_names_its_key() {
     let six = "[media]\nadvertise = \"2001:db8::1\"";
     refuses(&more(six), "media.advertise", "another IP version");
     let tls = "[sip.tls]\ncert = \"cert.pem\"";
-    refuses(&more(tls), "sip.tls.cert", "not supported yet");
+    refuses(&more(tls), "sip.tls.key", "both or none");
+    let tls = "[sip.tls]\nkey = \"key.pem\"";
+    refuses(&more(tls), "sip.tls.cert", "both or none");
+    let tls = "[sip.tls]\nverify_client = true";
+    refuses(&more(tls), "sip.tls.verify_client", "needs ca");
     let tls = "[sip]\nlisten = [\"tls://0.0.0.0:5061\"]";
-    refuses(&more(tls), "sip.listen[0]", "not supported yet");
+    refuses(
+        &more(tls),
+        "sip.listen[0]",
+        "give cert and key in [sip.tls]",
+    );
+    let dns = "[sip]\nnameserver = \"dns.example\"";
+    refuses(&more(dns), "sip.nameserver", "no address");
     let odd = "[media]\nrtp_ports = \"20001-29999\"";
     refuses(&more(odd), "media.rtp_ports", "start at 20002");
     let within = "[media]\nxmpp_port = 19999";

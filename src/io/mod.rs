@@ -17,8 +17,11 @@ pub mod dial;
 pub mod echo;
 pub mod media;
 mod outcome;
+mod resolve;
 pub mod run;
 pub mod sip;
+mod stream;
+mod tls;
 
 /// Draws the seed of all randomness from the system.
 pub fn seed() -> std::io::Result<[u8; 32]> {

@@ -14,7 +14,7 @@ use super::media::Workers;
 use super::sip::SipNet;
 use crate::border::MediaEvent;
 use crate::call::{MediaFacts, WorkerFacts};
-use crate::config::{Config, XmppConfig};
+use crate::config::{Config, SipConfig, XmppConfig};
 use crate::gateway::{Gateway, Input, Output};
 use crate::id::{TokenMaker, WorkerId};
 use crate::net::SipTransport;
@@ -329,7 +329,7 @@ impl Running {
         super::notify_systemd();
     }
 
-    /// Reads the configuration again. What sockets and threads were made from stays as it is until
+    /// Reads the configuration and the certificates again. What sockets and threads were made from stays as it is until
     /// the next start; routes, numbers, access and time limits are for the calls to come.
     fn reload(&mut self) -> Option<Arc<Config>> {
         let mut config = match super::config::read(&self.path) {
@@ -339,11 +339,20 @@ impl Running {
                 return None;
             }
         };
+        if let Err(mistake) = self.sip.reload(&config.sip.tls) {
+            // Somebody is writing the files just now.
+            tracing::error!(%mistake, "the configuration was not reloaded");
+            return None;
+        }
         let old = &self.config;
         let resolved = std::mem::replace(&mut config.sip.listen, old.sip.listen.clone());
+        let sip = SipConfig {
+            tls: config.sip.tls.clone(),
+            ..old.sip.clone()
+        };
         let kept = [
             ("xmpp", config.xmpp != old.xmpp),
-            ("sip", config.sip != old.sip || resolved != self.listen),
+            ("sip", sip != config.sip || resolved != self.listen),
             ("media", config.media != old.media),
             ("trunk", config.trunks != old.trunks),
             ("admin", config.admin != old.admin),
@@ -352,7 +361,7 @@ impl Running {
             tracing::warn!(section, "changed, and takes effect at the next start");
         }
         config.xmpp = old.xmpp.clone();
-        config.sip = old.sip.clone();
+        config.sip = sip;
         config.media = old.media.clone();
         config.trunks = old.trunks.clone();
         config.admin = old.admin.clone();

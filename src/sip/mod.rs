@@ -30,9 +30,9 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::config::{SipConfig, TrunkConfig};
-use crate::id::{ConnectionId, LegId, TokenMaker};
+use crate::id::{ConnectionId, LegId, QueryId, TokenMaker};
 use crate::leg::{LegCommand, LegEvent};
-use crate::net::{NetInput, NetOutput};
+use crate::net::{NetInput, NetOutput, Record};
 use crate::timer::Timers;
 
 use locate::Locator;
@@ -82,6 +82,8 @@ enum TimerKey {
     Register(usize),
     /// A trunk's next question to the resolver.
     Locate(usize),
+    /// The end of what a trunk's server is last for.
+    Penalty(usize),
     /// A connection that opens too slowly or is idle.
     Connection(ConnectionId),
 }
@@ -158,7 +160,7 @@ impl Sip {
         let mut locator = Locator::default();
         let trunks = trunks
             .iter()
-            .map(|trunk| Trunk::new(trunk, transports.preferred(), &mut locator, &mut tokens))
+            .map(|trunk| Trunk::new(trunk, &transports.spoken(), &mut locator, &mut tokens))
             .collect();
         Self {
             mode: Mode::Trunks,
@@ -209,17 +211,20 @@ impl Sip {
             }
             NetInput::Closed { connection } => self.connection_closed(connection),
             NetInput::Unsent { flow } => self.fail_flow(flow),
-            NetInput::Resolved { query, records } => {
-                let questions = self.locator.answer(query, &records, &mut self.tokens);
-                for (query, question) in questions {
-                    self.transports.push(NetOutput::Resolve { query, question });
-                }
-                for index in 0..self.trunks.len() {
-                    self.note_trunk(index);
-                }
-            }
+            NetInput::Resolved { query, records } => self.resolved(query, Some(&records)),
+            NetInput::Unresolved { query } => self.resolved(query, None),
         }
         self.settle(now);
+    }
+
+    fn resolved(&mut self, query: QueryId, records: Option<&[Record]>) {
+        let questions = self.locator.answer(query, records, &mut self.tokens);
+        for (query, question) in questions {
+            self.transports.push(NetOutput::Resolve { query, question });
+        }
+        for index in 0..self.trunks.len() {
+            self.note_trunk(index);
+        }
     }
 
     /// Takes what the call table tells a leg.
@@ -238,6 +243,7 @@ impl Sip {
                 TimerKey::Health(trunk) => self.check_health(now, trunk),
                 TimerKey::Register(trunk) => self.register(now, trunk),
                 TimerKey::Locate(trunk) => self.locate_trunk(now, trunk),
+                TimerKey::Penalty(trunk) => self.end_penalty(now, trunk),
                 TimerKey::Connection(connection) => {
                     if let Some(flow) = self.transports.close(connection) {
                         self.fail_flow(flow);
@@ -282,13 +288,16 @@ impl Sip {
 
     /// Deadlines that belong to no call: trunks and connections.
     fn standing_timers(&self) -> usize {
-        let health = (0..self.trunks.len())
-            .filter(|index| self.timers.deadline(&TimerKey::Health(*index)).is_some());
-        let locate = (0..self.trunks.len())
-            .filter(|index| self.timers.deadline(&TimerKey::Locate(*index)).is_some());
-        let register = (0..self.trunks.len())
-            .filter(|index| self.timers.deadline(&TimerKey::Register(*index)).is_some());
-        health.count() + locate.count() + register.count() + self.transports.connections()
+        let kinds = [
+            TimerKey::Health,
+            TimerKey::Locate,
+            TimerKey::Penalty,
+            TimerKey::Register,
+        ];
+        let of_trunks = (0..self.trunks.len())
+            .flat_map(|index| kinds.map(|kind| kind(index)))
+            .filter(|key| self.timers.deadline(key).is_some());
+        of_trunks.count() + self.transports.connections()
     }
 
     /// The counters.

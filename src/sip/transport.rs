@@ -35,6 +35,8 @@ pub struct Unreachable;
 #[derive(Debug)]
 struct Connection {
     flow: Flow,
+    /// Who the peer had to prove to be, if we asked.
+    server_name: Option<String>,
     link: Link,
 }
 
@@ -86,6 +88,14 @@ impl Transports {
             .map_or(SipTransport::Udp, |(transport, _)| *transport)
     }
 
+    /// What we listen on, most wanted first: a request that nothing else decides goes by UDP.
+    pub fn spoken(&self) -> Vec<SipTransport> {
+        let mut spoken: Vec<SipTransport> = self.listen.iter().map(|(kind, _)| *kind).collect();
+        spoken.sort();
+        spoken.dedup();
+        spoken
+    }
+
     /// Our own address as a host, for calls without a trunk.
     pub fn our_host(&self) -> String {
         let first = self.listen.first().map(|(_, local)| local.ip());
@@ -127,6 +137,11 @@ impl Transports {
         }
         if let Some(connection) = self.by_remote.get(&(transport, remote))
             && let Some(connection) = self.connections.get(connection)
+            // RFC 5923 §9: a server that has proven one name may not be taken for another. Who came
+            // to us has proven none, and what goes to its own port is meant for it.
+            && (server_name.is_none()
+                || connection.server_name.is_none()
+                || connection.server_name.as_deref() == server_name)
         {
             return Ok(connection.flow);
         }
@@ -151,15 +166,17 @@ impl Transports {
             waiting: Vec::new(),
             octets: 0,
         };
-        self.connections
-            .insert(connection, Connection { flow, link });
-        self.by_remote.insert((transport, remote), connection);
-        self.out.push_back(NetOutput::Connect {
+        let server_name = server_name.map(str::to_owned);
+        self.connections.insert(
             connection,
-            transport,
-            remote,
-            server_name: server_name.map(str::to_owned),
-        });
+            Connection {
+                flow,
+                server_name: server_name.clone(),
+                link,
+            },
+        );
+        self.by_remote.insert((transport, remote), connection);
+        self.out.push_back(NetOutput::Connect { flow, server_name });
         Ok(flow)
     }
 
@@ -243,7 +260,15 @@ impl Transports {
                 return None;
             }
             let link = Link::Open(Box::default());
-            self.connections.insert(id, Connection { flow, link });
+            let server_name = None;
+            self.connections.insert(
+                id,
+                Connection {
+                    flow,
+                    server_name,
+                    link,
+                },
+            );
             self.by_remote
                 .entry((flow.transport, flow.remote))
                 .or_insert(id);

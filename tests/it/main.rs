@@ -8,6 +8,8 @@ mod calls;
 mod chaos;
 mod conf;
 mod corpus;
+mod day;
+mod faults;
 mod floors;
 mod pii;
 mod reasons;

@@ -14,6 +14,7 @@ use crate::sip::dialog::Dialog;
 use crate::sip::reason;
 use crate::sip::transaction::drive::{Hop, Outcome, SizeRule};
 use crate::sip::transaction::table::{ClientId, User};
+use crate::sip::trunk::retry_after;
 use crate::sip::wire::{CSeq, Message, Method, Name};
 use crate::sip::{ALLOW, MAX_SESSIONS, SUPPORTED, Sip};
 
@@ -450,7 +451,8 @@ impl Sip {
                 }
                 if status == 503 {
                     // RFC 3263 §4.3: another server may do better.
-                    self.server_failed(session.trunk, calling.hop.place);
+                    let wait = retry_after(response);
+                    self.server_failed(now, session.trunk, calling.hop.place, wait);
                     return self.try_next(now, session, calling, end);
                 }
                 if matches!(status, 300..=302 | 305) {
@@ -483,7 +485,7 @@ impl Sip {
                     hop.size = SizeRule::Keep;
                     calling.hops.push_front(hop);
                 } else {
-                    self.server_failed(session.trunk, calling.hop.place);
+                    self.server_failed(now, session.trunk, calling.hop.place, None);
                 }
                 let end = End::because(EndReason::NoRoute, text);
                 self.try_next(now, session, calling, end);

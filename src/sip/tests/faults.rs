@@ -333,9 +333,10 @@ fn a_large_invite_goes_by_tcp_and_back_to_udp_if_that_fails() {
             trunk,
         },
     );
-    let Some(NetOutput::Connect { connection, .. }) = bench.sip.poll_output() else {
+    let Some(NetOutput::Connect { flow, .. }) = bench.sip.poll_output() else {
         panic!("a connection first");
     };
+    let connection = flow.connection.unwrap();
     assert_eq!(bench.sip.census().waiting, 1);
     bench.sip.handle(bench.now, NetInput::Closed { connection });
     let (flow, invite) = bench.sent_to().remove(0);

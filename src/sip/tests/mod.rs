@@ -101,6 +101,8 @@ fn config(listen: &[(SipTransport, &str)]) -> SipConfig {
             .collect(),
         advertise: None,
         user_agent: "Offhook".into(),
+        nameserver: None,
+        tls: crate::config::TlsConfig::default(),
     }
 }
 

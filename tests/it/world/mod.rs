@@ -35,7 +35,7 @@ use client::Client;
 use phone::Phone;
 
 /// Virtual time after which a world that is not quiet is broken.
-const END_OF_THE_WORLD: Duration = Duration::from_secs(24 * 3600);
+const END_OF_THE_WORLD: Duration = Duration::from_secs(30 * 3600);
 /// Events after which a world spins.
 const MAX_EVENTS: u64 = 200_000;
 /// One way of the XMPP link.
@@ -82,7 +82,7 @@ pub enum MediaPlan {
 
 /// Which telephone network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
+pub enum Which {
     First,
     Backup,
 }
@@ -101,6 +101,7 @@ enum Event {
     PhoneCalls(String, Option<Duration>),
     LinkDown,
     LinkUp,
+    Deaf(Which, bool),
     Drain,
     EndCalls,
 }
@@ -153,6 +154,8 @@ pub fn config() -> Config {
             listen: vec![(SipTransport::Udp, GATEWAY)],
             advertise: None,
             user_agent: "Offhook".to_owned(),
+            nameserver: None,
+            tls: offhook::config::TlsConfig::default(),
         },
         media: MediaConfig {
             bind: GATEWAY.ip(),
@@ -313,6 +316,12 @@ impl World {
         self.at(at + for_so_long, Event::LinkUp);
     }
 
+    /// A trunk hears nothing for a while.
+    pub fn deafen(&mut self, which: Which, at: Duration, for_so_long: Duration) {
+        self.at(at, Event::Deaf(which, true));
+        self.at(at + for_so_long, Event::Deaf(which, false));
+    }
+
     /// The gateway takes no more calls, and ends those that are left after so long.
     pub fn stop_gateway(&mut self, at: Duration, grace: Duration) {
         self.at(at, Event::Drain);
@@ -349,6 +358,20 @@ impl World {
     /// Runs until nothing happens any more.
     pub fn run(&mut self) {
         while self.step() {}
+    }
+
+    /// Runs until so long after the start.
+    pub fn run_until(&mut self, end: Duration) {
+        while self.elapsed() < end && self.step() {}
+    }
+
+    /// Runs on until no call, transaction or message is under way; what a trunk is asked for now and
+    /// then comes again.
+    pub fn run_until_quiet(&mut self) {
+        let end = self.elapsed() + Duration::from_secs(600);
+        while !self.gateway.census().sip.is_quiet() {
+            assert!(self.elapsed() < end && self.step(), "{}", self.story());
+        }
     }
 
     /// One event or deadline; false when the world is quiet.
@@ -426,6 +449,7 @@ impl World {
                     }
                 }
             }
+            Event::Deaf(which, is_deaf) => self.phone(which).habits.is_deaf = is_deaf,
             Event::Drain => self.input(Input::Drain),
             Event::EndCalls => self.input(Input::EndCalls),
         }
@@ -554,7 +578,10 @@ impl World {
                 query,
                 records: Vec::new(),
             },
-            NetOutput::Connect { connection, .. } => NetInput::Closed { connection },
+            NetOutput::Connect { flow, .. } => match flow.connection {
+                Some(connection) => NetInput::Closed { connection },
+                None => return,
+            },
             NetOutput::Send { .. } | NetOutput::Close { .. } => return,
         };
         self.at(XMPP_DELAY, Event::ToGateway(Input::Net(answer)));
