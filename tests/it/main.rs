@@ -5,6 +5,7 @@
 #[path = "../../fuzz/src/bodies.rs"]
 mod bodies;
 mod calls;
+mod channels;
 mod chaos;
 mod conf;
 mod corpus;
