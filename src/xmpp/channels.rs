@@ -55,7 +55,10 @@ impl Xmpp {
         let (from, to): (Jid, Jid) = (contact.clone().into(), channel.clone().into());
         let nick = match contact.node() {
             Some(node) if is_ours => node.to_string(),
-            Some(_) | None => format!("Phone {}", self.out.fresh_id()),
+            Some(_) | None => {
+                let digits: String = self.out.fresh_id().chars().take(4).collect();
+                format!("Phone {digits}")
+            }
         };
         let join = element("join", NS_CORE)
             .child(element("nick", NS_CORE).text(&nick))

@@ -3,6 +3,7 @@ docs/mix.md."""
 
 import asyncio
 import time
+import xml.etree.ElementTree as ET
 
 import pytest
 
@@ -55,10 +56,6 @@ async def test_presence_is_shown_dumped_and_taken_back(gateway, prosody):
         await bob.quiet()
         assert not [x for at, x in bob.heard if at >= start and x.get("from") == f"{of_alice}/{alice.resource}"]
 
-        for kind in ("probe", ""):
-            # A server does not let its clients probe; presence from the bare JID only it can send.
-            if kind == "probe":
-                continue
         reply = await bob.ask(CHANNEL, "get", f"<pubsub xmlns='{PUBSUB}'><items node='{NODES}presence'/></pubsub>")
         assert condition(reply) == "not-allowed"
 
@@ -100,7 +97,7 @@ async def test_iqs_go_both_ways(gateway, prosody):
 
         direct = await alice.disco(bob.full, node="https://offhook.invalid/e2e#x")
         relayed = await alice.disco(full_bob, node="https://offhook.invalid/e2e#x")
-        assert show(direct) == show(relayed)
+        assert ET.canonicalize(show(direct)) == ET.canonicalize(show(relayed))
         assert (await alice.granted(full_alice, "get", PING)).get("from") == full_alice
 
         # The same id to one client at once, the answer to the first held back.
@@ -185,7 +182,7 @@ async def test_a_hidden_channel_tells_nobody(gateway, prosody):
         shown = (await bob.will_hear(shown_by(e_alice))).get("from")
         other = (await alice.will_hear(shown_by(e_bob))).get("from")
         assert (await bob.granted(shown, "get", PING)).get("from") == shown
-        assert await bob.refused(f"{e_alice}/{alice.resource}", "get", PING) == "service-unavailable"
+        assert await bob.refused(f"{e_alice}/guess", "get", PING) == "service-unavailable"
         assert await bob.refused(e_alice, "get", "<vCard xmlns='vcard-temp'/>") == "forbidden"
         jingle = f"<jingle xmlns='{JINGLE}' action='session-initiate' sid='s' initiator='{alice.full}'/>"
         await alice.granted(other, "set", jingle)
