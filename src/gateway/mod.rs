@@ -153,6 +153,11 @@ impl Gateway {
             Input::Net(input) => self.sip.handle(now, input),
             Input::Media(event) => self.calls.media_event(now, event),
             Input::Config(config) => {
+                if let (Some(mix), Some(written)) = (&mut self.mix, &config.mix)
+                    && let Ok(room) = service(&config, written)
+                {
+                    mix.set_config(now, room);
+                }
                 self.calls.set_config(config);
                 self.refresh_phones(now);
             }

@@ -180,6 +180,47 @@ impl Mix {
         mix
     }
 
+    /// Takes a new configuration: who may create channels, what servers need, further channels and
+    /// the phones of those that are there. Domain and keys stay.
+    pub fn set_config(&mut self, now: Instant, config: MixRoomConfig) {
+        let MixRoomConfig {
+            domain: _,
+            phones: _,
+            key: _,
+            creators,
+            legacy_presence,
+            ejabberd_domains,
+            echo_error_domains,
+            channels,
+        } = config;
+        self.config.creators = creators;
+        self.config.legacy_presence = legacy_presence;
+        self.config.ejabberd_domains = ejabberd_domains;
+        self.config.echo_error_domains = echo_error_domains;
+        for channel in channels {
+            let name = address::channel_name(&channel.name).unwrap_or_default();
+            let hidden = channel.hidden;
+            let before = self.ids_in(&name);
+            self.add_static(channel);
+            for id in self.ids_in(&name).difference(&before) {
+                self.tell_participant(&name, id);
+                let joined = &self.state.channels[&name].participants[id];
+                let jid = joined.jid.clone();
+                self.probe(now, &name, &jid);
+            }
+            if let (true, Some(channel)) = (hidden, self.state.channels.get(&name)) {
+                let mut settings = channel.settings.clone();
+                settings.visibility = JidVisibility::Hidden;
+                self.settle(now, &name, settings);
+            }
+        }
+    }
+
+    fn ids_in(&self, name: &str) -> BTreeSet<address::StableId> {
+        let channel = self.state.channels.get(name);
+        channel.map_or_else(BTreeSet::new, |c| c.participants.keys().cloned().collect())
+    }
+
     /// A stanza has come in.
     pub fn handle(&mut self, now: Instant, stanza: Element) {
         let head = match StanzaHead::read(&stanza, &self.identity) {
@@ -480,7 +521,8 @@ impl Mix {
                 ..Settings::fresh(owners, address::derived(&self.config.key, &name))
             },
         };
-        if hidden {
+        // Who is in one that is there already is told first: see `set_config`.
+        if hidden && !self.state.channels.contains_key(&name) {
             settings.visibility = JidVisibility::Hidden;
         }
         let settings = Box::new(settings);

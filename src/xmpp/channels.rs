@@ -62,7 +62,8 @@ impl Xmpp {
         };
         let join = element("join", NS_CORE)
             .child(element("nick", NS_CORE).text(&nick))
-            .child(invitation(&invited));
+            // A channel of ours takes our word for it; another one wants a token, or nothing.
+            .children((is_ours || !invited.token.is_empty()).then(|| invitation(&invited)));
         let id = self.out.iq(IqType::Set, &from, &to, join.build());
         self.joins.sent(now, id, to, invited);
     }

@@ -62,7 +62,7 @@ modules:
         )
         # Without a node name there is no epmd and nothing of another ejabberd of this machine.
         self.launch(
-            ["erl", "-noinput", "+S", "2:2", "-mnesia", "dir", f'"{folder}/mnesia"', "-s", "ejabberd", "-eval", users + "."],
+            ["erl", "-noinput", "+S", "2:2", "-mnesia", "dir", f'"{folder}/mnesia"', "-s", "ejabberd", "-eval", users + ', io:format("users are there~n").'],
             env={
                 "ERL_LIBS": LIBRARIES,
                 "EJABBERD_CONFIG_PATH": str(folder / "ejabberd.yml"),
@@ -81,6 +81,8 @@ modules:
                     if time.monotonic() > end or not self.running:
                         raise AssertionError(f"ejabberd does not listen on {port}:\n{self.log}") from None
                     time.sleep(0.05)
+        # It listens before they are.
+        self.logged("users are there", timeout=30)
 
     @property
     def websocket(self) -> str:

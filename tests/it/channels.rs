@@ -149,20 +149,24 @@ impl Channel {
     }
 
     fn calls(&mut self) {
-        let phone = self.phone();
+        let offer = self.offer(&self.phone());
+        self.mix.clear();
+        self.mix(&offer);
+    }
+
+    /// Juliet's `session-initiate` to a phone, as Chromium writes it.
+    fn offer(&self, phone: &str) -> String {
         let offer = include_str!("../data/stanzas/chromium-stanzajs/session-initiate.xml");
         let start =
             format!("<iq xmlns=\"jabber:component:accept\" from=\"{JULIET}\" to=\"{phone}\" ");
         let end = offer.find(" id=").unwrap() + 1;
         let offer = start + &offer[end..];
         let offer = offer.replacen("to=\"alice@localhost/dino.alice\" ", "", 1);
-        let offer = offer.replacen(
+        offer.replacen(
             "action=\"session-initiate\"",
             &format!("action=\"session-initiate\" initiator=\"{JULIET}\""),
             1,
-        );
-        self.mix.clear();
-        self.mix(&offer);
+        )
     }
 
     /// The type and action of what juliet got of her call; all of it must come from the phone.
@@ -370,4 +374,71 @@ fn a_command_brings_a_phone_in_and_takes_it_out() {
         .iter()
         .find(|s| s.attr("type") == Some("unavailable"));
     assert_eq!(gone.unwrap().attr("from"), Some(&*phone));
+}
+
+/// Carries stanzas between a gateway with a number and one with a channel, until both are quiet.
+fn ferry(here: &mut Channel, there: &mut Channel) {
+    let goes_to = |stanza: &Element, domain: &str| {
+        let to = stanza.attr("to").unwrap_or_default();
+        to.split('/').next().unwrap().ends_with(domain)
+    };
+    loop {
+        let (out, kept) = std::mem::take(&mut here.xmpp)
+            .into_iter()
+            .partition::<Vec<_>, _>(|s| goes_to(s, "mix.example.org"));
+        here.xmpp = kept;
+        let (back, kept) = std::mem::take(&mut there.mix)
+            .into_iter()
+            .partition::<Vec<_>, _>(|s| goes_to(s, "phone.example.org"));
+        there.mix = kept;
+        if out.is_empty() && back.is_empty() {
+            return;
+        }
+        out.into_iter()
+            .for_each(|s| there.input(Input::MixStanza(s)));
+        back.into_iter().for_each(|s| here.input(Input::Stanza(s)));
+    }
+}
+
+#[test]
+fn a_contact_takes_part_in_a_channel_of_another_gateway() {
+    let mut own = config();
+    own.access.domains.push("mix.example.org".parse().unwrap());
+    let mut here = Channel::new(own);
+    let mut foreign = with_channel(false, &[]);
+    foreign.xmpp.domain = "phone.other.example".to_owned();
+    let mut there = Channel::new(foreign);
+    let invitation = format!(
+        "<message xmlns='jabber:component:accept' from='{JULIET}' to='{NUMBER}' id='m'>\
+         <invitation xmlns='urn:xmpp:mix:misc:0'><inviter>juliet@example.org</inviter>\
+         <invitee>{NUMBER}</invitee><channel>{CHANNEL}</channel></invitation></message>"
+    );
+    here.input(Input::Stanza(invitation.parse().unwrap()));
+    ferry(&mut here, &mut there);
+    let ack = here.xmpp.iter().map(String::from).collect::<String>();
+    assert!(ack.contains("<value>Joined</value>"), "{ack}");
+    let phone = there.phone();
+    let nick = there.mix.iter().map(String::from).collect::<String>();
+    assert!(
+        nick.contains("<nick>Phone "),
+        "a foreign channel is told no number as a nick"
+    );
+
+    there.mix.clear();
+    there.mix(&format!(
+        "<iq xmlns='jabber:component:accept' type='get' id='d' from='{JULIET}' to='{phone}'>\
+         <query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
+    ));
+    ferry(&mut here, &mut there);
+    let told = there.mix.iter().map(String::from).collect::<String>();
+    assert!(told.contains("urn:xmpp:jingle:apps:rtp:audio"), "{told}");
+
+    there.mix(&join("juliet@example.org", "Juliet"));
+    let offer = there.offer(&phone);
+    there.mix.clear();
+    there.mix(&offer);
+    ferry(&mut here, &mut there);
+    here.rings();
+    ferry(&mut here, &mut there);
+    assert_eq!(there.told(), ["result ", "set session-info"]);
 }

@@ -7,6 +7,7 @@ mod bodies;
 mod calls;
 mod channels;
 mod chaos;
+mod checks;
 mod conf;
 mod corpus;
 mod floors;
