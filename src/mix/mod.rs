@@ -174,8 +174,13 @@ impl Mix {
             tokens,
             config,
         };
-        for channel in mix.config.channels.clone() {
+        for mut channel in mix.config.channels.clone() {
+            let hidden = std::mem::take(&mut channel.hidden);
+            let name = channel.name.clone();
             mix.add_static(channel);
+            if hidden {
+                mix.hide(&name);
+            }
         }
         mix
     }
@@ -200,8 +205,12 @@ impl Mix {
         for channel in channels {
             let name = address::channel_name(&channel.name).unwrap_or_default();
             let hidden = channel.hidden;
+            let is_new = !self.state.channels.contains_key(&name);
             let before = self.ids_in(&name);
             self.add_static(channel);
+            if is_new && hidden {
+                self.hide(&name);
+            }
             for id in self.ids_in(&name).difference(&before) {
                 self.tell_participant(&name, id);
                 let joined = &self.state.channels[&name].participants[id];
@@ -501,17 +510,31 @@ impl Mix {
         }
     }
 
+    /// Hides the JIDs of a channel that nobody is told of yet.
+    fn hide(&mut self, name: &str) {
+        let name = address::channel_name(name).unwrap_or_default();
+        let Some(channel) = self.state.channels.get(&name) else {
+            return;
+        };
+        let mut settings = Box::new(channel.settings.clone());
+        settings.visibility = JidVisibility::Hidden;
+        self.change(Change::Settings {
+            channel: name,
+            settings,
+        });
+    }
+
     fn add_static(&mut self, wanted: StaticChannel) {
         let StaticChannel {
             name,
             owners,
-            hidden,
+            hidden: _,
             phones,
         } = wanted;
         let Some(name) = address::channel_name(&name) else {
             return;
         };
-        let mut settings = match self.state.channels.get(&name) {
+        let settings = match self.state.channels.get(&name) {
             Some(kept) => Settings {
                 owners: kept.settings.owners.union(&owners).cloned().collect(),
                 ..kept.settings.clone()
@@ -521,10 +544,6 @@ impl Mix {
                 ..Settings::fresh(owners, address::derived(&self.config.key, &name))
             },
         };
-        // Who is in one that is there already is told first: see `set_config`.
-        if hidden && !self.state.channels.contains_key(&name) {
-            settings.visibility = JidVisibility::Hidden;
-        }
         let settings = Box::new(settings);
         let channel = name.clone();
         self.change(Change::Settings { channel, settings });
