@@ -174,9 +174,8 @@ impl Mix {
             tokens,
             config,
         };
-        for mut channel in mix.config.channels.clone() {
-            let hidden = std::mem::take(&mut channel.hidden);
-            let name = channel.name.clone();
+        for channel in mix.config.channels.clone() {
+            let (name, hidden) = (channel.name.clone(), channel.hidden);
             mix.add_static(channel);
             if hidden {
                 mix.hide(&name);

@@ -6,9 +6,12 @@ import time
 import uuid
 import xml.etree.ElementTree as ET
 
+import pytest
+
 from client import Client
+from ejabberd import Ejabberd
 from jingle_sdp import tag
-from prosody import MIX
+from prosody import MIX, USERS, Prosody
 
 CORE = "urn:xmpp:mix:core:1"
 ANON = "urn:xmpp:mix:anon:0"
@@ -23,6 +26,14 @@ EVENT = f"{PUBSUB}#event"
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 USUAL = ("messages", "participants", "presence", "info")
 CHANNEL = f"support@{MIX}"
+
+
+@pytest.fixture(params=[Prosody, Ejabberd], ids=["prosody", "ejabberd"])
+def either_server(tmp_path, request):
+    """One server after the other, in the place of the fixture `prosody`."""
+    server = request.param(tmp_path / "server")
+    yield server
+    server.stop()
 
 
 def config(name: str = "support", owner: str = "alice@localhost", phones: tuple[str, ...] = (), more: str = "") -> str:
@@ -65,8 +76,6 @@ class Member(Client):
     """`async with Member(server, "alice") as alice:`"""
 
     def __init__(self, server, user: str):
-        from prosody import USERS
-
         super().__init__(server.c2s, user, USERS[user])
         self.heard: list[tuple[float, ET.Element]] = []
         # What it answers to requests with this payload, by the payload's tag; None: nothing.
@@ -168,3 +177,24 @@ def retracted(ident: str):
         return any(one.get("id") == ident for one in gone)
 
     return is_it
+
+
+async def talk(member: Client, to: str, callee) -> None:
+    """A call with sound both ways; all of it comes from the JID that was called."""
+    start = time.monotonic()
+    call = member.call(to, hz=440)
+    await callee.will_say("CALL_INCOMING")
+    await call.sees("ringing")
+    await callee.command("accept")
+    await call.establish()
+    await callee.will_say("CALL_ESTABLISHED")
+    await asyncio.sleep(0.5)
+    call.ear.fresh()
+    await asyncio.sleep(1.5)
+    sound = call.ear.sound
+    assert sound.tone_seconds(660) > 1.0, sound.describe(440, 660)
+    await call.hang_up()
+    await callee.will_say("CALL_CLOSED")
+    assert callee.heard.tone_seconds(440) > 1.0, callee.heard.describe(440, 660)
+    others = {s.sender for s in member.seen if s.sid and s.at >= start} - {to, f"{to}/phone"}
+    assert not others, others

@@ -1,28 +1,17 @@
 """MIX channels on both servers: discovery, channels, joining, nicks, subscriptions, settings. The numbers are those of
 the table in docs/mix.md."""
 
-import asyncio
 import time
 
-import pytest
-
-from ejabberd import Ejabberd
 from jingle_sdp import tag
 from mix import (ADMIN, ANON, CHANNEL, CORE, EVENT, MISC, NODES, PUBSUB, USUAL, Member, condition, config, form, joining,
                  retracted, show)
-from prosody import MIX, Prosody
+from mix import either_server as prosody  # noqa: F401
+from prosody import MIX
 
 INFO = "http://jabber.org/protocol/disco#info"
 ITEMS = "http://jabber.org/protocol/disco#items"
 TRUNK = "sip:127.0.0.1:9"
-
-
-@pytest.fixture(params=[Prosody, Ejabberd], ids=["prosody", "ejabberd"])
-def prosody(tmp_path, request):
-    """What the other fixtures call the server."""
-    server = request.param(tmp_path / "server")
-    yield server
-    server.stop()
 
 
 def features(reply) -> set[str]:

@@ -1,13 +1,10 @@
 """Telephones in MIX channels, on Prosody. The numbers are those of the table in docs/mix.md."""
 
-import asyncio
 import time
-import xml.etree.ElementTree as ET
 
 from gateway import CONTACT, NUMBER
 from jingle_sdp import JINGLE, tag
-from mix import CHANNEL, MISC, PUBSUB, NODES, Member, config, show
-from prosody import MIX
+from mix import CHANNEL, MISC, Member, config, show, talk
 from test_mix import CONFIG, phone_of_channel
 
 COMMANDS = "http://jabber.org/protocol/commands"
@@ -24,27 +21,6 @@ def is_phone(xml) -> bool:
 async def phone_in_channel(member: Member) -> str:
     """The full encoded JID of the telephone, once it is there."""
     return (await member.will_hear(is_phone)).get("from")
-
-
-async def talk(member: Member, to: str, callee) -> None:
-    """A call with sound both ways; all of it comes from the JID that was called."""
-    start = time.monotonic()
-    call = member.call(to, hz=440)
-    await callee.will_say("CALL_INCOMING")
-    await call.sees("ringing")
-    await callee.command("accept")
-    await call.establish()
-    await callee.will_say("CALL_ESTABLISHED")
-    await asyncio.sleep(0.5)
-    call.ear.fresh()
-    await asyncio.sleep(1.5)
-    sound = call.ear.sound
-    assert sound.tone_seconds(660) > 1.0, sound.describe(440, 660)
-    await call.hang_up()
-    await callee.will_say("CALL_CLOSED")
-    assert callee.heard.tone_seconds(440) > 1.0, callee.heard.describe(440, 660)
-    others = {s.sender for s in member.seen if s.sid and s.at >= start} - {to, f"{to}/phone"}
-    assert not others, others
 
 
 async def test_a_phone_in_a_hidden_channel(gateway, phone, prosody):

@@ -5,25 +5,15 @@ import asyncio
 import time
 import xml.etree.ElementTree as ET
 
-import pytest
-
 from client import OWN_CAPS
-from ejabberd import Ejabberd
 from jingle_sdp import JINGLE, tag
 from mix import CHANNEL, CORE, LEGACY, PRESENCE, PUBSUB, NODES, Member, condition, config, show
-from prosody import MIX, Prosody
+from mix import either_server as prosody  # noqa: F401
+from prosody import MIX
 
 DISCO = "http://jabber.org/protocol/disco#info"
 PING = "<ping xmlns='urn:xmpp:ping'/>"
 TRUNK = "sip:127.0.0.1:9"
-
-
-@pytest.fixture(params=[Prosody, Ejabberd], ids=["prosody", "ejabberd"])
-def prosody(tmp_path, request):
-    """What the other fixtures call the server."""
-    server = request.param(tmp_path / "server")
-    yield server
-    server.stop()
 
 
 async def test_presence_is_shown_dumped_and_taken_back(gateway, prosody):

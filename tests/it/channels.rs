@@ -1,18 +1,15 @@
 //! Phones in MIX channels, with the whole gateway between a MIX component, a component and a trunk.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use minidom::Element;
 use offhook::address::E164;
-use offhook::call::{MediaFacts, WorkerFacts};
 use offhook::config::{ChannelConfig, Config, MixConfig, Secret};
-use offhook::description::{Fingerprint, Setup};
 use offhook::gateway::{Gateway, Input, Output};
 use offhook::net::{Flow, NetInput, NetOutput, SipTransport};
 
-use crate::world::{GATEWAY, NUMBER, TRUNK, config};
+use crate::world::{GATEWAY, NUMBER, TRUNK, config, facts};
 
 const CHANNEL: &str = "support@mix.example.org";
 const JULIET: &str = "juliet@example.org/balcony";
@@ -50,22 +47,8 @@ fn with_channel(hidden: bool, phones: &[&str]) -> Config {
 
 impl Channel {
     fn new(config: Config) -> Self {
-        let facts = MediaFacts {
-            fingerprint: Fingerprint {
-                hash: "sha-256".to_owned(),
-                value: vec![0x5a; 32],
-                setup: Setup::Actpass,
-            },
-            rtp_bind: GATEWAY.ip(),
-            rtp_address: GATEWAY.ip(),
-            rtp_ports: 20_000..=20_199,
-            workers: vec![WorkerFacts {
-                rtp: vec![SocketAddr::new(GATEWAY.ip(), 40_000)],
-                rtcp: vec![SocketAddr::new(GATEWAY.ip(), 40_001)],
-            }],
-        };
         let now = Instant::now();
-        let mut gateway = Gateway::new(Arc::new(config), facts, [7; 32]).unwrap();
+        let mut gateway = Gateway::new(Arc::new(config), facts(), [7; 32]).unwrap();
         gateway.start(now);
         let mut new = Self {
             gateway,
@@ -133,6 +116,15 @@ impl Channel {
             self.input(Input::Timeout);
         }
         self.now = end;
+    }
+
+    /// With juliet's call to the phone, which rings.
+    fn with_call(hidden: bool) -> Self {
+        let mut channel = Self::new(with_channel(hidden, &["+15551234567"]));
+        channel.calls();
+        channel.rings();
+        channel.mix.clear();
+        channel
     }
 
     /// The full encoded JID of the phone, from the last presence that told of it.
@@ -257,10 +249,7 @@ fn a_hidden_channel_tells_sip_nothing_of_the_caller() {
 #[test]
 fn who_leaves_is_in_no_call_any_more() {
     for hidden in [false, true] {
-        let mut channel = Channel::new(with_channel(hidden, &["+15551234567"]));
-        channel.calls();
-        channel.rings();
-        channel.mix.clear();
+        let mut channel = Channel::with_call(hidden);
         channel.mix(&format!(
             "<iq xmlns='jabber:component:accept' type='set' id='l' from='{JULIET}' to='{CHANNEL}'>\
              <leave xmlns='urn:xmpp:mix:core:1'/></iq>"
@@ -278,10 +267,7 @@ fn who_leaves_is_in_no_call_any_more() {
 #[test]
 fn a_phone_that_is_banned_is_in_no_call_any_more() {
     for hidden in [false, true] {
-        let mut channel = Channel::new(with_channel(hidden, &["+15551234567"]));
-        channel.calls();
-        channel.rings();
-        channel.mix.clear();
+        let mut channel = Channel::with_call(hidden);
         channel.mix(&format!(
             "<iq xmlns='jabber:component:accept' type='set' id='b' from='nurse@example.org/x' \
              to='{CHANNEL}'><pubsub xmlns='http://jabber.org/protocol/pubsub'><publish \

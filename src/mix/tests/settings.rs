@@ -197,6 +197,6 @@ fn a_new_configuration_brings_channels_and_phones() {
     hidden.channels[0].hidden = true;
     bench.mix.set_config(bench.now, hidden);
     let channel = &bench.mix.snapshot().channels["coven"];
-    assert_eq!(channel.settings.visibility, store::JidVisibility::Hidden);
+    assert_eq!(channel.settings.visibility, JidVisibility::Hidden);
     assert_eq!(channel.participants.len(), 3, "the phone has left");
 }
