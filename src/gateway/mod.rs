@@ -271,6 +271,8 @@ impl Gateway {
             self.show(|ladder| ladder.stanza_out(now, &stanza));
             self.outputs.push_back(Output::Stanza(stanza));
         }
+        // Before the phones hear from the channel that nobody is there to be told.
+        let was_parted = self.see_off(now);
         if let Some(mix) = &mut self.mix {
             while let Some(stanza) = mix.poll_stanza() {
                 match goes_to(&stanza, self.xmpp.domain()) {
@@ -281,14 +283,14 @@ impl Gateway {
             // Nothing keeps the service's state yet; what is not taken would pile up.
             while mix.poll_change().is_some() {}
         }
-        let crossed = was_invited || !to_mix.is_empty() || !to_xmpp.is_empty();
+        let crossed = was_invited || was_parted || !to_mix.is_empty() || !to_xmpp.is_empty();
         for stanza in to_mix {
             self.with_mix(|mix| mix.handle(now, stanza));
         }
         for stanza in to_xmpp {
             self.xmpp.handle(now, stanza);
         }
-        self.see_off(now) || crossed
+        crossed
     }
 
     fn with_mix(&mut self, does: impl FnOnce(&mut Mix)) {
