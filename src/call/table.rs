@@ -22,6 +22,7 @@ pub(super) struct Offered {
     pub(super) from: Address,
     pub(super) to: Address,
     pub(super) display_name: Option<String>,
+    pub(super) conceals: bool,
     pub(super) offering: Offering,
     pub(super) trunk: Option<String>,
 }
@@ -34,6 +35,7 @@ impl Calls {
                 from,
                 to,
                 display_name,
+                conceals,
                 offer,
                 trunk,
             } => {
@@ -41,6 +43,7 @@ impl Calls {
                     from,
                     to,
                     display_name,
+                    conceals,
                     offering: offer,
                     trunk,
                 };
