@@ -107,6 +107,10 @@ pub struct MixConfig {
     pub create: Vec<BareJid>,
     /// Domains whose server is ejabberd.
     pub ejabberd_domains: Vec<DomainPart>,
+    /// Domains whose server is Tigase.
+    pub tigase_domains: Vec<DomainPart>,
+    /// Whether presence has the namespace of XEP-0403's early examples too. Default yes.
+    pub legacy_presence: bool,
     /// Channels that are there from the start.
     pub channels: Vec<ChannelConfig>,
 }
@@ -118,6 +122,8 @@ pub struct ChannelConfig {
     pub name: String,
     /// Who owns it.
     pub owners: Vec<BareJid>,
+    /// Nobody but owners learns a JID in it. Default no.
+    pub hidden: bool,
     /// Numbers that take part.
     pub phones: Vec<E164>,
 }

@@ -343,6 +343,8 @@ fn service(config: &Config, mix: &MixConfig) -> Result<MixRoomConfig, jid::Error
         secret,
         create,
         ejabberd_domains,
+        tigase_domains,
+        legacy_presence,
         channels,
     } = mix;
     let phones = DomainPart::new(&config.xmpp.domain)?;
@@ -350,6 +352,7 @@ fn service(config: &Config, mix: &MixConfig) -> Result<MixRoomConfig, jid::Error
         let ChannelConfig {
             name,
             owners,
+            hidden,
             phones: numbers,
         } = channel;
         let contact = |number: &crate::address::E164| {
@@ -360,17 +363,19 @@ fn service(config: &Config, mix: &MixConfig) -> Result<MixRoomConfig, jid::Error
         StaticChannel {
             name: name.clone(),
             owners: owners.iter().cloned().collect(),
+            hidden: *hidden,
             phones: numbers.iter().filter_map(contact).collect(),
         }
     });
     Ok(MixRoomConfig {
         domain: DomainPart::new(domain)?.into_owned(),
+        phones: Some(phones.clone().into_owned()),
         // As long as nothing is kept, the same secret makes the same ids after a restart.
         key: crate::mix::address::derived(secret.0.as_bytes(), "stable ids"),
         creators: create.iter().cloned().collect(),
-        legacy_presence: true,
+        legacy_presence: *legacy_presence,
         ejabberd_domains: ejabberd_domains.iter().map(ToString::to_string).collect(),
-        echo_error_domains: Default::default(),
+        echo_error_domains: tigase_domains.iter().map(ToString::to_string).collect(),
         channels: channels.collect(),
     })
 }
