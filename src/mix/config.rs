@@ -244,7 +244,7 @@ impl Mix {
         });
         for (id, clients) in otherwise.iter().zip(clients) {
             self.tell_participant(name, id);
-            self.present_again(now, name, id, clients);
+            self.present_again(now, name, id, &clients);
         }
     }
 }

@@ -15,6 +15,7 @@
 pub mod address;
 mod admin;
 mod anonymity;
+pub mod clients;
 mod config;
 mod disco;
 mod form;

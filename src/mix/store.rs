@@ -3,12 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jid::BareJid;
-use minidom::Element;
-
 use super::address::StableId;
+use super::clients::{Clients, Nodes, Texts};
 use super::preferences::{Preferences, Visibility};
 use super::rights::Access;
+use jid::BareJid;
 
 /// A node of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,7 +192,7 @@ pub struct Participant {
     /// The nick.
     pub nick: Option<String>,
     /// What it hears.
-    pub nodes: BTreeSet<Node>,
+    pub nodes: Nodes,
     /// A number of this gateway.
     pub phone: bool,
     /// Joined by the configuration.
@@ -201,7 +200,7 @@ pub struct Participant {
     /// What it has set for itself.
     pub preferences: Preferences,
     /// What each present client last sent, by real resource.
-    pub clients: BTreeMap<String, Vec<Element>>,
+    pub clients: Clients,
 }
 
 /// A channel.
@@ -214,10 +213,19 @@ pub struct Channel {
 }
 
 /// Everything that is kept.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The channels by name.
     pub channels: BTreeMap<String, Channel>,
+    /// What clients sent, each text once.
+    texts: Texts,
+}
+
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { channels, texts: _ } = other;
+        self.channels == *channels
+    }
 }
 
 /// One step from a snapshot to the next.
@@ -259,8 +267,8 @@ pub enum Change {
         id: StableId,
         /// Its real resource.
         resource: String,
-        /// What it sent.
-        payload: Vec<Element>,
+        /// What it sent, as text.
+        presence: String,
     },
     /// A client has gone.
     Gone {
@@ -312,10 +320,11 @@ impl Snapshot {
                 channel,
                 id,
                 resource,
-                payload,
+                presence,
             } => {
+                let presence = self.texts.share(&presence);
                 if let Some(participant) = self.participant_mut(&channel, &id) {
-                    participant.clients.insert(resource, payload);
+                    participant.clients.insert(&resource, presence);
                 }
             }
             Change::Gone {
@@ -381,7 +390,7 @@ impl Channel {
     /// The bare JIDs that hear of the node.
     pub fn subscribers(&self, node: Node) -> Vec<BareJid> {
         let all = self.participants.values();
-        all.filter(|p| p.nodes.contains(&node))
+        all.filter(|p| p.nodes.contains(node))
             .map(|p| p.jid.clone())
             .collect()
     }
