@@ -152,7 +152,7 @@ pub const KEYS: &[Key] = &[
     key("mix.channel[].hidden", Kind::Switch, Some("false")),
     key("mix.channel[].phones", Kind::Texts, Some("[]")),
     key("admin.listen", Kind::Text, None),
-    key("store.url", Kind::Text, None).later(),
+    key("store.url", Kind::Text, None),
 ];
 
 /// The key of this path, with `[]` for list positions.

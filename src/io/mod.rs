@@ -19,6 +19,7 @@ pub mod media;
 mod outcome;
 pub mod run;
 pub mod sip;
+pub mod store;
 
 /// Draws the seed of all randomness from the system.
 pub fn seed() -> std::io::Result<[u8; 32]> {

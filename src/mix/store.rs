@@ -105,6 +105,25 @@ pub enum RelayPolicy {
     None,
 }
 
+impl RelayPolicy {
+    /// Every value.
+    pub const ALL: [Self; 3] = [Self::Listed, Self::All, Self::None];
+
+    /// The value in a form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Listed => "listed",
+            Self::All => "all",
+            Self::None => "none",
+        }
+    }
+
+    /// Reads the value of a form.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.as_str() == word)
+    }
+}
+
 /// The settings of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -281,7 +300,57 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// True for what must outlive a crash once somebody has been told of it. Presence need not: after
+    /// a start everybody is asked for it.
+    pub fn is_promise(&self) -> bool {
+        match self {
+            Self::Settings { .. }
+            | Self::Destroyed { .. }
+            | Self::Joined { .. }
+            | Self::Left { .. } => true,
+            Self::Present { .. } | Self::Gone { .. } => false,
+        }
+    }
+}
+
 impl Snapshot {
+    /// True if the step leads to where we are already.
+    pub fn has(&self, change: &Change) -> bool {
+        match change {
+            Change::Settings { channel, settings } => {
+                let known = self.channels.get(channel);
+                known.is_some_and(|channel| channel.settings == **settings)
+            }
+            Change::Joined {
+                channel,
+                id,
+                participant,
+            } => {
+                let channel = self.channels.get(channel);
+                let known = channel.and_then(|c| c.participants.get(id));
+                known.is_some_and(|known| {
+                    let Participant {
+                        jid,
+                        nick,
+                        nodes,
+                        phone,
+                        fixed,
+                        preferences,
+                        clients: _,
+                    } = &**participant;
+                    (jid, nick, nodes) == (&known.jid, &known.nick, &known.nodes)
+                        && (phone, fixed) == (&known.phone, &known.fixed)
+                        && *preferences == known.preferences
+                })
+            }
+            Change::Destroyed { .. }
+            | Change::Left { .. }
+            | Change::Present { .. }
+            | Change::Gone { .. } => false,
+        }
+    }
+
     /// Takes one step. What fits nothing is ignored.
     pub fn apply(&mut self, change: Change) {
         match change {
