@@ -42,8 +42,6 @@ pub enum Kind {
 pub enum Acted {
     /// It does.
     Yes,
-    /// It does not, and says so: the key is checked and else ignored.
-    Later,
     /// It does not, and refuses to start with it.
     Refused,
 }
@@ -58,13 +56,6 @@ const fn key(path: &'static str, kind: Kind, default: Option<&'static str>) -> K
 }
 
 impl Key {
-    const fn later(self) -> Self {
-        Self {
-            acted: Acted::Later,
-            ..self
-        }
-    }
-
     const fn refused(self) -> Self {
         Self {
             acted: Acted::Refused,

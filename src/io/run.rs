@@ -83,12 +83,6 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         Admin::start(listen).map_err(|source| RunError::Admin { listen, source })
     });
     let admin = admin.transpose()?;
-    let sip = SipNet::start(&mut config.sip, leaving)?;
-    let config = Arc::new(config);
-    let (workers, media_events) = Workers::start(&config.media, tokens.fork())?;
-    let facts = media_facts(&config, &workers, leaving);
-    let mut seed = [0; 32];
-    tokens.fill(&mut seed);
     let (store, kept) = match (&config.store, &config.mix) {
         (Some(store), Some(mix)) => {
             let (store, kept) = Store::start(store, &mix.domain).await?;
@@ -96,6 +90,12 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         }
         (None, _) | (_, None) => (None, None),
     };
+    let sip = SipNet::start(&mut config.sip, leaving)?;
+    let config = Arc::new(config);
+    let (workers, media_events) = Workers::start(&config.media, tokens.fork())?;
+    let facts = media_facts(&config, &workers, leaving);
+    let mut seed = [0; 32];
+    tokens.fill(&mut seed);
     let mut gateway = Gateway::restore(Arc::clone(&config), facts, kept, seed)?;
     if show_ladder {
         gateway.watch_ladder();
@@ -306,6 +306,7 @@ impl Running {
             let input = tokio::select! {
                 input = self.sip.next() => Input::Net(input),
                 Some((_, event)) = self.media_events.recv() => Input::Media(event),
+                Some(event) = kept(&mut self.store) => Input::Store(event),
                 () = tokio::time::sleep(Duration::from_millis(20)) => Input::Timeout,
             };
             self.gateway.handle(Instant::now(), input);

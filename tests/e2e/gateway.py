@@ -62,7 +62,16 @@ ring_limit_s = {ring_limit_s}
 class Gateway(Process):
     """`offhook run` between one Prosody and one trunk."""
 
-    def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = "", trunk_keys: str = ""):
+    def __init__(
+        self,
+        folder: Path,
+        server: prosody.Prosody,
+        trunk: str,
+        ring_limit_s: int = 30,
+        more: str = "",
+        trunk_keys: str = "",
+        under: tuple = (),
+    ):
         super().__init__("gateway", folder)
         self.sip = ports.free()
         rtp = ports.free(40)
@@ -83,9 +92,21 @@ class Gateway(Process):
             )
             + more
         )
-        self.launch([BINARY, "run", "--config", self.config], env={"NO_COLOR": "1"})
-        self.logged(r"^ready ")
+        # What the program is started by, such as `nsenter …`.
+        self.under = under
+        self.start()
         self.idle = self.sockets()
+
+    def start(self) -> None:
+        """Starts it, also once more after its end, and waits until it is ready."""
+        before = len(re.findall(r"^ready ", self.log, re.M))
+        self.launch([*self.under, BINARY, "run", "--config", self.config], env={"NO_COLOR": "1"})
+        self.logged(rf"(?s)(^ready .*?){{{before + 1}}}", 20)
+
+    def kill(self) -> None:
+        """Ends it as a crash would: without a word."""
+        self.popen.kill()
+        self.popen.wait()
 
     def sockets(self) -> list[str]:
         """What it listens on: `udp 5060`, `tcp 5060`, …"""
