@@ -20,7 +20,11 @@ fn service() -> Mix {
         hidden,
         phones: vec![(jid("+15551234567@phone.example"), "+15551234567".to_owned())],
     };
-    let domain = |text| DomainPart::new(text).expect("a literal of ours").into_owned();
+    let domain = |text| {
+        DomainPart::new(text)
+            .expect("a literal of ours")
+            .into_owned()
+    };
     let config = MixRoomConfig {
         domain: domain("mix.shakespeare.example"),
         phones: Some(domain("phone.example")),

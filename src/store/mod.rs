@@ -80,7 +80,7 @@ impl<T> Gate<T> {
     pub fn send(&mut self, to: &str, what: T, promises: bool) {
         // While nothing can be kept, what waits may wait for long: others pass it.
         let follows = !self.failing && self.held_for.contains_key(to);
-        if !follows && !(promises && self.last > self.kept) {
+        if !(follows || (promises && self.last > self.kept)) {
             return self.free.push_back(what);
         }
         *self.held_for.entry(to.to_owned()).or_default() += 1;

@@ -99,9 +99,9 @@ class Gateway(Process):
 
     def start(self) -> None:
         """Starts it, also once more after its end, and waits until it is ready."""
-        before = len(re.findall(r"^ready ", self.log, re.M))
+        before = len(self.log)
         self.launch([*self.under, BINARY, "run", "--config", self.config], env={"NO_COLOR": "1"})
-        self.logged(rf"(?s)(^ready .*?){{{before + 1}}}", 20)
+        self.logged(r"^ready ", 20, before)
 
     def kill(self) -> None:
         """Ends it as a crash would: without a word."""
