@@ -263,6 +263,7 @@ fn config() -> Result<Config, Failure> {
             connect_limit: Duration::from_secs(15),
         },
         mix: None,
+        store: None,
         admin: None,
     })
 }

@@ -330,18 +330,10 @@ impl Snapshot {
                 let channel = self.channels.get(channel);
                 let known = channel.and_then(|c| c.participants.get(id));
                 known.is_some_and(|known| {
-                    let Participant {
-                        jid,
-                        nick,
-                        nodes,
-                        phone,
-                        fixed,
-                        preferences,
-                        clients: _,
-                    } = &**participant;
-                    (jid, nick, nodes) == (&known.jid, &known.nick, &known.nodes)
-                        && (phone, fixed) == (&known.phone, &known.fixed)
-                        && *preferences == known.preferences
+                    // Those of the change are not looked at.
+                    let clients = known.clients.clone();
+                    let joined = (**participant).clone();
+                    *known == Participant { clients, ..joined }
                 })
             }
             Change::Destroyed { .. }
