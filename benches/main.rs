@@ -15,6 +15,7 @@ mod dtls;
 mod gateway;
 mod load;
 mod machine;
+mod mix;
 mod phone;
 mod relay;
 mod rooms;
@@ -37,7 +38,7 @@ struct Part {
     run: fn(&Path, &mut Table) -> Result<(), Failure>,
 }
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     Part {
         name: "calls",
         about: "CPU and latency of answered calls",
@@ -57,6 +58,11 @@ const PARTS: [Part; 6] = [
         name: "relay",
         about: "SRTP to RTP beside rtpengine",
         run: relay::compare,
+    },
+    Part {
+        name: "mix",
+        about: "channels: memory, presence, relayed IQs",
+        run: mix::mix,
     },
     Part {
         name: "sip",

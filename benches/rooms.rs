@@ -267,6 +267,7 @@ fn config() -> Result<Config, Failure> {
             connect_limit: Duration::from_secs(15),
         },
         mix: None,
+        store: None,
         admin: None,
     })
 }
@@ -390,7 +391,7 @@ impl World {
                 self.inputs
                     .push_back(Input::Stanza(crate::rooms::stanza(&result)?));
             }
-            Output::MixStanza(_) => {}
+            Output::MixStanza(_) | Output::Store(..) => {}
             Output::Net(NetOutput::Send { flow, bytes }) => {
                 if bytes.starts_with(b"INVITE") {
                     self.invite.clone_from(&bytes);

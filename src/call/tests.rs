@@ -84,6 +84,7 @@ fn config() -> Config {
             connect_limit: Duration::from_secs(15),
         },
         mix: None,
+        store: None,
         admin: None,
     }
 }

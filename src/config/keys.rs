@@ -1,5 +1,4 @@
-//! Every key of the configuration, in one table: its kind, its default, and whether the program
-//! acts on it. The file, the environment and `conf/offhook.toml` are all held against it.
+//! Every key of the configuration, in one table: its kind and its default. The file, the environment and `conf/offhook.toml` are all held against it.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +15,6 @@ pub struct Key {
     pub kind: Kind,
     /// Its default as TOML, unless it has none.
     pub default: Option<&'static str>,
-    /// Whether the program acts on it.
-    pub acted: Acted,
 }
 
 /// What a key holds.
@@ -39,32 +36,15 @@ pub enum Kind {
     Texts,
 }
 
-/// Whether the program acts on a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acted {
-    /// It does.
-    Yes,
-    /// It does not, and says so: the key is checked and else ignored.
-    Later,
-}
-
 const fn key(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
     Key {
         path,
         kind,
         default,
-        acted: Acted::Yes,
     }
 }
 
 impl Key {
-    const fn later(self) -> Self {
-        Self {
-            acted: Acted::Later,
-            ..self
-        }
-    }
-
     /// The last part of the path.
     pub fn name(&self) -> &'static str {
         self.path
@@ -150,7 +130,7 @@ pub const KEYS: &[Key] = &[
     key("mix.channel[].hidden", Kind::Switch, Some("false")),
     key("mix.channel[].phones", Kind::Texts, Some("[]")),
     key("admin.listen", Kind::Text, None),
-    key("store.url", Kind::Text, None).later(),
+    key("store.url", Kind::Text, None),
 ];
 
 /// The key of this path, with `[]` for list positions.

@@ -47,8 +47,8 @@ impl Written {
             admin,
             store,
         } = self;
-        notes.later(store);
         let xmpp = notes.xmpp(xmpp);
+        let store = store.and_then(|store| notes.store(store, mix.is_some()));
         let mix = mix.map(|mix| notes.mix(mix, &xmpp));
         let admin = admin.and_then(|admin| notes.admin(admin));
         let sip = notes.sip(sip);
@@ -77,6 +77,7 @@ impl Written {
                 access,
                 call,
                 mix,
+                store,
                 admin,
             },
             warnings: notes.warnings,
@@ -547,23 +548,6 @@ impl Notes {
             );
         }
         Some(AdminConfig { listen })
-    }
-
-    /// The section that this version only checks.
-    fn later(&mut self, store: Option<written::Store>) {
-        const LATER: &str = "not in this version: the section is checked, and else ignored";
-        if let Some(written::Store { url }) = store {
-            self.warn("store", LATER);
-            let hint = "such as sqlite:///var/lib/offhook/offhook.db";
-            let known =
-                |url: &String| url.starts_with("sqlite://") || url.starts_with("postgres://");
-            if self
-                .required("store.url", url, hint)
-                .is_some_and(|url| !known(&url))
-            {
-                self.wrong("store.url", "starts with neither sqlite:// nor postgres://");
-            }
-        }
     }
 
     /// A configuration that lets no call through is legal, but seldom meant.

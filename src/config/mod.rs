@@ -21,6 +21,7 @@ pub mod keys;
 pub mod meant;
 mod mix;
 pub mod report;
+mod store;
 mod trunks;
 pub mod values;
 pub mod written;
@@ -84,6 +85,8 @@ pub struct Config {
     pub call: CallConfig,
     /// The MIX service, if there is one.
     pub mix: Option<MixConfig>,
+    /// Where the MIX service's state is kept, if it is.
+    pub store: Option<StoreConfig>,
     /// Where the operator looks in, if anywhere.
     pub admin: Option<AdminConfig>,
 }
@@ -93,6 +96,32 @@ pub struct Config {
 pub struct AdminConfig {
     /// Where metrics, health and the console are served by HTTP.
     pub listen: SocketAddr,
+}
+
+/// Where state is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// In a file of SQLite.
+    Sqlite {
+        /// Its path.
+        path: String,
+    },
+    /// In a database of a PostgreSQL server.
+    Postgres {
+        /// The URL as it was written; it may hold a password.
+        url: Secret,
+        /// The URL without that.
+        shown: String,
+    },
+}
+
+impl fmt::Display for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite { path } => write!(f, "sqlite://{path}"),
+            Self::Postgres { url: _, shown } => f.write_str(shown),
+        }
+    }
 }
 
 /// The MIX service.

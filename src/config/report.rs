@@ -32,6 +32,7 @@ impl Config {
             access,
             call,
             mix,
+            store,
             admin,
         } = self;
         let XmppConfig {
@@ -89,6 +90,10 @@ impl Config {
         write_access(out, access)?;
         if let Some(mix) = mix {
             write_mix(out, mix)?;
+            match store {
+                Some(store) => writeln!(out, "         its channels are kept in {store}")?,
+                None => writeln!(out, "         nothing of it is kept over a restart")?,
+            }
         }
         let CallConfig {
             ring_limit,

@@ -20,6 +20,7 @@ mod outcome;
 mod resolve;
 pub mod run;
 pub mod sip;
+pub mod store;
 mod stream;
 mod tls;
 

@@ -12,6 +12,7 @@ use super::admin::{Admin, Question, View};
 use super::component::{Link, LinkEvent};
 use super::media::Workers;
 use super::sip::SipNet;
+use super::store::Store;
 use crate::border::MediaEvent;
 use crate::call::{MediaFacts, WorkerFacts};
 use crate::config::{Config, MixConfig, SipConfig, XmppConfig};
@@ -19,6 +20,7 @@ use crate::gateway::{Gateway, Input, Output};
 use crate::id::{TokenMaker, WorkerId};
 use crate::net::SipTransport;
 use crate::observe::ladder::Ladder;
+use crate::store::StoreEvent;
 
 /// Inputs taken in a row before other tasks have a turn.
 const INPUTS_A_TURN: usize = 64;
@@ -43,6 +45,9 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
+    /// What was kept cannot be read.
+    #[error("{0}")]
+    Store(#[from] super::store::StoreError),
     /// The media side cannot start.
     #[error("{0}")]
     Media(#[from] super::media::MediaStartError),
@@ -78,13 +83,20 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         Admin::start(listen).map_err(|source| RunError::Admin { listen, source })
     });
     let admin = admin.transpose()?;
+    let (store, kept) = match (&config.store, &config.mix) {
+        (Some(store), Some(mix)) => {
+            let (store, kept) = Store::start(store, &mix.domain).await?;
+            (Some(store), Some(kept))
+        }
+        (None, _) | (_, None) => (None, None),
+    };
     let sip = SipNet::start(&mut config.sip, leaving)?;
     let config = Arc::new(config);
     let (workers, media_events) = Workers::start(&config.media, tokens.fork())?;
     let facts = media_facts(&config, &workers, leaving);
     let mut seed = [0; 32];
     tokens.fill(&mut seed);
-    let mut gateway = Gateway::new(Arc::clone(&config), facts, seed)?;
+    let mut gateway = Gateway::restore(Arc::clone(&config), facts, kept, seed)?;
     if show_ladder {
         gateway.watch_ladder();
         super::print(&Ladder::heading());
@@ -103,6 +115,7 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         xmpp_up: false,
         mix_up: false,
         mix_link,
+        store,
         listen,
         config,
         path,
@@ -134,6 +147,7 @@ struct Running {
     link: Link,
     media_events: mpsc::Receiver<(WorkerId, MediaEvent)>,
     mix_link: Option<Link>,
+    store: Option<Store>,
     xmpp_up: bool,
     mix_up: bool,
     ready: bool,
@@ -218,6 +232,7 @@ impl Running {
                         continue;
                     }
                 },
+                Some(event) = kept(&mut self.store) => Input::Store(event),
                 input = self.sip.next() => Input::Net(input),
                 Some(question) = question_of(&mut self.admin) => {
                     self.show(question);
@@ -246,6 +261,11 @@ impl Running {
                 }
                 Output::Net(output) => self.sip.perform(output),
                 Output::Media(worker, command) => self.workers.command(worker, command),
+                Output::Store(number, change) => {
+                    if let Some(store) = &self.store {
+                        store.keep(number, change);
+                    }
+                }
                 // The call table has logged it.
                 Output::Record(record) => {
                     if let Some(admin) = &mut self.admin {
@@ -286,6 +306,7 @@ impl Running {
             let input = tokio::select! {
                 input = self.sip.next() => Input::Net(input),
                 Some((_, event)) = self.media_events.recv() => Input::Media(event),
+                Some(event) = kept(&mut self.store) => Input::Store(event),
                 () = tokio::time::sleep(Duration::from_millis(20)) => Input::Timeout,
             };
             self.gateway.handle(Instant::now(), input);
@@ -295,6 +316,9 @@ impl Running {
             self.gateway.handle(Instant::now(), Input::Media(event));
         }
         self.perform();
+        if let Some(store) = self.store.take() {
+            store.finish().await;
+        }
         tracing::info!("stopped");
         Ok(())
     }
@@ -355,6 +379,7 @@ impl Running {
             ("sip", sip != config.sip || resolved != self.listen),
             ("media", config.media != old.media),
             ("trunk", config.trunks != old.trunks),
+            ("store", config.store != old.store),
             ("admin", config.admin != old.admin),
             (
                 "mix",
@@ -368,6 +393,7 @@ impl Running {
         config.sip = sip;
         config.media = old.media.clone();
         config.trunks = old.trunks.clone();
+        config.store = old.store.clone();
         config.admin = old.admin.clone();
         if !is_same_service(config.mix.as_ref(), old.mix.as_ref()) {
             config.mix = old.mix.clone();
@@ -419,6 +445,14 @@ async fn next_of(link: &mut Option<Link>) -> Option<LinkEvent> {
 async fn question_of(admin: &mut Option<Admin>) -> Option<Question> {
     match admin {
         Some(admin) => admin.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What is heard next of what is to be kept; never anything if nothing is.
+async fn kept(store: &mut Option<Store>) -> Option<StoreEvent> {
+    match store {
+        Some(store) => store.events.recv().await,
         None => std::future::pending().await,
     }
 }

@@ -81,9 +81,9 @@ impl Mix {
         if let Some(real) = self.hidden.real.get(&key) {
             return Some(real.clone());
         }
-        let mut clients = channel.participants.get(id)?.clients.keys();
+        let mut clients = channel.participants.get(id)?.clients.resources();
         let real = clients.find(|real| shown_resource(channel, id, real) == shown);
-        real.cloned()
+        real.map(str::to_owned)
     }
 }
 

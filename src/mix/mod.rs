@@ -14,6 +14,7 @@
 pub mod address;
 mod admin;
 mod anonymity;
+pub mod clients;
 mod commands;
 mod config;
 mod disco;
@@ -25,6 +26,7 @@ mod nodes;
 mod participant;
 pub mod preferences;
 mod presence;
+pub mod record;
 mod relay;
 pub mod rights;
 pub mod store;
@@ -40,8 +42,8 @@ use tracing::debug;
 use crate::id::TokenMaker;
 use crate::pii::Pii;
 use crate::xmpp::stanza::{
-    Condition, Identity, IqType, Kind, MessageType, Outbox, StanzaError, StanzaHead, Unreadable,
-    element,
+    Condition, ErrorType, Identity, IqType, Kind, MessageType, Outbox, StanzaError, StanzaHead,
+    Unreadable, element,
 };
 use address::{Encoded, Place};
 use anonymity::HiddenResources;
@@ -141,6 +143,8 @@ pub struct Mix {
     watch: Watch,
     hidden: HiddenResources,
     parted: VecDeque<Parted>,
+    /// What is changed can be kept.
+    keeps: bool,
     tokens: TokenMaker,
     out: Outbox,
 }
@@ -171,6 +175,7 @@ impl Mix {
             watch: Watch::default(),
             hidden: HiddenResources::default(),
             parted: VecDeque::new(),
+            keeps: true,
             tokens,
             config,
         };
@@ -307,6 +312,11 @@ impl Mix {
         self.changes.pop_front()
     }
 
+    /// Says whether changes can be kept. While they cannot, what asks for one is refused.
+    pub fn set_keeps(&mut self, keeps: bool) {
+        self.keeps = keeps;
+    }
+
     /// Everything there is to keep.
     pub fn snapshot(&self) -> &Snapshot {
         &self.state
@@ -375,6 +385,10 @@ impl Mix {
             return self.out.error(head, &Condition::BadRequest.into());
         };
         let outcome = match place {
+            // Whatever is set here is to be kept.
+            Place::Service | Place::Channel { .. } if kind == IqType::Set && !self.keeps => {
+                Err(not_kept())
+            }
             Place::Service => self.service_request(kind, head, payload),
             Place::Channel {
                 name,
@@ -473,6 +487,9 @@ impl Mix {
 
     /// Takes a step and keeps it.
     fn change(&mut self, change: Change) {
+        if self.state.has(&change) {
+            return;
+        }
         self.changes.push_back(change.clone());
         self.state.apply(change);
     }
@@ -564,6 +581,32 @@ fn readdress(stanza: &mut Element, kind: &str, from: &Jid, to: &Jid, id: &str) {
         let name = NcName::try_from(name).expect("attribute names are literals of ours");
         stanza.set_attr(Namespace::NONE, name, value);
     }
+}
+
+/// What is told of a change that cannot be kept.
+fn not_kept() -> StanzaError {
+    StanzaError {
+        kind: ErrorType::Wait,
+        ..StanzaError::because(
+            Condition::InternalServerError,
+            "it cannot be kept at the moment",
+        )
+    }
+}
+
+/// What goes out instead of an answer that promises something which cannot be kept: the error.
+pub fn taken_back(stanza: &Element) -> Option<Element> {
+    if stanza.name() != "iq" || stanza.attr("type") != Some("result") {
+        return None;
+    }
+    let ns = stanza.ns();
+    let error = element("iq", &ns)
+        .attr("type", "error")
+        .attr_opt("from", stanza.attr("from"))
+        .attr_opt("to", stanza.attr("to"))
+        .attr_opt("id", stanza.attr("id"))
+        .child(not_kept().element(&ns));
+    Some(error.build())
 }
 
 /// An event or an answer with one kind of child: `<items node='…'>…</items>`.

@@ -7,6 +7,7 @@ use jid::{BareJid, ResourcePart};
 use minidom::Element;
 
 use super::address::StableId;
+use super::clients::Nodes;
 use super::rights::Role;
 use super::store::{Change, Channel, Node, Participant};
 use super::{
@@ -52,8 +53,8 @@ impl Mix {
             // XEP-0403 §4.1: who is hidden has one.
             (None, None) => channel.hides(preferences.visibility).then_some(fresh_nick),
         };
-        let mut nodes = before.map(|p| p.nodes.clone()).unwrap_or_default();
-        nodes.extend(&granted);
+        let mut nodes = before.map(|p| p.nodes).unwrap_or_default();
+        nodes.extend(granted.iter().copied());
         let participant = Participant {
             jid: jid.clone(),
             nick: nick.clone(),
@@ -133,10 +134,10 @@ impl Mix {
             granted => granted?,
         };
         let sees = granted.contains(&Node::Presence);
-        participant.nodes.extend(&granted);
-        participant
-            .nodes
-            .retain(|node| !unsubscribed.contains(node));
+        participant.nodes.extend(granted.iter().copied());
+        for node in &unsubscribed {
+            participant.nodes.remove(*node);
+        }
         let jid = participant.jid.clone();
         self.joined(name, &id, participant);
         let answer = element("update-subscription", NS_CORE)
@@ -211,7 +212,7 @@ impl Mix {
                 let participant = Participant {
                     jid: jid.clone(),
                     nick: Some(nick.clone()),
-                    nodes: BTreeSet::new(),
+                    nodes: Nodes::default(),
                     phone: true,
                     fixed: true,
                     preferences: before.map(|p| p.preferences).unwrap_or_default(),

@@ -65,7 +65,7 @@ class Gateway(Process):
 
     def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = "",
                  trunk_keys: str = "", options_s: int = 0, sip_keys: str = "", listen: list[str] | None = None, tls: str = "",
-                 trunks: str = '"carrier"'):
+                 trunks: str = '"carrier"', under: tuple = ()):
         super().__init__("gateway", folder)
         # The port above is for TLS; `tls` is what stands in [sip.tls].
         self.sip = ports.free(2)
@@ -95,9 +95,21 @@ class Gateway(Process):
             )
             + more
         )
-        self.launch([BINARY, "run", "--config", self.config], env={"NO_COLOR": "1"})
-        self.logged(r"^ready ")
+        # What the program is started by, such as `nsenter …`.
+        self.under = under
+        self.start()
         self.idle = self.sockets()
+
+    def start(self) -> None:
+        """Starts it, also once more after its end, and waits until it is ready."""
+        before = len(self.log)
+        self.launch([*self.under, BINARY, "run", "--config", self.config], env={"NO_COLOR": "1"})
+        self.logged(r"^ready ", 20, before)
+
+    def kill(self) -> None:
+        """Ends it as a crash would: without a word."""
+        self.popen.kill()
+        self.popen.wait()
 
     def sockets(self) -> list[str]:
         """What it listens on: `udp 5060`, `tcp 5060`, …"""

@@ -207,6 +207,7 @@ pub fn config() -> Config {
             connect_limit: Duration::from_secs(15),
         },
         mix: None,
+        store: None,
         admin: None,
     }
 }
@@ -566,7 +567,7 @@ impl World {
                     }
                 }
                 Output::Net(other) if self.noise.is_some() => self.refuse(other),
-                Output::MixStanza(other) => panic!("there is no MIX service: {other:?}"),
+                Output::MixStanza(_) | Output::Store(..) => panic!("there is no MIX service"),
                 Output::Net(other) => panic!("unexpected: {other:?}"),
                 Output::Media(_, command) => self.media_command(command),
                 Output::Record(record) => self.records.push(*record),
