@@ -199,6 +199,10 @@ fn format(
         send_noise: None,
         receive_noise: None,
         ptime_ms: ptime_ms.clamp(10, 60),
+        fec: send
+            .parameters
+            .iter()
+            .any(|(name, value)| name == "useinbandfec" && value == "1"),
     }
 }
 

@@ -485,6 +485,10 @@ impl Worker {
             let (socket, to) = (transmit.socket, transmit.to);
             send(&self.shared, &self.legs, socket, to, &transmit.bytes);
         }
+        let now = Instant::now();
+        while let Some((socket, to, len)) = self.media.poll_frame(now, &mut *self.buffer) {
+            send(&self.shared, &self.legs, socket, to, &self.buffer[..len]);
+        }
         while let Some(event) = self.media.poll_event() {
             if self.backlog.len() < MAX_BACKLOG {
                 self.backlog.push_back(event);
