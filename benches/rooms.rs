@@ -260,6 +260,7 @@ fn config() -> Result<Config, Failure> {
             connect_limit: Duration::from_secs(15),
         },
         mix: None,
+        admin: None,
     })
 }
 

@@ -5,9 +5,9 @@
 //! [`crate::border`]. Offers and answers follow RFC 3264 §5–8; that an XMPP caller may describe
 //! itself only after the answer (XEP-0353) is [`Offering::Later`](crate::leg::Offering::Later).
 //!
-//! Files: `place.rs` how a call begins, `table.rs` what each event does, `entry.rs` one call, `side.rs` one side of its media,
-//! `negotiate.rs` codecs, `dialplan.rs` who is meant, `endpoints.rs` ports and candidates,
-//! `limits.rs` how much is too much, `record.rs` what remains.
+//! Files: `place.rs` how a call begins, `table.rs` what each event does, `offers.rs` what is offered and answered, `ending.rs`
+//! how it ends, `entry.rs` one call, `side.rs` one side of its media, `negotiate.rs` codecs, `dialplan.rs` who is meant,
+//! `endpoints.rs` ports and candidates, `limits.rs` how much is too much, `record.rs` what remains.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,10 +20,12 @@ use crate::leg::{End, EndReason, LegCommand};
 use crate::timer::Timers;
 
 pub mod dialplan;
+mod ending;
 pub mod endpoints;
 mod entry;
 mod limits;
 pub mod negotiate;
+mod offers;
 mod place;
 pub mod record;
 mod side;

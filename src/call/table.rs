@@ -1,20 +1,17 @@
 //! What each event of a leg does to its call.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::endpoints::{Endpoints, LocalEnd};
 use super::entry::{Call, Callee, State};
-use super::negotiate::{self, Encoding};
-use super::record::{CallRecord, EndedBy};
+use super::record::EndedBy;
 use super::side::TransportNews;
-use super::{CallOutput, CallTimer, Calls, Closing};
+use super::{CallOutput, CallTimer, Calls};
 use crate::address::Address;
-use crate::border::{BridgeStats, MediaCommand, Side};
-use crate::description::{Description, Direction, Setup, Stream, Transport, TransportInfo};
-use crate::id::{BridgeId, CallId, LegId, Room};
+use crate::border::{MediaCommand, Side};
+use crate::description::{Description, Transport, TransportInfo};
+use crate::id::{BridgeId, CallId, LegId};
 use crate::leg::{Digit, End, EndReason, LegCommand, LegEvent, Offering};
-
-use std::time::Duration;
 
 /// How long a key is pressed that came by signalling without a length.
 const DIGIT_LENGTH: Duration = Duration::from_millis(160);
@@ -78,63 +75,6 @@ impl Calls {
         }
     }
 
-    /// Refuses a call that never had a place in the table.
-    fn refuse(&mut self, call: CallId, leg: LegId, offered: Offered, end: End) {
-        self.tell(leg, LegCommand::End(end.clone()));
-        let Offered {
-            from,
-            to,
-            display_name: _,
-            offering: _,
-            trunk,
-        } = offered;
-        let record = CallRecord {
-            call,
-            from,
-            to,
-            trunk,
-            rang_after: None,
-            answered_after: None,
-            duration: Duration::ZERO,
-            end,
-            ended_by: EndedBy::Gateway,
-            encoding: None,
-            stats: BridgeStats::default(),
-        };
-        self.record(Box::new(record));
-    }
-
-    pub(super) fn uncount_trunk(&mut self, name: &str) {
-        if let Some(count) = self.trunk_calls.get_mut(name) {
-            *count = count.saturating_sub(1);
-        }
-    }
-
-    pub(super) fn forget_counts(&mut self, call: &Call) {
-        if let Some(user) = &call.user {
-            self.users.close(user);
-        }
-        if let Some(trunk) = &call.trunk {
-            self.uncount_trunk(trunk);
-        }
-    }
-
-    /// Sends the worker a side's whole state.
-    pub(super) fn configure(&mut self, call: &mut Call, side: Side) {
-        let bind = self.endpoints.facts().rtp_bind;
-        let answered = matches!(call.state, State::Up);
-        let limit = answered.then_some(self.config.call.silence_limit);
-        let (bridge, worker) = (call.bridge, call.worker);
-        let Some(media) = call.side_mut(side) else {
-            return;
-        };
-        media.configured = true;
-        let spec = Box::new(media.spec(bind, limit));
-        call.has_bridge = true;
-        let command = MediaCommand::Configure { bridge, side, spec };
-        self.outputs.push_back(CallOutput::Media(worker, command));
-    }
-
     fn ringing(&mut self, now: Instant, leg: LegId, told: LegCommand) {
         self.with_call(now, leg, |table, call| {
             if !call.state.is_answered() && leg != call.caller {
@@ -193,238 +133,6 @@ impl Calls {
                 LegCommand::End(EndReason::AnsweredElsewhere.into()),
             );
         }
-    }
-
-    /// Takes the answer to an offer of ours; the worker hears of it from whoever asked.
-    fn take_answer(
-        &mut self,
-        call: &mut Call,
-        side: Side,
-        answer: &Description,
-    ) -> Result<(), End> {
-        let media = call.side_mut(side).ok_or(EndReason::Failed)?;
-        let (Some(ours), Some(theirs)) = (&media.ours, answer.audio()) else {
-            return Err(End::because(
-                EndReason::NotAcceptable,
-                "the answer has no audio",
-            ));
-        };
-        if let Transport::Ice(ice) = &theirs.transport
-            && ice.fingerprint.is_none()
-        {
-            return Err(End::because(
-                EndReason::Security,
-                "an answer without DTLS-SRTP",
-            ));
-        }
-        let (encoding, format) = negotiate::chosen(ours, theirs).ok_or_else(|| {
-            End::because(
-                EndReason::NotAcceptable,
-                "the answer has no codec of the offer",
-            )
-        })?;
-        media.format = Some(format);
-        media.set_peer(theirs);
-        call.encoding = Some(encoding);
-        Ok(())
-    }
-
-    /// The callee has answered: what the caller hears of it depends on what it has described.
-    fn answer_caller(&mut self, call: &mut Call) -> Result<(), End> {
-        let caller = call.caller;
-        match call.offering.clone() {
-            Offering::Later(_) => {
-                self.configure(call, Side::Callee);
-                self.tell(caller, LegCommand::Accept);
-            }
-            Offering::Described(_) if call.callee_connects() => {
-                call.state = State::Connecting;
-                self.configure(call, Side::Callee);
-            }
-            Offering::Described(offer) => self.answer_offer(call, &offer)?,
-            Offering::Delayed => {
-                let encodings: Vec<Encoding> = call.encoding.into_iter().collect();
-                let description = self.own_offer(call, caller, &encodings);
-                self.tell(caller, LegCommand::Answer(description));
-                self.up(call);
-            }
-        }
-        Ok(())
-    }
-
-    /// Answers the caller's offer with the encoding that the callee has.
-    fn answer_offer(&mut self, call: &mut Call, offer: &Description) -> Result<(), End> {
-        let caller = call.caller;
-        let answer = self.take_offer(call, caller, offer)?;
-        self.up(call);
-        self.tell(caller, LegCommand::Answer(answer));
-        Ok(())
-    }
-
-    /// Both sides know each other: sound may flow, and silence counts.
-    fn up(&mut self, call: &mut Call) {
-        call.state = State::Up;
-        self.configure(call, Side::Caller);
-        self.configure(call, Side::Callee);
-        if !call.awaits_media() {
-            self.timers.stop(&(call.id, CallTimer::Connect));
-        }
-    }
-
-    /// Takes an offer in and writes its answer.
-    fn take_offer(
-        &mut self,
-        call: &mut Call,
-        leg: LegId,
-        offer: &Description,
-    ) -> Result<Description, End> {
-        let encoding = call.encoding.ok_or(EndReason::Failed)?;
-        let worker = call.worker;
-        let no_audio = || End::because(EndReason::NotAcceptable, "the offer has no audio");
-        let audio = offer.audio().ok_or_else(no_audio)?;
-        let setup = peer_setup(audio)?;
-        let fresh = Endpoints::ice_end(&mut self.tokens);
-        let media = call.media_mut(leg).ok_or(EndReason::Failed)?;
-        media.meet(audio, fresh);
-        let mux = match &audio.transport {
-            Transport::Ice(ice) => ice.rtcp_mux,
-            Transport::Rtp(_) => false,
-        };
-        let transport = self
-            .endpoints
-            .transport(worker, &media.local, setup.answered(), mux, !mux);
-        let direction = audio.direction.reversed();
-        let (stream, format) = negotiate::answer(audio, encoding, transport, direction)
-            .ok_or_else(|| {
-                let text = format!("the offer lacks {}", encoding.name());
-                End::because(EndReason::NotAcceptable, text)
-            })?;
-        media.set_peer(audio);
-        media.format = Some(format);
-        media.ours = Some(stream.clone());
-        let mut streams = Vec::with_capacity(offer.streams.len());
-        for offered in &offer.streams {
-            let is_audio = std::ptr::eq(offered, audio);
-            streams.push(if is_audio {
-                stream.clone()
-            } else {
-                beside(offered, &stream)
-            });
-        }
-        Ok(Description {
-            streams,
-            bundle: offer.bundle,
-        })
-    }
-
-    /// An offer of ours to a leg that has none, or needs another one.
-    fn own_offer(&mut self, call: &mut Call, leg: LegId, encodings: &[Encoding]) -> Description {
-        let worker = call.worker;
-        let mut streams = Vec::new();
-        if let Some(media) = call.media_mut(leg) {
-            let stream = self.offered_stream(worker, leg.room, &media.local, encodings);
-            media.ours = Some(stream.clone());
-            streams.push(stream);
-        }
-        Description {
-            streams,
-            bundle: leg.room == Room::Xmpp,
-        }
-    }
-
-    fn updated(&mut self, now: Instant, leg: LegId, offer: &Description) {
-        self.with_call(now, leg, |table, call| match &call.state {
-            State::Accepted if leg == call.caller => table.late_offer(call, offer),
-            State::Up => {
-                table.new_offer(call, leg, offer);
-                Ok(())
-            }
-            State::Offered
-            | State::Ringing
-            | State::Accepted
-            | State::Renegotiating(_)
-            | State::Connecting => {
-                table.tell(leg, LegCommand::Refuse);
-                Ok(())
-            }
-        });
-    }
-
-    /// The offer of a caller that was asked for it.
-    fn late_offer(&mut self, call: &mut Call, offer: &Description) -> Result<(), End> {
-        let offered = offer.audio().map(negotiate::encodings).unwrap_or_default();
-        if call
-            .encoding
-            .is_some_and(|encoding| offered.contains(&encoding))
-        {
-            return self.answer_offer(call, offer);
-        }
-        let common: Vec<Encoding> = call
-            .encodings
-            .iter()
-            .copied()
-            .filter(|e| offered.contains(e))
-            .collect();
-        let callee = call.leg(Side::Callee).ok_or(EndReason::Failed)?;
-        if common.is_empty() {
-            return Err(End::because(EndReason::NotAcceptable, "no codec in common"));
-        }
-        let description = self.own_offer(call, callee, &common);
-        call.state = State::Renegotiating(offer.clone());
-        self.tell(callee, LegCommand::Update(description));
-        Ok(())
-    }
-
-    /// A new offer within a running call: hold, a new address, another payload type.
-    fn new_offer(&mut self, call: &mut Call, leg: LegId, offer: &Description) {
-        let side = call.side_of(leg);
-        let was_held = call.media_mut(leg).is_some_and(|media| media.is_held());
-        match self.take_offer(call, leg, offer) {
-            Ok(answer) => {
-                self.configure(call, side);
-                self.tell(leg, LegCommand::Answer(answer));
-                let held = call.media_mut(leg).is_some_and(|media| media.is_held());
-                if let (true, Some(other)) = (held != was_held, call.leg(side.other())) {
-                    self.tell(other, LegCommand::Hold(held));
-                }
-            }
-            Err(end) => {
-                tracing::debug!(call = %call.id, reason = %end.reason, "new offer refused");
-                self.tell(leg, LegCommand::Refuse);
-            }
-        }
-    }
-
-    fn update_answered(&mut self, now: Instant, leg: LegId, answer: &Description) {
-        self.with_call(now, leg, |table, call| {
-            let side = call.side_of(leg);
-            let renegotiating = match &call.state {
-                State::Renegotiating(offer) => Some(offer.clone()),
-                State::Up => None,
-                State::Offered | State::Ringing | State::Accepted | State::Connecting => {
-                    return Ok(());
-                }
-            };
-            table.take_answer(call, side, answer)?;
-            match renegotiating {
-                Some(offer) => table.answer_offer(call, &offer),
-                None => {
-                    table.configure(call, side);
-                    Ok(())
-                }
-            }
-        });
-    }
-
-    fn update_refused(&mut self, now: Instant, leg: LegId) {
-        self.with_call(now, leg, |_, call| match call.state {
-            State::Renegotiating(_) => {
-                Err(End::because(EndReason::NotAcceptable, "no codec in common"))
-            }
-            State::Offered | State::Ringing | State::Accepted | State::Connecting | State::Up => {
-                Ok(())
-            }
-        });
     }
 
     fn transport_info(&mut self, now: Instant, leg: LegId, info: TransportInfo) {
@@ -523,96 +231,13 @@ impl Calls {
         });
     }
 
-    fn ended(&mut self, now: Instant, leg: LegId, end: End) {
-        let Some(id) = self.by_leg.get(&leg).copied() else {
-            return;
-        };
-        let Some(mut call) = self.calls.remove(&id) else {
-            return;
-        };
-        self.by_leg.remove(&leg);
-        if leg == call.caller {
-            let answered = call.state.is_answered();
-            let end = if answered || end.reason != EndReason::Hangup {
-                end
-            } else {
-                End {
-                    reason: EndReason::Cancelled,
-                    ..end
-                }
-            };
-            self.close(now, call, end, EndedBy::Caller);
-            return;
-        }
-        let answered = call.state.is_answered();
-        call.callees.retain(|callee| callee.leg != leg);
-        if !answered && !call.callees.is_empty() {
-            self.calls.insert(id, call);
-            return;
-        }
-        if !answered && is_worth_another_trunk(end.reason) && !call.trunks.is_empty() {
-            if let Some(trunk) = call.trunk.take() {
-                self.uncount_trunk(&trunk);
-            }
-            // The next trunk needs the bridge's callee side for itself, and gets a port of its own.
-            match self.try_next_trunk(now, &mut call) {
-                Ok(()) => {
-                    self.calls.insert(id, call);
-                }
-                Err(_) => self.close(now, call, end, EndedBy::Callee),
-            }
-            return;
-        }
-        self.close(now, call, end, EndedBy::Callee);
-    }
-
-    /// Ends a call from our side.
-    pub(super) fn end_call(&mut self, now: Instant, id: CallId, end: End, by: EndedBy) {
-        if let Some(call) = self.calls.remove(&id) {
-            self.close(now, call, end, by);
-        }
-    }
-
-    /// Takes leave of both sides, in the order that ends sound first.
-    fn close(&mut self, now: Instant, call: Call, end: End, by: EndedBy) {
-        let id = call.id;
-        for timer in CallTimer::ALL {
-            self.timers.stop(&(id, timer));
-        }
-        self.by_bridge.remove(&call.bridge);
-        self.forget_counts(&call);
-        if self.by_leg.remove(&call.caller).is_some() {
-            self.tell(call.caller, LegCommand::End(end.clone()));
-        }
-        for callee in &call.callees {
-            if self.by_leg.remove(&callee.leg).is_some() {
-                self.tell(callee.leg, LegCommand::End(end.clone()));
-            }
-        }
-        let record = Box::new(call.record(now, end, by));
-        let (bridge, worker) = (call.bridge, call.worker);
-        let has_bridge = call.has_bridge;
-        let closing = Closing {
-            record,
-            worker,
-            ports: call.ports,
-        };
-        if has_bridge {
-            self.closing.insert(bridge, closing);
-            self.outputs
-                .push_back(CallOutput::Media(worker, MediaCommand::Close { bridge }));
-        } else {
-            self.release(now, closing);
-        }
-    }
-
     fn other_leg(&self, leg: LegId) -> Option<LegId> {
         let call = self.calls.get(self.by_leg.get(&leg)?)?;
         call.leg(call.side_of(leg).other())
     }
 
     /// Runs `action` on the call of a leg, with the table at hand; an error ends the call.
-    fn with_call(
+    pub(super) fn with_call(
         &mut self,
         now: Instant,
         leg: LegId,
@@ -638,63 +263,5 @@ impl Calls {
             }
             Err(end) => self.close(now, call, end, EndedBy::Gateway),
         }
-    }
-}
-
-/// The DTLS role that a stream's peer wants; a stream behind ICE must have one.
-pub(super) fn peer_setup(stream: &Stream) -> Result<Setup, End> {
-    match &stream.transport {
-        Transport::Rtp(_) => Ok(Setup::Actpass),
-        Transport::Ice(ice) => match &ice.fingerprint {
-            Some(fingerprint) => Ok(fingerprint.setup),
-            None => Err(End::because(
-                EndReason::Security,
-                "an offer without DTLS-SRTP",
-            )),
-        },
-    }
-}
-
-/// The answer to a stream that is not bridged: video is received and thrown away where the caller
-/// insists on having it answered (XEP-0166 wants every content answered), and refused in SDP.
-fn beside(offered: &Stream, audio: &Stream) -> Stream {
-    let is_jingle = matches!(audio.transport, Transport::Ice(_));
-    Stream {
-        name: offered.name.clone(),
-        media: offered.media,
-        codecs: offered.codecs.iter().take(1).cloned().collect(),
-        direction: if is_jingle {
-            Direction::Receive
-        } else {
-            Direction::Inactive
-        },
-        ptime_ms: None,
-        maxptime_ms: None,
-        transport: audio.transport.clone(),
-        rejected: !is_jingle,
-    }
-}
-
-/// Failures of the network, not of the callee, are worth another trunk.
-fn is_worth_another_trunk(reason: EndReason) -> bool {
-    match reason {
-        EndReason::NoRoute | EndReason::Overloaded | EndReason::Failed => true,
-        EndReason::Hangup
-        | EndReason::Cancelled
-        | EndReason::AnsweredElsewhere
-        | EndReason::Busy
-        | EndReason::Declined
-        | EndReason::NoAnswer
-        | EndReason::Unavailable
-        | EndReason::NotFound
-        | EndReason::Forbidden
-        | EndReason::NotAcceptable
-        | EndReason::Security
-        | EndReason::Connectivity
-        | EndReason::Silent
-        | EndReason::TooLong
-        | EndReason::PeerGone
-        | EndReason::ProtocolError
-        | EndReason::Shutdown => false,
     }
 }

@@ -78,6 +78,7 @@ fn config() -> Config {
             connect_limit: Duration::from_secs(15),
         },
         mix: None,
+        admin: None,
     }
 }
 

@@ -145,10 +145,13 @@ pub const KEYS: &[Key] = &[
     key("mix.secret_file", Kind::SecretFile, None),
     key("mix.create", Kind::Texts, Some("[]")),
     key("mix.ejabberd_domains", Kind::Texts, Some("[]")),
+    key("mix.tigase_domains", Kind::Texts, Some("[]")),
+    key("mix.legacy_presence", Kind::Switch, Some("true")),
     key("mix.channel[].name", Kind::Text, None),
     key("mix.channel[].owner", Kind::Texts, None),
+    key("mix.channel[].hidden", Kind::Switch, Some("false")),
     key("mix.channel[].phones", Kind::Texts, Some("[]")),
-    key("admin.listen", Kind::Text, None).later(),
+    key("admin.listen", Kind::Text, None),
     key("store.url", Kind::Text, None).later(),
 ];
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::values;
 use super::written::{self, Written};
 use super::{
-    AccessConfig, CallConfig, Config, MediaConfig, Mistake, RouteConfig, Secret, SipConfig,
-    TrunkConfig, Warning, XmppConfig,
+    AccessConfig, AdminConfig, CallConfig, Config, MediaConfig, Mistake, RouteConfig, Secret,
+    SipConfig, TrunkConfig, Warning, XmppConfig,
 };
 use crate::address::typed::Numbering;
 use crate::net::SipTransport;
@@ -47,9 +47,10 @@ impl Written {
             admin,
             store,
         } = self;
-        notes.later(admin, store);
+        notes.later(store);
         let xmpp = notes.xmpp(xmpp);
         let mix = mix.map(|mix| notes.mix(mix, &xmpp));
+        let admin = admin.and_then(|admin| notes.admin(admin));
         let sip = notes.sip(sip);
         let media = notes.media(media, cpus);
         notes.ports(&sip, &media);
@@ -75,6 +76,7 @@ impl Written {
                 access,
                 call,
                 mix,
+                admin,
             },
             warnings: notes.warnings,
         })
@@ -457,20 +459,27 @@ impl Notes {
         }
     }
 
-    /// The sections that this version only checks.
-    fn later(&mut self, admin: Option<written::Admin>, store: Option<written::Store>) {
-        const LATER: &str = "not in this version: the section is checked, and else ignored";
-        if let Some(written::Admin { listen }) = admin {
-            self.warn("admin", LATER);
-            let listen = self.required("admin.listen", listen, "such as 127.0.0.1:9080");
-            let listen = listen.filter(|text| text.parse::<SocketAddr>().is_err());
-            if let Some(text) = listen {
-                self.wrong(
-                    "admin.listen",
-                    format!("`{text}` is no address and port; write 127.0.0.1:9080"),
-                );
-            }
+    fn admin(&mut self, written: written::Admin) -> Option<AdminConfig> {
+        let text = self.required("admin.listen", written.listen, "such as 127.0.0.1:9080")?;
+        let Ok(listen) = text.parse::<SocketAddr>() else {
+            self.wrong(
+                "admin.listen",
+                format!("`{text}` is no address and port; write 127.0.0.1:9080"),
+            );
+            return None;
+        };
+        if !listen.ip().is_loopback() {
+            self.warn(
+                "admin.listen",
+                "others than this host may look in: there is no password",
+            );
         }
+        Some(AdminConfig { listen })
+    }
+
+    /// The section that this version only checks.
+    fn later(&mut self, store: Option<written::Store>) {
+        const LATER: &str = "not in this version: the section is checked, and else ignored";
         if let Some(written::Store { url }) = store {
             self.warn("store", LATER);
             let hint = "such as sqlite:///var/lib/offhook/offhook.db";

@@ -14,6 +14,8 @@ impl Notes {
             secret,
             create,
             ejabberd_domains,
+            tigase_domains,
+            legacy_presence,
             channel,
         } = written;
         let domain = self.required("mix.domain", domain, "such as mix.example.org");
@@ -59,6 +61,8 @@ impl Notes {
                 &ejabberd_domains,
                 values::domain,
             ),
+            tigase_domains: self.take_all("mix.tigase_domains", &tigase_domains, values::domain),
+            legacy_presence: legacy_presence.unwrap_or(true),
             channels,
         }
     }
@@ -68,6 +72,7 @@ impl Notes {
         let written::Channel {
             name,
             owner,
+            hidden,
             phones,
         } = written;
         let name = self.required(&at("name"), name, "such as support");
@@ -87,6 +92,7 @@ impl Notes {
         }
         ChannelConfig {
             name,
+            hidden,
             owners: self.take_all(&at("owner"), &owner, values::user),
             phones: self.take_all(&at("phones"), &phones, values::number),
         }

@@ -83,6 +83,15 @@ pub struct Config {
     pub call: CallConfig,
     /// The MIX service, if there is one.
     pub mix: Option<MixConfig>,
+    /// Where the operator looks in, if anywhere.
+    pub admin: Option<AdminConfig>,
+}
+
+/// Where the operator looks in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Where metrics, health and the console are served by HTTP.
+    pub listen: SocketAddr,
 }
 
 /// The MIX service.
@@ -98,6 +107,10 @@ pub struct MixConfig {
     pub create: Vec<BareJid>,
     /// Domains whose server is ejabberd.
     pub ejabberd_domains: Vec<DomainPart>,
+    /// Domains whose server is Tigase.
+    pub tigase_domains: Vec<DomainPart>,
+    /// Whether presence has the namespace of XEP-0403's early examples too. Default yes.
+    pub legacy_presence: bool,
     /// Channels that are there from the start.
     pub channels: Vec<ChannelConfig>,
 }
@@ -109,6 +122,8 @@ pub struct ChannelConfig {
     pub name: String,
     /// Who owns it.
     pub owners: Vec<BareJid>,
+    /// Nobody but owners learns a JID in it. Default no.
+    pub hidden: bool,
     /// Numbers that take part.
     pub phones: Vec<E164>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::values::TrunkUri;
 use super::{
-    AccessConfig, CallConfig, CallerId, ChannelConfig, Config, MediaConfig, MixConfig,
+    AccessConfig, AdminConfig, CallConfig, CallerId, ChannelConfig, Config, MediaConfig, MixConfig,
     NumberConfig, RouteMatch, SipConfig, TrunkConfig, XmppConfig,
 };
 
@@ -30,6 +30,7 @@ impl Config {
             access,
             call,
             mix,
+            admin,
         } = self;
         let XmppConfig {
             server,
@@ -92,7 +93,14 @@ impl Config {
             span(*max_call),
             span(*silence_limit),
             span(*connect_limit)
-        )
+        )?;
+        if let Some(AdminConfig { listen }) = admin {
+            writeln!(
+                out,
+                "admin    http://{listen}/ shows the console, /metrics, /health and /ready"
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -103,6 +111,8 @@ fn write_mix(out: &mut String, mix: &MixConfig) -> std::fmt::Result {
         secret: _,
         create,
         ejabberd_domains,
+        tigase_domains,
+        legacy_presence,
         channels,
     } = mix;
     writeln!(out, "mix      component {domain} at {server}")?;
@@ -112,22 +122,24 @@ fn write_mix(out: &mut String, mix: &MixConfig) -> std::fmt::Result {
     };
     let creators = listed(create.iter().map(ToString::to_string).collect());
     writeln!(out, "         {creators} may create channels")?;
-    if !ejabberd_domains.is_empty() {
-        let domains = ejabberd_domains.iter().map(ToString::to_string).collect();
-        writeln!(
-            out,
-            "         knows that ejabberd serves {}",
-            listed(domains)
-        )?;
+    let servers = [("ejabberd", ejabberd_domains), ("Tigase", tigase_domains)];
+    for (server, domains) in servers.iter().filter(|(_, domains)| !domains.is_empty()) {
+        let domains = listed(domains.iter().map(ToString::to_string).collect());
+        writeln!(out, "         knows that {server} serves {domains}")?;
+    }
+    if !legacy_presence {
+        writeln!(out, "         presence in the namespace of XEP-0403 only")?;
     }
     for channel in channels {
         let ChannelConfig {
             name,
             owners,
+            hidden,
             phones,
         } = channel;
         let owners = listed(owners.iter().map(ToString::to_string).collect());
-        writeln!(out, "channel  {name}@{domain} of {owners}")?;
+        let hides = if *hidden { ", hides its JIDs" } else { "" };
+        writeln!(out, "channel  {name}@{domain} of {owners}{hides}")?;
         if !phones.is_empty() {
             let phones = listed(phones.iter().map(ToString::to_string).collect());
             writeln!(out, "         with {phones}")?;

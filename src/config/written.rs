@@ -153,6 +153,8 @@ pub struct Mix {
     pub secret: Option<Secret>,
     pub create: Vec<String>,
     pub ejabberd_domains: Vec<String>,
+    pub tigase_domains: Vec<String>,
+    pub legacy_presence: Option<bool>,
     pub channel: Vec<Channel>,
 }
 
@@ -163,6 +165,7 @@ pub struct Mix {
 pub struct Channel {
     pub name: Option<String>,
     pub owner: Vec<String>,
+    pub hidden: bool,
     pub phones: Vec<String>,
 }
 

@@ -21,7 +21,7 @@ use crate::leg::{EndReason, LegEvent};
 use crate::mix::{Mix, MixCensus, MixRoomConfig, StaticChannel};
 use crate::net::{NetInput, NetOutput};
 use crate::observe::ladder::{Ladder, Rung};
-use crate::sip::{Sip, SipCensus};
+use crate::sip::{Sip, SipCensus, SipStats};
 use crate::xmpp::jingle::Protection;
 use crate::xmpp::{Identity, Xmpp, XmppCensus, XmppRoomConfig};
 
@@ -195,6 +195,16 @@ impl Gateway {
         self.sip.is_unregistered()
     }
 
+    /// Whether calls may go to a trunk.
+    pub fn trunk_is_up(&self, name: &str) -> bool {
+        self.sip.trunk_is_up(name)
+    }
+
+    /// What the SIP room counted.
+    pub fn sip_stats(&self) -> SipStats {
+        self.sip.stats()
+    }
+
     /// What all rooms hold.
     pub fn census(&self) -> Census {
         Census {
@@ -333,6 +343,8 @@ fn service(config: &Config, mix: &MixConfig) -> Result<MixRoomConfig, jid::Error
         secret,
         create,
         ejabberd_domains,
+        tigase_domains,
+        legacy_presence,
         channels,
     } = mix;
     let phones = DomainPart::new(&config.xmpp.domain)?;
@@ -340,6 +352,7 @@ fn service(config: &Config, mix: &MixConfig) -> Result<MixRoomConfig, jid::Error
         let ChannelConfig {
             name,
             owners,
+            hidden,
             phones: numbers,
         } = channel;
         let contact = |number: &crate::address::E164| {
@@ -350,17 +363,19 @@ fn service(config: &Config, mix: &MixConfig) -> Result<MixRoomConfig, jid::Error
         StaticChannel {
             name: name.clone(),
             owners: owners.iter().cloned().collect(),
+            hidden: *hidden,
             phones: numbers.iter().filter_map(contact).collect(),
         }
     });
     Ok(MixRoomConfig {
         domain: DomainPart::new(domain)?.into_owned(),
+        phones: Some(phones.clone().into_owned()),
         // As long as nothing is kept, the same secret makes the same ids after a restart.
         key: crate::mix::address::derived(secret.0.as_bytes(), "stable ids"),
         creators: create.iter().cloned().collect(),
-        legacy_presence: true,
+        legacy_presence: *legacy_presence,
         ejabberd_domains: ejabberd_domains.iter().map(ToString::to_string).collect(),
-        echo_error_domains: Default::default(),
+        echo_error_domains: tigase_domains.iter().map(ToString::to_string).collect(),
         channels: channels.collect(),
     })
 }

@@ -381,7 +381,7 @@ fn nothing_shows_a_secret() {
 fn what_is_not_acted_on_is_said() {
     let text = format!(
         "{MINIMAL}{TRUNK}username = \"u\"\npassword = \"p\"\nregister = true\nsrtp = \"offer\"\n\
-         outbound_proxy = \"sip:proxy.example\"\n[admin]\nlisten = \"127.0.0.1:9080\"\n[store]\nurl = \"sqlite:///x.db\"\n"
+         outbound_proxy = \"sip:proxy.example\"\n[store]\nurl = \"sqlite:///x.db\"\n"
     );
     let warned: Vec<String> = reads(&text)
         .warnings
@@ -389,7 +389,7 @@ fn what_is_not_acted_on_is_said() {
         .filter(|w| w.0.reason.starts_with("not in this version"))
         .map(|w| w.0.key)
         .collect();
-    assert_eq!(warned, ["admin", "store", "trunk[0].srtp"]);
+    assert_eq!(warned, ["store", "trunk[0].srtp"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
+mod admin;
 pub mod cli;
 pub mod client;
 pub mod component;

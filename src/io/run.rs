@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::admin::{Admin, Question, View};
 use super::component::{Link, LinkEvent};
 use super::media::Workers;
 use super::sip::SipNet;
@@ -34,6 +35,14 @@ pub enum RunError {
     /// The SIP side cannot start.
     #[error("{0}")]
     Sip(#[from] super::sip::SipStartError),
+    /// The operator's window cannot open.
+    #[error("admin.listen: {listen}: {source}")]
+    Admin {
+        /// Where.
+        listen: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The media side cannot start.
     #[error("{0}")]
     Media(#[from] super::media::MediaStartError),
@@ -64,6 +73,11 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
     let mut tokens = TokenMaker::new(super::seed()?);
     let leaving = host_address(&config).await;
     let listen = config.sip.listen.clone();
+    let admin = config.admin.as_ref().map(|admin| {
+        let listen = admin.listen;
+        Admin::start(listen).map_err(|source| RunError::Admin { listen, source })
+    });
+    let admin = admin.transpose()?;
     let sip = SipNet::start(&mut config.sip, leaving)?;
     let config = Arc::new(config);
     let (workers, media_events) = Workers::start(&config.media, tokens.fork())?;
@@ -86,8 +100,8 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         Link::start(own, tokens.fork())
     });
     let mut running = Running {
-        waits_for_mix: mix_link.is_some(),
-        waits_for_xmpp: true,
+        xmpp_up: false,
+        mix_up: false,
         mix_link,
         listen,
         config,
@@ -98,6 +112,9 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         link,
         media_events,
         ready: false,
+        admin,
+        up_since: Instant::now(),
+        draining: false,
     };
     running.gateway.start(Instant::now());
     running.perform();
@@ -117,9 +134,12 @@ struct Running {
     link: Link,
     media_events: mpsc::Receiver<(WorkerId, MediaEvent)>,
     mix_link: Option<Link>,
-    waits_for_xmpp: bool,
-    waits_for_mix: bool,
+    xmpp_up: bool,
+    mix_up: bool,
     ready: bool,
+    admin: Option<Admin>,
+    up_since: Instant,
+    draining: bool,
 }
 
 impl Running {
@@ -149,6 +169,7 @@ impl Running {
                         return self.say_goodbye().await;
                     }
                     stop_by = Some(Instant::now() + DRAIN_LIMIT);
+                    self.draining = true;
                     tracing::info!(calls = self.gateway.census().calls.calls, "draining");
                     Input::Drain
                 }
@@ -161,11 +182,14 @@ impl Running {
                 event = self.link.events.recv() => match event {
                     Some(LinkEvent::Stanza(stanza)) => Input::Stanza(stanza),
                     Some(LinkEvent::Up) => {
-                        self.waits_for_xmpp = false;
+                        self.xmpp_up = true;
                         self.announce();
                         Input::LinkUp
                     }
-                    Some(LinkEvent::Down) => Input::LinkDown,
+                    Some(LinkEvent::Down) => {
+                        self.xmpp_up = false;
+                        Input::LinkDown
+                    }
                     Some(LinkEvent::Refused(why)) => {
                         if !self.ready {
                             return Err(self.refused("xmpp", why));
@@ -178,11 +202,14 @@ impl Running {
                 Some(event) = next_of(&mut self.mix_link) => match event {
                     LinkEvent::Stanza(stanza) => Input::MixStanza(stanza),
                     LinkEvent::Up => {
-                        self.waits_for_mix = false;
+                        self.mix_up = true;
                         self.announce();
                         Input::MixUp
                     }
-                    LinkEvent::Down => Input::MixDown,
+                    LinkEvent::Down => {
+                        self.mix_up = false;
+                        Input::MixDown
+                    }
                     LinkEvent::Refused(why) => {
                         if !self.ready {
                             return Err(self.refused("mix", why));
@@ -192,6 +219,10 @@ impl Running {
                     }
                 },
                 input = self.sip.next() => Input::Net(input),
+                Some(question) = question_of(&mut self.admin) => {
+                    self.show(question);
+                    continue;
+                }
                 () = sleep_until(deadline) => Input::Timeout,
             };
             self.gateway.handle(Instant::now(), input);
@@ -216,10 +247,33 @@ impl Running {
                 Output::Net(output) => self.sip.perform(output),
                 Output::Media(worker, command) => self.workers.command(worker, command),
                 // The call table has logged it.
-                Output::Record(_) => {}
+                Output::Record(record) => {
+                    if let Some(admin) = &mut self.admin {
+                        admin.ended(&record);
+                    }
+                }
                 Output::Rung(rung) => super::print(&rung.to_string()),
             }
         }
+    }
+
+    /// Answers somebody who looks in.
+    fn show(&mut self, question: Question) {
+        let Some(admin) = &self.admin else { return };
+        let trunks = self.config.trunks.iter().map(|trunk| {
+            let up = self.gateway.trunk_is_up(&trunk.name);
+            (trunk.name.clone(), up)
+        });
+        let view = View {
+            uptime: self.up_since.elapsed(),
+            xmpp_up: self.xmpp_up,
+            mix_up: self.mix_link.as_ref().map(|_| self.mix_up),
+            draining: self.draining,
+            trunks: trunks.collect(),
+            census: self.gateway.census(),
+            sip: self.gateway.sip_stats(),
+        };
+        admin.answer(question, &view);
     }
 
     /// Ends every call and gives the goodbyes a moment to leave.
@@ -246,7 +300,8 @@ impl Running {
     }
 
     fn announce(&mut self) {
-        if self.ready || self.waits_for_xmpp || self.waits_for_mix {
+        let mix_is_down = self.mix_link.is_some() && !self.mix_up;
+        if self.ready || !self.xmpp_up || mix_is_down {
             return;
         }
         self.ready = true;
@@ -291,6 +346,7 @@ impl Running {
             ("sip", config.sip != old.sip || resolved != self.listen),
             ("media", config.media != old.media),
             ("trunk", config.trunks != old.trunks),
+            ("admin", config.admin != old.admin),
         ];
         for (section, _) in kept.iter().filter(|(_, changed)| *changed) {
             tracing::warn!(section, "changed, and takes effect at the next start");
@@ -299,6 +355,7 @@ impl Running {
         config.sip = old.sip.clone();
         config.media = old.media.clone();
         config.trunks = old.trunks.clone();
+        config.admin = old.admin.clone();
         tracing::info!("configuration reloaded");
         self.config = Arc::new(config);
         Some(Arc::clone(&self.config))
@@ -324,6 +381,14 @@ impl Running {
 async fn next_of(link: &mut Option<Link>) -> Option<LinkEvent> {
     match link {
         Some(link) => link.events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What somebody asks next; never anything if nobody can.
+async fn question_of(admin: &mut Option<Admin>) -> Option<Question> {
+    match admin {
+        Some(admin) => admin.next().await,
         None => std::future::pending().await,
     }
 }

@@ -2,20 +2,18 @@
 //! roles, who may join.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use jid::BareJid;
 use minidom::Element;
 
 use super::address::{self, StableId};
-use super::store::{Change, Channel, Node, RelayPolicy, Settings};
+use super::store::{Change, Node, Settings};
 use super::{
     MAX_CHANNELS, MAX_LIST, MAX_TEXT, Mix, NS_ADMIN, NS_CORE, NS_PUBSUB, NS_PUBSUB_EVENT, Outcome,
-    form, item, items, nodes,
+    config, form, item, items, nodes,
 };
 use crate::xmpp::stanza::{Condition, StanzaError, StanzaHead, element};
-
-const VISIBLE: &str = "jid-mandatory-visible";
-const HIDDEN: &str = "jid-hidden";
 
 impl Mix {
     /// True if `jid` may create channels.
@@ -76,6 +74,7 @@ impl Mix {
     /// Writes to a node. An item's id is given by us for info and config, whatever the client wants.
     pub(super) fn publish(
         &mut self,
+        now: Instant,
         head: &StanzaHead,
         publish: &Element,
         name: &str,
@@ -84,6 +83,7 @@ impl Mix {
         let channel = self.channel(name)?;
         let jid = head.from.to_bare();
         let (is_owner, is_admin) = (channel.is_owner(&jid), channel.is_admin(&jid));
+        let may_inform = channel.settings.info_rights.admits(channel.role(&jid));
         let mut settings = channel.settings.clone();
         // XEP-0406's examples put the item into an `<items/>`.
         let inner = publish
@@ -93,13 +93,13 @@ impl Mix {
         let given: Vec<&Element> = inner.children().filter(|c| c.name() == "item").collect();
         let one = given.first().ok_or(Condition::BadRequest)?;
         match node {
-            Node::Info if is_admin => {
+            Node::Info if may_inform => {
                 let form = form::submitted(one, NS_CORE).ok_or(Condition::BadRequest)?;
                 set_info(&mut settings, form)?;
             }
             Node::Config if is_owner => {
                 let form = form::submitted(one, NS_ADMIN).ok_or(Condition::BadRequest)?;
-                set_config(&mut settings, form)?;
+                config::set_config(&mut settings, form)?;
                 settings.changed_by = Some(jid);
             }
             Node::Allowed | Node::Banned if is_admin => {
@@ -119,8 +119,6 @@ impl Mix {
         if form_node {
             settings.revision += 1;
         }
-        let was_hidden = self.is_hidden(name);
-        let is_hidden = settings.hidden;
         let ids: Vec<String> = match form_node {
             true => vec![settings.revision.to_string()],
             false => given
@@ -129,34 +127,27 @@ impl Mix {
                 .map(str::to_owned)
                 .collect(),
         };
-        // What was seen of JIDs cannot be taken back, and what was hidden shall stay so.
-        if was_hidden != is_hidden && !self.channel(name)?.participants.is_empty() {
-            return Err(StanzaError::because(
-                Condition::NotAllowed,
-                "jid visibility changes only while nobody takes part",
-            ));
-        }
-        self.set(name, settings);
         let answered = ids.iter().map(|id| item(NS_PUBSUB, id, []));
         let publish = element("publish", NS_PUBSUB)
             .attr("node", node.as_str())
             .children(answered);
         let answer = element("pubsub", NS_PUBSUB).child(publish).build();
         self.out.result(head, Some(answer));
+        self.settle(now, name, settings);
         let channel = self.channel(name)?;
         let news: Vec<Element> = match node {
             Node::Info => vec![nodes::info_item(NS_PUBSUB_EVENT, channel)],
-            Node::Config => vec![config_item(NS_PUBSUB_EVENT, channel)],
+            Node::Config => vec![config::config_item(NS_PUBSUB_EVENT, channel)],
             _ => ids.iter().map(|id| item(NS_PUBSUB_EVENT, id, [])).collect(),
         };
         self.event(name, node, items(NS_PUBSUB_EVENT, node, news), None);
-        self.turn_out(name);
         Ok(())
     }
 
     /// Takes entries out of a list.
     pub(super) fn retract(
         &mut self,
+        now: Instant,
         head: &StanzaHead,
         retract: &Element,
         name: &str,
@@ -170,26 +161,31 @@ impl Mix {
             _ => &mut settings.banned,
         };
         list.retain(|jid| !gone.contains(jid));
-        self.set(name, settings);
         self.out.result(head, None);
+        self.settle(now, name, settings);
         let gone = gone.iter().map(|jid| {
             let retract = element("retract", NS_PUBSUB_EVENT).attr("id", jid.as_str());
             retract.build()
         });
         self.event(name, node, items(NS_PUBSUB_EVENT, node, gone), None);
-        self.turn_out(name);
         Ok(())
     }
 
     /// Empties a list; without entries in the list of allowed everybody is.
-    pub(super) fn purge(&mut self, head: &StanzaHead, name: &str, node: Node) -> Outcome {
+    pub(super) fn purge(
+        &mut self,
+        now: Instant,
+        head: &StanzaHead,
+        name: &str,
+        node: Node,
+    ) -> Outcome {
         let mut settings = self.writable_list(head, name, node)?;
         match node {
             Node::Allowed => settings.allowed = None,
             _ => settings.banned.clear(),
         }
-        self.set(name, settings);
         self.out.result(head, None);
+        self.settle(now, name, settings);
         let purge = element("purge", NS_PUBSUB_EVENT).attr("node", node.as_str());
         self.event(name, node, purge.build(), None);
         Ok(())
@@ -206,22 +202,6 @@ impl Mix {
         match is_list && channel.is_admin(&head.from.to_bare()) {
             true => Ok(channel.settings.clone()),
             false => Err(Condition::Forbidden.into()),
-        }
-    }
-
-    /// Removes who may not take part any more (XEP-0406 §3.5).
-    fn turn_out(&mut self, name: &str) {
-        let Some(channel) = self.state.channels.get(name) else {
-            return;
-        };
-        let out: Vec<StableId> = channel
-            .participants
-            .iter()
-            .filter(|(_, p)| !p.phone && !channel.admits(&p.jid))
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in out {
-            self.remove(name, &id);
         }
     }
 
@@ -256,40 +236,8 @@ fn set_info(settings: &mut Settings, form: &Element) -> Outcome {
     Ok(())
 }
 
-/// Only the fields that were sent change (XEP-0406 §3.3).
-fn set_config(settings: &mut Settings, form: &Element) -> Outcome {
-    if let Some(owners) = form::values(form, "Owner") {
-        settings.owners = jids(&owners)?;
-        // Somebody always has to.
-        if settings.owners.is_empty() {
-            return Err(Condition::NotAcceptable.into());
-        }
-    }
-    if let Some(admins) = form::values(form, "Administrator") {
-        settings.admins = jids(&admins)?;
-    }
-    if let Some(values) = form::values(form, "JID Visibility") {
-        settings.hidden = match values.first().map(String::as_str) {
-            Some(VISIBLE) => false,
-            Some(HIDDEN) => true,
-            _ => return Err(Condition::NotAcceptable.into()),
-        };
-    }
-    if let Some(values) = form::values(form, "Private Messages") {
-        settings.private_messages = boolean(&values)?;
-    }
-    Ok(())
-}
-
-fn boolean(values: &[String]) -> Result<bool, StanzaError> {
-    match values.first().map(String::as_str) {
-        Some("1" | "true") => Ok(true),
-        Some("0" | "false") => Ok(false),
-        _ => Err(Condition::NotAcceptable.into()),
-    }
-}
-
-fn jids(values: &[String]) -> Result<BTreeSet<BareJid>, StanzaError> {
+/// Bare JIDs and domains as they stand in a form.
+pub(super) fn jids(values: &[String]) -> Result<BTreeSet<BareJid>, StanzaError> {
     let read = |value: &String| BareJid::new(value).map_err(|_| Condition::NotAcceptable);
     let jids: BTreeSet<BareJid> = values.iter().map(read).collect::<Result<_, _>>()?;
     match jids.len() <= MAX_LIST {
@@ -305,31 +253,4 @@ fn listed(items: &[&Element]) -> Result<BTreeSet<BareJid>, StanzaError> {
         .map(|item| item.attr("id").map(str::to_owned))
         .collect();
     jids(&ids.ok_or(Condition::BadRequest)?)
-}
-
-/// The one item of the config node (XEP-0406 §3.3).
-pub(super) fn config_item(ns: &str, channel: &Channel) -> Element {
-    let settings = &channel.settings;
-    let all = |jids: &BTreeSet<BareJid>| jids.iter().map(ToString::to_string).collect();
-    let visibility = if settings.hidden { HIDDEN } else { VISIBLE };
-    let changed_by = settings.changed_by.iter().map(ToString::to_string);
-    let relay = match settings.relay {
-        RelayPolicy::Listed => "listed",
-        RelayPolicy::All => "all",
-        RelayPolicy::None => "none",
-    };
-    let fields = vec![
-        ("Last Change Made By", "jid-single", changed_by.collect()),
-        ("Owner", "jid-multi", all(&settings.owners)),
-        ("Administrator", "jid-multi", all(&settings.admins)),
-        ("JID Visibility", "list-single", vec![visibility.to_owned()]),
-        (
-            "Private Messages",
-            "boolean",
-            vec![settings.private_messages.to_string()],
-        ),
-        ("IQ Relay", "list-single", vec![relay.to_owned()]),
-    ];
-    let form = form::result(NS_ADMIN, fields);
-    item(ns, &settings.revision.to_string(), [form])
 }

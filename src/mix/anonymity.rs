@@ -1,13 +1,14 @@
 //! Hidden channels (XEP-0404 §3): clients are shown with resources that tell nothing, and what is
 //! relayed names its sender by the encoded JID only.
 
+use std::collections::BTreeMap;
+
 use jid::Jid;
 use minidom::{Element, Node as XmlNode};
 
 use super::Mix;
 use super::address::{self, StableId};
 use super::store::Channel;
-use std::collections::BTreeMap;
 
 /// Hidden clients whose resource can be found again; the map is emptied when it is full, and filled
 /// again by whoever speaks. About 20 MB.
@@ -23,7 +24,7 @@ pub(super) struct HiddenResources {
 
 /// The resource of an encoded JID.
 pub(super) fn shown_resource(channel: &Channel, id: &StableId, resource: &str) -> String {
-    match channel.settings.hidden {
+    match channel.hides_id(id) {
         true => address::hidden_resource(&channel.settings.secret, id, resource),
         false => resource.to_owned(),
     }
@@ -49,7 +50,7 @@ impl Mix {
         let Some(channel) = self.state.channels.get(name) else {
             return;
         };
-        if !channel.settings.hidden {
+        if !channel.hides_id(id) {
             return;
         }
         let shown = shown_resource(channel, id, resource);
@@ -63,7 +64,7 @@ impl Mix {
     /// The real resource behind the shown one.
     pub(super) fn real_resource(&self, name: &str, id: &StableId, shown: &str) -> Option<String> {
         let channel = self.state.channels.get(name)?;
-        if !channel.settings.hidden {
+        if !channel.hides_id(id) {
             return Some(shown.to_owned());
         }
         let key = (name.to_owned(), id.clone(), shown.to_owned());
@@ -76,8 +77,8 @@ impl Mix {
     }
 }
 
-/// Puts the encoded JID in the place of the real one, wherever an attribute or a text is just that
-/// JID, bare or full: Jingle says who calls in `initiator` and `responder`.
+/// Puts the encoded JID in the place of the real one, full or bare, wherever an attribute or a text
+/// has it: Jingle says who calls in `initiator` and `responder`.
 pub(super) fn mask(element: &mut Element, real: &Jid, shown: &Jid) {
     let bare = (real.to_bare().to_string(), shown.to_bare().to_string());
     let full = (real.to_string(), shown.to_string());
@@ -100,8 +101,8 @@ pub(super) fn blank_error(stanza: &mut Element) {
 
 fn mask_within(element: &mut Element, pairs: &[(String, String)], depth: usize) {
     for (_, value) in element.attrs_mut().iter_mut() {
-        if let Some((_, shown)) = pairs.iter().find(|(real, _)| *real == **value) {
-            *value = shown.clone();
+        if let Some(masked) = masked(value, pairs) {
+            *value = masked;
         }
     }
     if depth >= MAX_DEPTH {
@@ -111,10 +112,37 @@ fn mask_within(element: &mut Element, pairs: &[(String, String)], depth: usize) 
         match node {
             XmlNode::Element(child) => mask_within(child, pairs, depth + 1),
             XmlNode::Text(text) => {
-                if let Some((_, shown)) = pairs.iter().find(|(real, _)| real == text) {
-                    *text = shown.clone();
+                if let Some(masked) = masked(text, pairs) {
+                    *text = masked;
                 }
             }
         }
     }
+}
+
+/// The text with every real JID replaced, unless it is a part of another one.
+fn masked(text: &str, pairs: &[(String, String)]) -> Option<String> {
+    let mut changed = None;
+    for (real, shown) in pairs {
+        let text = changed.as_deref().unwrap_or(text);
+        if !text.contains(real.as_str()) {
+            continue;
+        }
+        let (mut left, mut made) = (text, String::new());
+        while let Some(at) = left.find(real.as_str()) {
+            let (before, rest) = (&left[..at], &left[at + real.len()..]);
+            let is_part = before.ends_with(is_word) || rest.starts_with(is_word);
+            made.push_str(before);
+            made.push_str(if is_part { real } else { shown });
+            left = rest;
+        }
+        made.push_str(left);
+        changed = Some(made);
+    }
+    changed
+}
+
+/// True for what a longer name would go on with.
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '-' || c == '_'
 }

@@ -2,6 +2,7 @@
 
 use minidom::Element;
 
+use super::rights::Role;
 use super::store::Node;
 use super::{Mix, NS_ADMIN, NS_ANON, NS_CORE, NS_PRESENCE, Outcome};
 use crate::xmpp::disco::{NS_INFO, NS_ITEMS};
@@ -54,10 +55,15 @@ impl Mix {
             true => name,
             false => &channel.settings.name,
         };
-        let mut features = vec![NS_INFO, NS_ITEMS, NS_CORE, NS_PRESENCE, NS_ADMIN, NS_PING];
-        if channel.settings.hidden {
-            features.push(NS_ANON);
-        }
+        let features = [
+            NS_INFO,
+            NS_ITEMS,
+            NS_CORE,
+            NS_PRESENCE,
+            NS_ANON,
+            NS_ADMIN,
+            NS_PING,
+        ];
         let answer = info(query.attr("node"), title, &features);
         self.out.result(head, Some(answer));
         Ok(())
@@ -76,8 +82,13 @@ impl Mix {
         }
         let own = self.channel_jid(name);
         let jid = head.from.to_bare();
+        // What somebody who may join could subscribe to once it has.
+        let role = match channel.role(&jid) {
+            Role::Allowed => Role::Participant,
+            role => role,
+        };
         let nodes = Node::ALL.iter();
-        let nodes = nodes.filter(|node| channel.has(**node) && channel.opens(**node, &jid));
+        let nodes = nodes.filter(|node| channel.has(**node) && channel.opens(**node, role));
         let items = nodes.map(|node| {
             let item = element("item", NS_ITEMS).attr("jid", own.as_str());
             item.attr("node", node.as_str()).build()

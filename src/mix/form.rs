@@ -11,20 +11,35 @@ pub(super) type Field = (&'static str, &'static str, Vec<String>);
 
 /// A form of type `result`.
 pub(super) fn result(form_type: &str, fields: Vec<Field>) -> Element {
+    of("result", form_type, fields, &[])
+}
+
+/// A form of this kind; `options` has what the fields of a list may be set to.
+pub(super) fn of(
+    kind: &'static str,
+    form_type: &str,
+    fields: Vec<Field>,
+    options: &[(&str, &[&str])],
+) -> Element {
+    let value = |text: &str| element("value", NS_DATA).text(text).build();
     let hidden = ("FORM_TYPE", "hidden", vec![form_type.to_owned()]);
     let fields = [hidden].into_iter().chain(fields);
     let fields = fields.map(|(var, kind, values)| {
-        let values = values
-            .iter()
-            .map(|v| element("value", NS_DATA).text(v).build());
+        let offered = options.iter().find(|(of, _)| *of == var);
+        let offered = offered.map_or([].as_slice(), |(_, words)| words);
+        let offered = offered.iter().map(|word| {
+            let option = element("option", NS_DATA).attr("label", *word);
+            option.child(value(word)).build()
+        });
         element("field", NS_DATA)
             .attr("var", var)
             .attr("type", kind)
-            .children(values)
+            .children(values.iter().map(|v| value(v)))
+            .children(offered)
             .build()
     });
     element("x", NS_DATA)
-        .attr("type", "result")
+        .attr("type", kind)
         .children(fields)
         .build()
 }

@@ -1,9 +1,11 @@
 //! Messages to the channel (XEP-0369 §7.2) and private ones through it (XEP-0404 §4.2); the latter
 //! also begin calls (XEP-0353).
 
+use jid::BareJid;
 use minidom::Element;
 
 use super::address::{self, Encoded};
+use super::participant::shown_nick;
 use super::store::Node;
 use super::{Mix, NS_CORE, Outcome, anonymity, readdress};
 use crate::xmpp::stanza::{Condition, MessageType, StanzaHead, element};
@@ -30,41 +32,50 @@ impl Mix {
         }
         let (sender_id, sender) = self.participant(name, head)?;
         let channel = self.channel(name)?;
-        let hidden = channel.settings.hidden;
-        let subscribers = channel.subscribers(Node::Messages);
+        let wanted = sender.preferences.visibility;
+        let hidden = channel.hides(wanted);
+        let subscribers: Vec<(BareJid, bool)> = channel
+            .subscribers(Node::Messages)
+            .into_iter()
+            .map(|to| {
+                let names = channel.names(wanted, &to);
+                (to, names)
+            })
+            .collect();
+        let nick = shown_nick(channel, &sender_id, &sender);
         let own = self.channel_jid(name);
         let from = own.with_resource_str(sender_id.as_str());
         let from = from.map_err(|_| Condition::JidMalformed)?;
         let shown = address::encode(&self.config.domain, name, &sender_id, None);
         let id = self.tokens.uuid();
-        let mut mix = element("mix", NS_CORE);
-        if let Some(nick) = &sender.nick {
-            mix = mix.child(element("nick", NS_CORE).text(nick));
-        }
-        if !hidden {
-            mix = mix.child(element("jid", NS_CORE).text(sender.jid.as_str()));
-        }
+        let nick = nick.map(|nick| element("nick", NS_CORE).text(&nick).build());
+        let jid = element("jid", NS_CORE).text(sender.jid.as_str()).build();
+        let mix = |names: bool| {
+            element("mix", NS_CORE)
+                .children(nick.clone())
+                .children(names.then(|| jid.clone()))
+                .build()
+        };
         let payload = stanza
             .children()
             .filter(|c| c.name() != "mix" && !c.is("stanza-id", NS_STANZA_ID));
         let stanza_id = element("stanza-id", NS_STANZA_ID)
             .attr("id", &id)
-            .attr("by", own.as_str());
+            .attr("by", own.as_str())
+            .build();
         let mut message = element("message", self.out.ns())
             .attr("type", "groupchat")
             .attr("from", from.as_str())
             .attr("id", &id)
             .children(payload.cloned())
-            .child(mix)
-            .child(stanza_id)
             .build();
         if let (true, Some(shown)) = (hidden, shown) {
-            let stanza_id = message.attr("from").map(str::to_owned);
             anonymity::mask(&mut message, &head.from, &shown);
-            debug_assert_eq!(message.attr("from").map(str::to_owned), stanza_id);
         }
-        for to in subscribers {
+        for (to, names) in subscribers {
             let mut copy = message.clone();
+            copy.append_child(mix(names));
+            copy.append_child(stanza_id.clone());
             // COMPAT(ejabberd, 23.01): its mod_mix_pam looks for `<mix/>` without namespace, and
             // bounces what has none.
             if self.config.ejabberd_domains.contains(to.domain().as_str()) {
@@ -94,17 +105,12 @@ impl Mix {
         }
         let (sender_id, _) = self.participant(&to.channel, head)?;
         let channel = self.channel(&to.channel)?;
-        let known = to
-            .id
-            .as_ref()
-            .is_some_and(|id| channel.participants.contains_key(id));
-        if !known {
-            return Err(Condition::ItemNotFound.into());
-        }
-        if !channel.settings.private_messages {
+        let target = to.id.as_ref().and_then(|id| channel.participants.get(id));
+        let target = target.ok_or(Condition::ItemNotFound)?;
+        if !channel.settings.private_messages || target.preferences.blocks_messages {
             return Err(Condition::NotAllowed.into());
         }
-        let hidden = channel.settings.hidden;
+        let hidden = channel.hides_id(&sender_id);
         let real = self.real_jid(to).ok_or(Condition::ServiceUnavailable)?;
         let from = head.from.resource().map(|r| r.as_str());
         let from = self.shown_jid(&to.channel, &sender_id, from);

@@ -3,25 +3,28 @@
 //!
 //! This file is the router. XEP-0369 (MIX-CORE) is in `participant`, `nodes`, `messages` and `disco`,
 //! XEP-0403 (presence, IQ relay) in `presence` and `relay`, XEP-0406 (roles, settings, allowed,
-//! banned) in `admin`, hidden channels of XEP-0404 in `anonymity`. `address` knows encoded JIDs,
+//! banned) in `admin` with `config` and `rights`, XEP-0404 in `anonymity` and `preferences`. `address` knows encoded JIDs,
 //! `store` what outlives a restart.
 //!
 //! A phone is a participant like any other: its JID lies in the gateway's other domain, and whoever
 //! wires this room hands stanzas between the two rooms.
 //!
-//! It does not: archive messages (XEP-0313), keep preferences (XEP-0404 §4.3), register nicks or
+//! It does not: archive messages (XEP-0313), register nicks or
 //! invite (XEP-0407), or hold connections (`io/` does).
 
 pub mod address;
 mod admin;
 mod anonymity;
+mod config;
 mod disco;
 mod form;
 mod messages;
 mod nodes;
 mod participant;
+pub mod preferences;
 mod presence;
 mod relay;
+pub mod rights;
 pub mod store;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -42,7 +45,7 @@ use address::{Encoded, Place};
 use anonymity::HiddenResources;
 use presence::Watch;
 use relay::Relay;
-use store::{Change, Channel, Node, Settings, Snapshot};
+use store::{Change, Channel, JidVisibility, Node, Settings, Snapshot};
 
 /// XEP-0369.
 pub const NS_CORE: &str = "urn:xmpp:mix:core:1";
@@ -83,6 +86,8 @@ pub struct StaticChannel {
     pub name: String,
     /// Who owns it.
     pub owners: BTreeSet<BareJid>,
+    /// Nobody but owners learns a JID in it, whatever they set.
+    pub hidden: bool,
     /// The contact JIDs of the numbers that take part, each with its nick.
     pub phones: Vec<(BareJid, String)>,
 }
@@ -92,6 +97,8 @@ pub struct StaticChannel {
 pub struct MixRoomConfig {
     /// Its domain.
     pub domain: DomainPart,
+    /// The domain of the contact JIDs of numbers, if they are in this program.
+    pub phones: Option<DomainPart>,
     /// What the ids of static channels are made with; the same after a restart.
     pub key: [u8; 32],
     /// Bare JIDs and domains that may create channels.
@@ -260,8 +267,9 @@ impl Mix {
             return None;
         };
         let channel = self.state.channels.get(&channel)?;
-        let visible = encoded.domain() == &*self.config.domain && !channel.settings.hidden;
         let participant = channel.participants.get(&id?)?;
+        let hides = channel.hides(participant.preferences.visibility);
+        let visible = encoded.domain() == &*self.config.domain && !hides;
         visible.then_some(&participant.jid)
     }
 
@@ -362,12 +370,15 @@ impl Mix {
         }
         match (kind, payload.name(), ns.as_str()) {
             (IqType::Set, "join", NS_CORE | NS_ANON | NS_MISC) => {
-                self.join(now, head, payload, name, &ns)
+                self.join(now, head, payload, name)
             }
             (IqType::Set, "update-subscription", NS_CORE) => {
                 self.update_subscription(head, payload, name)
             }
             (IqType::Set, "setnick", NS_CORE) => self.set_nick(head, payload, name),
+            (IqType::Get | IqType::Set, "user-preference", NS_ANON) => {
+                self.user_preference(now, kind, head, payload, name)
+            }
             (IqType::Get, "query", crate::xmpp::disco::NS_INFO) => {
                 self.channel_info(head, payload, name)
             }
@@ -378,7 +389,7 @@ impl Mix {
                 self.out.result(head, None);
                 Ok(())
             }
-            (IqType::Get | IqType::Set, "pubsub", _) => self.pubsub(kind, head, payload, name),
+            (IqType::Get | IqType::Set, "pubsub", _) => self.pubsub(now, kind, head, payload, name),
             _ => Err(Condition::ServiceUnavailable.into()),
         }
     }
@@ -404,6 +415,9 @@ impl Mix {
         let Some(channel) = self.state.channels.get(name) else {
             return;
         };
+        if !channel.has(node) {
+            return;
+        }
         let from: Jid = self.channel_jid(name).into();
         let subscribers = channel.subscribers(node);
         let event = element("event", NS_PUBSUB_EVENT).child(what).build();
@@ -422,12 +436,13 @@ impl Mix {
         let StaticChannel {
             name,
             owners,
+            hidden,
             phones,
         } = wanted;
         let Some(name) = address::channel_name(&name) else {
             return;
         };
-        let settings = match self.state.channels.get(&name) {
+        let mut settings = match self.state.channels.get(&name) {
             Some(kept) => Settings {
                 owners: kept.settings.owners.union(&owners).cloned().collect(),
                 ..kept.settings.clone()
@@ -437,6 +452,9 @@ impl Mix {
                 ..Settings::fresh(owners, address::derived(&self.config.key, &name))
             },
         };
+        if hidden {
+            settings.visibility = JidVisibility::Hidden;
+        }
         let settings = Box::new(settings);
         let channel = name.clone();
         self.change(Change::Settings { channel, settings });

@@ -1,9 +1,13 @@
 //! The nodes of a channel by pubsub (XEP-0369 §5, XEP-0060): reading, and what owners may write.
 
+use std::time::Instant;
+
 use minidom::Element;
 
-use super::store::{Channel, Node};
-use super::{Mix, NS_ANON, NS_CORE, NS_PUBSUB, Outcome, form, item, items, participant};
+use super::address::StableId;
+use super::rights::Role;
+use super::store::{Channel, Node, Participant};
+use super::{Mix, NS_ANON, NS_CORE, NS_PUBSUB, Outcome, config, form, item, items, participant};
 use crate::xmpp::stanza::{Condition, IqType, StanzaError, StanzaHead, element};
 
 const NS_PUBSUB_OWNER: &str = "http://jabber.org/protocol/pubsub#owner";
@@ -12,6 +16,7 @@ const NS_PUBSUB_ERRORS: &str = "http://jabber.org/protocol/pubsub#errors";
 impl Mix {
     pub(super) fn pubsub(
         &mut self,
+        now: Instant,
         kind: IqType,
         head: &StanzaHead,
         pubsub: &Element,
@@ -25,7 +30,9 @@ impl Mix {
         }
         let node = verb.attr("node").ok_or(Condition::BadRequest)?;
         let node = Node::parse(node).ok_or(Condition::ItemNotFound)?;
-        if !self.channel(name)?.has(node) {
+        // The first who is allowed makes the list of them.
+        let makes = node == Node::Allowed && verb.name() == "publish";
+        if !makes && !self.channel(name)?.has(node) {
             return Err(Condition::ItemNotFound.into());
         }
         // XEP-0403 §3.3: the presence node is never reached by pubsub.
@@ -34,9 +41,9 @@ impl Mix {
         }
         match (kind, verb.name(), ns.as_str()) {
             (IqType::Get, "items", NS_PUBSUB) => self.read_node(head, name, node),
-            (IqType::Set, "publish", NS_PUBSUB) => self.publish(head, verb, name, node),
-            (IqType::Set, "retract", NS_PUBSUB) => self.retract(head, verb, name, node),
-            (IqType::Set, "purge", NS_PUBSUB_OWNER) => self.purge(head, name, node),
+            (IqType::Set, "publish", NS_PUBSUB) => self.publish(now, head, verb, name, node),
+            (IqType::Set, "retract", NS_PUBSUB) => self.retract(now, head, verb, name, node),
+            (IqType::Set, "purge", NS_PUBSUB_OWNER) => self.purge(now, head, name, node),
             (_, verb, _) => {
                 let unsupported = element("unsupported", NS_PUBSUB_ERRORS).attr("feature", verb);
                 let error = StanzaError::from(Condition::FeatureNotImplemented);
@@ -48,26 +55,20 @@ impl Mix {
     fn read_node(&mut self, head: &StanzaHead, name: &str, node: Node) -> Outcome {
         let channel = self.channel(name)?;
         let jid = head.from.to_bare();
-        let takes_part = channel.id_of(&jid).is_some();
-        // Who may join may read what the channel is about before.
-        let may = match node {
-            Node::Info => channel.admits(&jid),
-            Node::Config | Node::Allowed | Node::Banned | Node::Jidmap => channel.is_admin(&jid),
-            Node::Messages | Node::Participants | Node::Presence => takes_part,
-        };
+        let may = channel.opens(node, channel.role(&jid));
         if !may {
             return Err(Condition::Forbidden.into());
         }
         let inner: Vec<Element> = match node {
-            Node::Participants => of_each(channel, |participant| {
-                participant::participant_element(channel, participant)
+            Node::Participants => of_each(channel, |id, participant| {
+                participant::participant_element(channel, id, participant)
             }),
-            Node::Jidmap => of_each(channel, |participant| {
+            Node::Jidmap => of_each(channel, |_, participant| {
                 let jid = element("jid", NS_ANON).text(participant.jid.as_str());
                 element("participant", NS_ANON).child(jid).build()
             }),
             Node::Info => vec![info_item(NS_PUBSUB, channel)],
-            Node::Config => vec![super::admin::config_item(NS_PUBSUB, channel)],
+            Node::Config => vec![config::config_item(NS_PUBSUB, channel)],
             Node::Allowed => {
                 let allowed = channel.settings.allowed.iter().flatten();
                 allowed
@@ -91,13 +92,22 @@ impl Mix {
     fn affiliations(&mut self, head: &StanzaHead, name: &str) -> Outcome {
         let channel = self.channel(name)?;
         let jid = head.from.to_bare();
-        let takes_part = channel.id_of(&jid).is_some();
+        let role = channel.role(&jid);
         let nodes = Node::ALL.iter().filter(|node| channel.has(**node));
         let rights = nodes.filter_map(|node| {
+            let publishes = match node {
+                Node::Info => channel.settings.info_rights.admits(role),
+                Node::Allowed | Node::Banned => role >= Role::Admin,
+                Node::Messages
+                | Node::Participants
+                | Node::Presence
+                | Node::Config
+                | Node::Jidmap => false,
+            };
             let right = match node {
-                _ if channel.is_owner(&jid) => "owner",
-                Node::Info | Node::Allowed | Node::Banned if channel.is_admin(&jid) => "publisher",
-                node if takes_part && channel.opens(*node, &jid) => "member",
+                _ if role == Role::Owner => "owner",
+                _ if publishes => "publisher",
+                node if role >= Role::Participant && channel.opens(*node, role) => "member",
                 _ => return None,
             };
             let right = element("affiliation", NS_PUBSUB)
@@ -112,12 +122,9 @@ impl Mix {
     }
 }
 
-fn of_each(
-    channel: &Channel,
-    what: impl Fn(&super::store::Participant) -> Element,
-) -> Vec<Element> {
+fn of_each(channel: &Channel, what: impl Fn(&StableId, &Participant) -> Element) -> Vec<Element> {
     let all = channel.participants.iter();
-    all.map(|(id, p)| item(NS_PUBSUB, id.as_str(), [what(p)]))
+    all.map(|(id, p)| item(NS_PUBSUB, id.as_str(), [what(id, p)]))
         .collect()
 }
 

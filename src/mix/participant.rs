@@ -7,8 +7,11 @@ use jid::{BareJid, ResourcePart};
 use minidom::Element;
 
 use super::address::StableId;
+use super::rights::Role;
 use super::store::{Change, Channel, Node, Participant};
-use super::{MAX_PARTICIPANTS, MAX_TEXT, Mix, NS_CORE, NS_PUBSUB_EVENT, Outcome, item, items};
+use super::{
+    MAX_PARTICIPANTS, MAX_TEXT, Mix, NS_ANON, NS_CORE, NS_PUBSUB_EVENT, Outcome, form, item, items,
+};
 use crate::xmpp::stanza::{Condition, StanzaError, StanzaHead, element};
 
 impl Mix {
@@ -20,8 +23,8 @@ impl Mix {
         head: &StanzaHead,
         join: &Element,
         name: &str,
-        ns: &str,
     ) -> Outcome {
+        let fresh_nick = self.tokens.uuid();
         let channel = self.channel(name)?;
         let jid = head.from.to_bare();
         if !channel.admits(&jid) || jid.node().is_none() {
@@ -32,32 +35,44 @@ impl Mix {
         if before.is_none() && channel.participants.len() >= MAX_PARTICIPANTS {
             return Err(Condition::ResourceConstraint.into());
         }
-        let granted = granted(channel, &jid, join, "subscribe")?;
+        let granted = granted(channel, channel.role(&jid), join, "subscribe")?;
+        let form = form::submitted(join, NS_ANON);
+        let preferences = before.map(|p| p.preferences).unwrap_or_default();
+        let preferences = match form {
+            Some(form) => preferences.with(form, channel)?,
+            None => preferences,
+        };
         let nick = match (nick_in(join), before.and_then(|p| p.nick.clone())) {
-            (Some(wanted), _) => free_nick(channel, &id, &wanted)?,
-            (None, Some(kept)) => kept,
-            (None, None) => {
+            (Some(wanted), _) => Some(free_nick(channel, &id, &wanted)?),
+            (None, Some(kept)) => Some(kept),
+            (None, None) if channel.settings.mandatory_nicks => {
                 return Err(StanzaError::because(
                     Condition::NotAcceptable,
                     "the channel wants a nick",
                 ));
             }
+            // XEP-0403 §4.1: who is hidden has one.
+            (None, None) => channel.hides(preferences.visibility).then_some(fresh_nick),
         };
         let mut nodes = before.map(|p| p.nodes.clone()).unwrap_or_default();
         nodes.extend(&granted);
         let participant = Participant {
             jid: jid.clone(),
-            nick: Some(nick.clone()),
+            nick: nick.clone(),
             nodes,
-            phone: false,
+            phone: self.is_phone(&jid),
+            fixed: before.is_some_and(|p| p.fixed),
+            preferences,
             clients: Default::default(),
         };
-        let changed = before.is_none_or(|p| p.nick.as_ref() != Some(&nick));
-        self.joined(name, &id, participant);
-        let answer = element("join", ns)
+        let changed = before.is_none_or(|p| p.nick != nick);
+        let reported = form.map(|_| preferences.form("result", channel));
+        let answer = element("join", &join.ns())
             .attr("id", id.as_str())
             .children(granted.iter().map(|node| subscribe("subscribe", *node)))
-            .child(element("nick", NS_CORE).text(&nick));
+            .children(nick.map(|nick| element("nick", NS_CORE).text(&nick).build()))
+            .children(reported);
+        self.joined(name, &id, participant);
         self.out.result(head, Some(answer.build()));
         if changed {
             self.tell_participant(name, &id);
@@ -66,8 +81,16 @@ impl Mix {
         if granted.contains(&Node::Presence) {
             self.show_all(name, &jid.clone().into());
         }
-        self.probe(now, name, &jid);
+        if !preferences.hides_presence {
+            self.probe(now, name, &jid);
+        }
         Ok(())
+    }
+
+    /// True for a number of this gateway.
+    pub(super) fn is_phone(&self, jid: &BareJid) -> bool {
+        let phones = self.config.phones.as_deref();
+        phones.is_some_and(|phones| jid.domain() == phones)
     }
 
     /// Leaves. Who is not there has left already.
@@ -101,9 +124,9 @@ impl Mix {
     ) -> Outcome {
         let (id, mut participant) = self.participant(name, head)?;
         let channel = self.channel(name)?;
-        let jid = &participant.jid;
+        let role = channel.role(&participant.jid);
         let unsubscribed: BTreeSet<Node> = named(update, "unsubscribe").collect();
-        let granted = match granted(channel, jid, update, "subscribe") {
+        let granted = match granted(channel, role, update, "subscribe") {
             Err(_) if !unsubscribed.is_empty() => BTreeSet::new(),
             granted => granted?,
         };
@@ -174,23 +197,22 @@ impl Mix {
         let gone: Vec<StableId> = channel
             .participants
             .iter()
-            .filter(|(_, p)| p.phone && phones.iter().all(|(jid, _)| *jid != p.jid))
+            .filter(|(_, p)| p.fixed && phones.iter().all(|(jid, _)| *jid != p.jid))
             .map(|(id, _)| id.clone())
             .collect();
         let fresh: Vec<(StableId, Participant)> = phones
             .iter()
+            .filter(|(jid, _)| !channel.bans(jid))
             .map(|(jid, nick)| {
                 let id = StableId::of(&channel.settings.secret, jid);
-                // A hidden channel does not tell the number.
-                let nick = match channel.settings.hidden {
-                    true => format!("phone {}", &id.as_str()[..4]),
-                    false => nick.clone(),
-                };
+                let before = channel.participants.get(&id);
                 let participant = Participant {
                     jid: jid.clone(),
-                    nick: Some(nick),
+                    nick: Some(nick.clone()),
                     nodes: BTreeSet::new(),
                     phone: true,
+                    fixed: true,
+                    preferences: before.map(|p| p.preferences).unwrap_or_default(),
                     clients: Default::default(),
                 };
                 (id, participant)
@@ -204,7 +226,7 @@ impl Mix {
         }
     }
 
-    fn joined(&mut self, name: &str, id: &StableId, participant: Participant) {
+    pub(super) fn joined(&mut self, name: &str, id: &StableId, participant: Participant) {
         self.change(Change::Joined {
             channel: name.to_owned(),
             id: id.clone(),
@@ -213,14 +235,14 @@ impl Mix {
     }
 
     /// Tells who joined, or is called otherwise now.
-    fn tell_participant(&mut self, name: &str, id: &StableId) {
+    pub(super) fn tell_participant(&mut self, name: &str, id: &StableId) {
         let Some(channel) = self.state.channels.get(name) else {
             return;
         };
         let Some(participant) = channel.participants.get(id) else {
             return;
         };
-        let what = participant_element(channel, participant);
+        let what = participant_element(channel, id, participant);
         let news = item(NS_PUBSUB_EVENT, id.as_str(), [what]);
         let news = items(NS_PUBSUB_EVENT, Node::Participants, [news]);
         self.event(name, Node::Participants, news, None);
@@ -228,15 +250,29 @@ impl Mix {
 }
 
 /// What the participants node says of somebody.
-pub(super) fn participant_element(channel: &Channel, participant: &Participant) -> Element {
-    let mut writer = element("participant", NS_CORE);
-    if let Some(nick) = &participant.nick {
-        writer = writer.child(element("nick", NS_CORE).text(nick));
+pub(super) fn participant_element(
+    channel: &Channel,
+    id: &StableId,
+    participant: &Participant,
+) -> Element {
+    let nick = shown_nick(channel, id, participant);
+    let jid = (!channel.hides(participant.preferences.visibility)).then_some(&participant.jid);
+    element("participant", NS_CORE)
+        .children(nick.map(|nick| element("nick", NS_CORE).text(&nick).build()))
+        .children(jid.map(|jid| element("jid", NS_CORE).text(jid.as_str()).build()))
+        .build()
+}
+
+/// The nick as others see it: that of a phone is often its number, which a hidden one does not tell.
+pub(super) fn shown_nick(
+    channel: &Channel,
+    id: &StableId,
+    participant: &Participant,
+) -> Option<String> {
+    match participant.phone && channel.hides(participant.preferences.visibility) {
+        true => Some(format!("phone {}", id.as_str().get(..4)?)),
+        false => participant.nick.clone(),
     }
-    if !channel.settings.hidden {
-        writer = writer.child(element("jid", NS_CORE).text(participant.jid.as_str()));
-    }
-    writer.build()
 }
 
 fn subscribe(name: &'static str, node: Node) -> Element {
@@ -252,13 +288,15 @@ fn named(parent: &Element, name: &'static str) -> impl Iterator<Item = Node> {
 /// What may be subscribed of what is asked for; if that is nothing, why not (XEP-0369 §7.1.2).
 fn granted(
     channel: &Channel,
-    jid: &BareJid,
+    role: Role,
     parent: &Element,
     name: &'static str,
 ) -> Result<BTreeSet<Node>, StanzaError> {
     let is_asked = parent.children().any(|c| c.name() == name);
+    // Who asks takes part, or is about to.
+    let role = role.max(Role::Participant);
     let granted: BTreeSet<Node> = named(parent, name)
-        .filter(|node| channel.has(*node) && channel.opens(*node, jid))
+        .filter(|node| channel.has(*node) && channel.opens(*node, role))
         .collect();
     if !is_asked || !granted.is_empty() {
         return Ok(granted);

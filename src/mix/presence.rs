@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::address::{self, Encoded, StableId};
 use super::store::{Change, Channel, Node, Participant};
-use super::{MAX_CLIENTS, Mix, NS_PRESENCE, NS_PRESENCE_LEGACY, anonymity};
+use super::{MAX_CLIENTS, Mix, NS_PRESENCE, NS_PRESENCE_LEGACY, anonymity, participant};
 use crate::timer::Timers;
 use crate::xmpp::stanza::{
     Condition, IqType, Kind, MAX_ID, PresenceType, StanzaError, StanzaHead, element,
@@ -137,7 +137,9 @@ impl Mix {
         let shown: Vec<Element> = participant
             .clients
             .keys()
-            .filter_map(|resource| self.shown(&to.channel, channel, id, participant, resource))
+            .filter_map(|resource| {
+                self.shown(&to.channel, channel, id, participant, resource, &head.from)
+            })
             .collect();
         for presence in shown {
             self.send_to(presence, &head.from);
@@ -158,9 +160,14 @@ impl Mix {
         let Some(participant) = channel.participants.get(id) else {
             return;
         };
+        let wanted = participant.preferences;
+        if wanted.hides_presence || !channel.has(Node::Presence) {
+            return;
+        }
+        let hidden = channel.hides(wanted.visibility);
         let payload: Vec<Element> = stanza
             .children()
-            .filter(|child| is_shared(child, channel.settings.hidden, self.out.ns()))
+            .filter(|child| is_shared(child, hidden, self.out.ns()))
             .cloned()
             .collect();
         let size: usize = payload.iter().map(|child| String::from(child).len()).sum();
@@ -198,16 +205,9 @@ impl Mix {
         if !participant.clients.contains_key(resource) {
             return;
         }
-        let presence = self.presence_of(
-            name,
-            channel,
-            id,
-            participant,
-            resource,
-            PresenceType::Unavailable,
-            payload.as_slice(),
-        );
-        let subscribers = channel.subscribers(Node::Presence);
+        let kind = PresenceType::Unavailable;
+        let payload = payload.as_slice();
+        let told = self.told(name, channel, id, participant, resource, kind, payload);
         let client = (name.to_owned(), id.clone(), resource.to_owned());
         self.watch.forget(&client);
         let (channel, id, resource) = client;
@@ -216,9 +216,32 @@ impl Mix {
             id,
             resource,
         });
-        let Some(presence) = presence else { return };
-        for to in subscribers {
-            self.send_to(presence.clone(), &to.into());
+        self.tell(told);
+    }
+
+    /// Takes every client of a participant away, to be shown otherwise by [`Self::present_again`].
+    pub(super) fn withdraw(&mut self, name: &str, id: &StableId) -> Vec<(String, Vec<Element>)> {
+        let channel = self.state.channels.get(name);
+        let Some(participant) = channel.and_then(|c| c.participants.get(id)) else {
+            return Vec::new();
+        };
+        let clients = participant.clients.clone().into_iter().collect();
+        self.hide_all(name, id);
+        clients
+    }
+
+    /// Shows clients again whose participant is seen otherwise than before: as if each had sent its
+    /// presence once more.
+    pub(super) fn present_again(
+        &mut self,
+        now: Instant,
+        name: &str,
+        id: &StableId,
+        clients: Vec<(String, Vec<Element>)>,
+    ) {
+        for (resource, payload) in clients {
+            let presence = element("presence", self.out.ns()).children(payload);
+            self.present(now, name, id, resource, &presence.build());
         }
     }
 
@@ -253,11 +276,55 @@ impl Mix {
         let Some(participant) = channel.participants.get(id) else {
             return;
         };
-        let Some(presence) = self.shown(name, channel, id, participant, resource) else {
+        let Some(payload) = participant.clients.get(resource) else {
             return;
         };
-        for to in channel.subscribers(Node::Presence) {
-            self.send_to(presence.clone(), &to.into());
+        let kind = PresenceType::Available;
+        let told = self.told(name, channel, id, participant, resource, kind, payload);
+        self.tell(told);
+    }
+
+    /// What each subscriber is told of a client: the same, but for who is behind it.
+    #[expect(clippy::too_many_arguments, reason = "all of one client")]
+    fn told(
+        &self,
+        name: &str,
+        channel: &Channel,
+        id: &StableId,
+        participant: &Participant,
+        resource: &str,
+        kind: PresenceType,
+        payload: &[Element],
+    ) -> [(Option<Element>, Vec<BareJid>); 2] {
+        let subscribers = channel.subscribers(Node::Presence).into_iter();
+        let wanted = participant.preferences.visibility;
+        let (named, unnamed): (Vec<_>, Vec<_>) =
+            subscribers.partition(|to| channel.names(wanted, to));
+        [(true, named), (false, unnamed)].map(|(names, to)| {
+            let presence = (!to.is_empty())
+                .then(|| {
+                    self.presence_of(
+                        name,
+                        channel,
+                        id,
+                        participant,
+                        resource,
+                        kind,
+                        payload,
+                        names,
+                    )
+                })
+                .flatten();
+            (presence, to)
+        })
+    }
+
+    fn tell(&mut self, told: [(Option<Element>, Vec<BareJid>); 2]) {
+        for (presence, subscribers) in told {
+            let Some(presence) = presence else { continue };
+            for to in subscribers {
+                self.send_to(presence.clone(), &to.into());
+            }
         }
     }
 
@@ -269,7 +336,7 @@ impl Mix {
         let mut all = Vec::new();
         for (id, participant) in &channel.participants {
             for resource in participant.clients.keys() {
-                all.extend(self.shown(name, channel, id, participant, resource));
+                all.extend(self.shown(name, channel, id, participant, resource, to));
             }
         }
         for presence in all {
@@ -284,10 +351,21 @@ impl Mix {
         id: &StableId,
         participant: &Participant,
         resource: &str,
+        to: &Jid,
     ) -> Option<Element> {
         let payload = participant.clients.get(resource)?;
         let kind = PresenceType::Available;
-        self.presence_of(name, channel, id, participant, resource, kind, payload)
+        let names = channel.names(participant.preferences.visibility, &to.to_bare());
+        self.presence_of(
+            name,
+            channel,
+            id,
+            participant,
+            resource,
+            kind,
+            payload,
+            names,
+        )
     }
 
     /// A presence as it is distributed, but for its addressee and its id.
@@ -301,17 +379,18 @@ impl Mix {
         resource: &str,
         kind: PresenceType,
         payload: &[Element],
+        names: bool,
     ) -> Option<Element> {
-        let hidden = channel.settings.hidden;
         let shown = anonymity::shown_resource(channel, id, resource);
         let from = address::encode(&self.config.domain, name, id, Some(&shown))?;
+        let nick = participant::shown_nick(channel, id, participant);
         let mix = |ns: &str| {
             let mut mix = element("mix", ns);
-            if !hidden {
+            if names {
                 let full = format!("{}/{resource}", participant.jid);
                 mix = mix.child(element("jid", ns).text(&full));
             }
-            if let Some(nick) = &participant.nick {
+            if let Some(nick) = &nick {
                 mix = mix.child(element("nick", ns).text(nick));
             }
             mix.build()
@@ -349,6 +428,10 @@ impl Mix {
         self.watch.probes.clear();
         for (name, channel) in &self.state.channels {
             for (id, participant) in &channel.participants {
+                // XEP-0404 §4.1: who does not share its presence is not asked for it.
+                if participant.preferences.hides_presence {
+                    continue;
+                }
                 let probe = (name.clone(), participant.jid.clone());
                 self.watch.probes.push_back(probe);
                 for resource in participant.clients.keys() {

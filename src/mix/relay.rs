@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::address::{self, Encoded, StableId};
 use super::store::RelayPolicy;
-use super::{Mix, NS_PUBSUB, Outcome, anonymity, readdress};
+use super::{Mix, NS_PUBSUB, Outcome, anonymity, preferences, readdress};
 use crate::timer::Timers;
 use crate::xmpp::stanza::{Condition, ErrorType, IqType, Kind, NS_CLIENT, StanzaError, StanzaHead};
 use crate::xmpp::{disco, jingle, ping, vcard};
@@ -120,14 +120,14 @@ impl Mix {
         let sender_id = channel.id_of(&sender).ok_or(Condition::Forbidden)?;
         let target_id = to.id.clone().ok_or(Condition::ItemNotFound)?;
         let target = channel.participants.get(&target_id);
-        let target = target.ok_or(Condition::ItemNotFound)?.jid.clone();
+        let target = target.ok_or(Condition::ItemNotFound)?;
         let ns = payload.ns();
         let is_vcard = asks_for_vcard(payload);
         permitted(channel.settings.relay, kind, payload)?;
-        // XEP-0404 §4.3: a vCard says who somebody is.
-        if is_vcard && channel.settings.hidden {
+        if is_vcard && !preferences::opens_vcard(channel, target) {
             return Err(Condition::Forbidden.into());
         }
+        let target = target.jid.clone();
         // XEP-0403 §4.6: to the bare JID, whose server answers.
         let resource = to.resource.as_deref().filter(|_| !is_vcard);
         let real = match resource {
@@ -149,7 +149,14 @@ impl Mix {
         let from = self.shown_jid(&to.channel, &sender_id, from);
         let from = from.ok_or(Condition::JidMalformed)?;
         let mut relayed = stanza.clone();
-        self.mask_sender(&mut relayed, &to.channel, &ns, &head.from, &from);
+        self.mask_sender(
+            &mut relayed,
+            &to.channel,
+            &sender_id,
+            &ns,
+            &head.from,
+            &from,
+        );
         // XEP-0403 keeps the id. The same one twice at a time gets another for the way there.
         let mut key = (to.channel, head.from.clone(), real, head.id().to_owned());
         if self.relay.open.contains_key(&key) {
@@ -187,8 +194,9 @@ impl Mix {
             .next()
             .map(Element::ns)
             .unwrap_or_default();
-        self.mask_sender(&mut relayed, &key.0, &ns, &head.from, &pending.addressed);
-        if kind == IqType::Error && self.is_hidden(&key.0) {
+        let (name, sender, shown) = (&key.0, &pending.target, &pending.addressed);
+        self.mask_sender(&mut relayed, name, sender, &ns, &head.from, shown);
+        if kind == IqType::Error && self.is_hidden(name, sender) {
             anonymity::blank_error(&mut relayed);
         }
         let (from, to) = (&pending.addressed, &key.1);
@@ -256,22 +264,24 @@ impl Mix {
         address::with_resource(jid, resource.as_deref())
     }
 
-    pub(super) fn is_hidden(&self, name: &str) -> bool {
+    /// True if the JID of a participant is hidden.
+    pub(super) fn is_hidden(&self, name: &str, id: &StableId) -> bool {
         let channel = self.state.channels.get(name);
-        channel.is_some_and(|c| c.settings.hidden)
+        channel.is_some_and(|c| c.hides_id(id))
     }
 
-    /// In a hidden channel the sender is named by its encoded JID; in any, Jingle names its parties
-    /// by the JIDs that they see of each other.
-    pub(super) fn mask_sender(
+    /// A hidden sender is named by its encoded JID; Jingle names its parties by the JIDs that they
+    /// see of each other in any channel.
+    fn mask_sender(
         &self,
         stanza: &mut Element,
         name: &str,
+        sender: &StableId,
         payload_ns: &str,
         real: &Jid,
         shown: &Jid,
     ) {
-        if self.is_hidden(name) || payload_ns == jingle::NS_JINGLE {
+        if self.is_hidden(name, sender) || payload_ns == jingle::NS_JINGLE {
             anonymity::mask(stanza, real, shown);
         }
     }

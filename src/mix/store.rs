@@ -7,6 +7,8 @@ use jid::BareJid;
 use minidom::Element;
 
 use super::address::StableId;
+use super::preferences::{Preferences, Visibility};
+use super::rights::Access;
 
 /// A node of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +64,36 @@ impl Node {
     }
 }
 
+/// Whose JIDs a channel shows (XEP-0404 §2.2). Owners and admins learn all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JidVisibility {
+    /// Everybody's.
+    #[default]
+    Visible,
+    /// Those of whoever wants that.
+    Maybe,
+    /// Nobody's.
+    Hidden,
+}
+
+impl JidVisibility {
+    const ALL: [Self; 3] = [Self::Visible, Self::Maybe, Self::Hidden];
+
+    /// The value in a form, in Tigase's words; XEP-0406 has an example with the first.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Visible => "jid-mandatory-visible",
+            Self::Maybe => "jid-optionally-visible",
+            Self::Hidden => "jid-hidden",
+        }
+    }
+
+    /// Reads the value of a form.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|v| v.as_str() == word)
+    }
+}
+
 /// Which IQs a channel relays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RelayPolicy {
@@ -91,8 +123,24 @@ pub struct Settings {
     pub allowed: Option<BTreeSet<BareJid>>,
     /// Bare JIDs and domains that may not.
     pub banned: BTreeSet<BareJid>,
-    /// Nobody but owners and admins learns a JID (XEP-0404).
-    pub hidden: bool,
+    /// Whose JIDs are shown.
+    pub visibility: JidVisibility,
+    /// The nodes that are there of those that may be left out; never `Allowed`.
+    pub nodes: BTreeSet<Node>,
+    /// Who may read and subscribe to a node, where that is not as usual.
+    pub access: BTreeMap<Node, Access>,
+    /// Who may change name and description.
+    pub info_rights: Access,
+    /// Nobody may take part without showing presence.
+    pub must_provide_presence: bool,
+    /// Nobody may take part without a nick.
+    pub mandatory_nicks: bool,
+    /// Who sent a message may take it back.
+    pub user_retraction: bool,
+    /// Who may take back any message.
+    pub retraction_rights: Access,
+    /// Participants may let others in by inviting them (XEP-0407).
+    pub invitations: bool,
     /// Participants may write to each other through the channel.
     pub private_messages: bool,
     /// Which IQs are relayed.
@@ -118,7 +166,15 @@ impl Settings {
             admins: BTreeSet::new(),
             allowed: None,
             banned: BTreeSet::new(),
-            hidden: false,
+            visibility: JidVisibility::default(),
+            nodes: BTreeSet::from([Node::Participants, Node::Presence, Node::Info, Node::Banned]),
+            access: BTreeMap::new(),
+            info_rights: Access::Admins,
+            must_provide_presence: false,
+            mandatory_nicks: true,
+            user_retraction: false,
+            retraction_rights: Access::Owners,
+            invitations: false,
             private_messages: true,
             relay: RelayPolicy::default(),
             unlisted: false,
@@ -138,8 +194,12 @@ pub struct Participant {
     pub nick: Option<String>,
     /// What it hears.
     pub nodes: BTreeSet<Node>,
-    /// A number of this gateway: joined by the configuration.
+    /// A number of this gateway.
     pub phone: bool,
+    /// Joined by the configuration.
+    pub fixed: bool,
+    /// What it has set for itself.
+    pub preferences: Preferences,
     /// What each present client last sent, by real resource.
     pub clients: BTreeMap<String, Vec<Element>>,
 }
@@ -282,45 +342,39 @@ impl Channel {
         self.participants.contains_key(&id).then_some(id)
     }
 
-    /// True for owners.
-    pub fn is_owner(&self, jid: &BareJid) -> bool {
-        self.settings.owners.contains(jid)
-    }
-
-    /// True for owners and admins.
-    pub fn is_admin(&self, jid: &BareJid) -> bool {
-        self.is_owner(jid) || self.settings.admins.contains(jid)
-    }
-
-    /// True if `jid` may take part (XEP-0406 §3): banned wins, owners and admins are always allowed.
-    pub fn admits(&self, jid: &BareJid) -> bool {
-        if self.is_admin(jid) {
-            return true;
+    /// True if the JID of a participant who wants this is hidden.
+    pub fn hides(&self, wanted: Visibility) -> bool {
+        match self.settings.visibility {
+            JidVisibility::Visible => false,
+            JidVisibility::Maybe => wanted != Visibility::Always,
+            JidVisibility::Hidden => true,
         }
-        let domain = BareJid::from_parts(None, jid.domain());
-        let named = |set: &BTreeSet<BareJid>| set.contains(jid) || set.contains(&domain);
-        !named(&self.settings.banned) && self.settings.allowed.as_ref().is_none_or(named)
+    }
+
+    /// True if the JID of this participant is hidden; also of who is none.
+    pub fn hides_id(&self, id: &StableId) -> bool {
+        let wanted = self.participants.get(id).map(|p| p.preferences.visibility);
+        self.hides(wanted.unwrap_or_default())
+    }
+
+    /// True if `to` is told the JID of a participant who wants this (XEP-0404 §2.3).
+    pub fn names(&self, wanted: Visibility, to: &BareJid) -> bool {
+        let is_mixed = self.settings.visibility == JidVisibility::Maybe;
+        !self.hides(wanted) || (is_mixed && self.is_admin(to))
     }
 
     /// True if the channel has the node.
     pub fn has(&self, node: Node) -> bool {
         match node {
-            Node::Messages
-            | Node::Participants
-            | Node::Presence
-            | Node::Info
-            | Node::Config
-            | Node::Banned => true,
+            Node::Messages | Node::Config => true,
+            Node::Participants | Node::Presence | Node::Info | Node::Banned => {
+                self.settings.nodes.contains(&node)
+            }
             Node::Allowed => self.settings.allowed.is_some(),
-            Node::Jidmap => self.settings.hidden,
-        }
-    }
-
-    /// True if `jid` may read and subscribe to the node, being a participant.
-    pub fn opens(&self, node: Node, jid: &BareJid) -> bool {
-        match node {
-            Node::Messages | Node::Participants | Node::Presence | Node::Info => true,
-            Node::Config | Node::Allowed | Node::Banned | Node::Jidmap => self.is_admin(jid),
+            Node::Jidmap => {
+                let is_visible = self.settings.visibility == JidVisibility::Visible;
+                !is_visible || self.settings.nodes.contains(&node)
+            }
         }
     }
 

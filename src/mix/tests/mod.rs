@@ -4,7 +4,10 @@ mod channels;
 mod golden;
 mod hidden;
 mod hostile;
+mod preferences;
 mod relaying;
+mod settings;
+mod transcript;
 
 use std::time::{Duration, Instant};
 
@@ -29,6 +32,7 @@ pub(super) fn jid(text: &str) -> BareJid {
 pub(super) fn config() -> MixRoomConfig {
     MixRoomConfig {
         domain: DomainPart::new(DOMAIN).unwrap().into_owned(),
+        phones: Some(DomainPart::new("phones.example").unwrap().into_owned()),
         key: [9; 32],
         creators: BTreeSet::from([jid("shakespeare.example")]),
         legacy_presence: false,
@@ -37,6 +41,7 @@ pub(super) fn config() -> MixRoomConfig {
         channels: vec![StaticChannel {
             name: "coven".to_owned(),
             owners: BTreeSet::from([jid("hag66@shakespeare.example")]),
+            hidden: false,
             phones: Vec::new(),
         }],
     }
@@ -125,6 +130,27 @@ impl Bench {
         let user = jid(&format!("{user}@shakespeare.example"));
         channel.id_of(&user).unwrap().to_string()
     }
+}
+
+/// A set of the config node by its owner, with these fields.
+pub(super) fn configure(fields: &[(&str, &str)]) -> String {
+    let fields: String = fields
+        .iter()
+        .map(|(var, value)| format!("<field var='{var}'><value>{value}</value></field>"))
+        .collect();
+    format!(
+        "<iq type='set' id='c' from='hag66@shakespeare.example/w' to='{COVEN}'>\
+         <pubsub xmlns='{NS_PUBSUB}'><publish node='urn:xmpp:mix:nodes:config'><item>\
+         <x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>{NS_ADMIN}</value>\
+         </field>{fields}</x></item></publish></pubsub></iq>"
+    )
+}
+
+/// What of these stanzas is for a user.
+pub(super) fn to_user<'a>(said: &'a [Element], user: &str) -> Vec<&'a Element> {
+    let start = format!("{user}@");
+    let is_for = |s: &&Element| s.attr("to").is_some_and(|to| to.starts_with(&start));
+    said.iter().filter(is_for).collect()
 }
 
 /// The condition of an error.

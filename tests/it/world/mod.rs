@@ -200,6 +200,7 @@ pub fn config() -> Config {
             connect_limit: Duration::from_secs(15),
         },
         mix: None,
+        admin: None,
     }
 }
 

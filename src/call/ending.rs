@@ -1,0 +1,161 @@
+//! How calls end: on each leg, in the counts, and in the record.
+
+use std::time::{Duration, Instant};
+
+use super::entry::Call;
+use super::record::{CallRecord, EndedBy};
+use super::table::Offered;
+use super::{CallOutput, CallTimer, Calls, Closing};
+use crate::border::{BridgeStats, MediaCommand};
+use crate::id::{CallId, LegId};
+use crate::leg::{End, EndReason, LegCommand};
+
+impl Calls {
+    /// Refuses a call that never had a place in the table.
+    pub(super) fn refuse(&mut self, call: CallId, leg: LegId, offered: Offered, end: End) {
+        self.tell(leg, LegCommand::End(end.clone()));
+        let Offered {
+            from,
+            to,
+            display_name: _,
+            offering: _,
+            trunk,
+        } = offered;
+        let record = CallRecord {
+            call,
+            from,
+            to,
+            trunk,
+            rang_after: None,
+            answered_after: None,
+            duration: Duration::ZERO,
+            end,
+            ended_by: EndedBy::Gateway,
+            encoding: None,
+            stats: BridgeStats::default(),
+        };
+        self.record(Box::new(record));
+    }
+
+    pub(super) fn ended(&mut self, now: Instant, leg: LegId, end: End) {
+        let Some(id) = self.by_leg.get(&leg).copied() else {
+            return;
+        };
+        let Some(mut call) = self.calls.remove(&id) else {
+            return;
+        };
+        self.by_leg.remove(&leg);
+        if leg == call.caller {
+            let answered = call.state.is_answered();
+            let end = if answered || end.reason != EndReason::Hangup {
+                end
+            } else {
+                End {
+                    reason: EndReason::Cancelled,
+                    ..end
+                }
+            };
+            self.close(now, call, end, EndedBy::Caller);
+            return;
+        }
+        let answered = call.state.is_answered();
+        call.callees.retain(|callee| callee.leg != leg);
+        if !answered && !call.callees.is_empty() {
+            self.calls.insert(id, call);
+            return;
+        }
+        if !answered && is_worth_another_trunk(end.reason) && !call.trunks.is_empty() {
+            if let Some(trunk) = call.trunk.take() {
+                self.uncount_trunk(&trunk);
+            }
+            // The next trunk needs the bridge's callee side for itself, and gets a port of its own.
+            match self.try_next_trunk(now, &mut call) {
+                Ok(()) => {
+                    self.calls.insert(id, call);
+                }
+                Err(_) => self.close(now, call, end, EndedBy::Callee),
+            }
+            return;
+        }
+        self.close(now, call, end, EndedBy::Callee);
+    }
+
+    /// Ends a call from our side.
+    pub(super) fn end_call(&mut self, now: Instant, id: CallId, end: End, by: EndedBy) {
+        if let Some(call) = self.calls.remove(&id) {
+            self.close(now, call, end, by);
+        }
+    }
+
+    /// Takes leave of both sides, in the order that ends sound first.
+    pub(super) fn close(&mut self, now: Instant, call: Call, end: End, by: EndedBy) {
+        let id = call.id;
+        for timer in CallTimer::ALL {
+            self.timers.stop(&(id, timer));
+        }
+        self.by_bridge.remove(&call.bridge);
+        self.forget_counts(&call);
+        if self.by_leg.remove(&call.caller).is_some() {
+            self.tell(call.caller, LegCommand::End(end.clone()));
+        }
+        for callee in &call.callees {
+            if self.by_leg.remove(&callee.leg).is_some() {
+                self.tell(callee.leg, LegCommand::End(end.clone()));
+            }
+        }
+        let record = Box::new(call.record(now, end, by));
+        let (bridge, worker) = (call.bridge, call.worker);
+        let has_bridge = call.has_bridge;
+        let closing = Closing {
+            record,
+            worker,
+            ports: call.ports,
+        };
+        if has_bridge {
+            self.closing.insert(bridge, closing);
+            self.outputs
+                .push_back(CallOutput::Media(worker, MediaCommand::Close { bridge }));
+        } else {
+            self.release(now, closing);
+        }
+    }
+
+    pub(super) fn uncount_trunk(&mut self, name: &str) {
+        if let Some(count) = self.trunk_calls.get_mut(name) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn forget_counts(&mut self, call: &Call) {
+        if let Some(user) = &call.user {
+            self.users.close(user);
+        }
+        if let Some(trunk) = &call.trunk {
+            self.uncount_trunk(trunk);
+        }
+    }
+}
+
+/// Failures of the network, not of the callee, are worth another trunk.
+fn is_worth_another_trunk(reason: EndReason) -> bool {
+    match reason {
+        EndReason::NoRoute | EndReason::Overloaded | EndReason::Failed => true,
+        EndReason::Hangup
+        | EndReason::Cancelled
+        | EndReason::AnsweredElsewhere
+        | EndReason::Busy
+        | EndReason::Declined
+        | EndReason::NoAnswer
+        | EndReason::Unavailable
+        | EndReason::NotFound
+        | EndReason::Forbidden
+        | EndReason::NotAcceptable
+        | EndReason::Security
+        | EndReason::Connectivity
+        | EndReason::Silent
+        | EndReason::TooLong
+        | EndReason::PeerGone
+        | EndReason::ProtocolError
+        | EndReason::Shutdown => false,
+    }
+}
