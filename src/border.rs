@@ -279,7 +279,7 @@ pub enum MediaEvent {
         /// The bridge.
         bridge: BridgeId,
         /// What passed through it.
-        stats: BridgeStats,
+        stats: Box<BridgeStats>,
     },
 }
 

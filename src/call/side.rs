@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::endpoints::LocalEnd;
+use super::negotiate::Encoding;
 use crate::border::{
     DtlsSpec, Format, IceRemote, IceSide, RtpKeys, RtpSide, SideSpec, SideTransport,
 };
@@ -23,6 +24,8 @@ pub(super) struct SideMedia {
     /// The audio stream as the peer described it last.
     pub(super) peer: Option<Stream>,
     pub(super) format: Option<Format>,
+    /// The encoding of `format`.
+    pub(super) encoding: Option<Encoding>,
     /// True if our side offered: then we are the controlling ICE agent.
     pub(super) offered: bool,
     pub(super) connected: bool,
@@ -47,6 +50,7 @@ impl SideMedia {
             ours: None,
             peer: None,
             format: None,
+            encoding: None,
             offered,
             connected: false,
             configured: false,

@@ -48,6 +48,7 @@ fn config() -> Config {
             xmpp_port: 40_000,
             rtp_ports: 20_000..=20_009,
             threads: 1,
+            transcode: Transcode::WhenNeeded,
         },
         trunks: vec![
             trunk("first", &["opus", "PCMU"]),

@@ -285,6 +285,7 @@ impl Notes {
             xmpp_port,
             rtp_ports,
             threads,
+            transcode,
         } = written;
         let unspecified = IpAddr::from([0, 0, 0, 0]);
         let bind = match bind {
@@ -331,12 +332,16 @@ impl Notes {
             values::port_range(&rtp_ports),
             20000..=29999,
         );
+        let transcode = transcode.map_or(Transcode::default(), |text| {
+            self.take("media.transcode", transcode_of(&text), Transcode::default())
+        });
         MediaConfig {
             bind,
             advertise,
             xmpp_port,
             rtp_ports,
             threads,
+            transcode,
         }
     }
 
@@ -508,4 +513,12 @@ impl Notes {
             self.warn("access.allow", "is empty: nobody can call out");
         }
     }
+}
+
+fn transcode_of(text: &str) -> Result<Transcode, String> {
+    let names = Transcode::NAMES.map(|(name, _)| format!("\"{name}\""));
+    let found = Transcode::NAMES.into_iter().find(|(name, _)| *name == text);
+    found
+        .map(|(_, transcode)| transcode)
+        .ok_or_else(|| format!("`{text}` is none of {}", names.join(", ")))
 }

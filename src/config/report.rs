@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::values::TrunkUri;
 use super::{
     AccessConfig, AdminConfig, CallConfig, CallerId, ChannelConfig, Config, MediaConfig, MixConfig,
-    NumberConfig, RouteMatch, SipConfig, TrunkConfig, XmppConfig,
+    NumberConfig, RouteMatch, SipConfig, Transcode, TrunkConfig, XmppConfig,
 };
 
 impl Config {
@@ -155,6 +155,7 @@ fn write_media(out: &mut String, media: &MediaConfig) -> std::fmt::Result {
         xmpp_port,
         rtp_ports,
         threads,
+        transcode,
     } = media;
     let own = if bind.is_unspecified() {
         "every address of the host"
@@ -173,6 +174,12 @@ fn write_media(out: &mut String, media: &MediaConfig) -> std::fmt::Result {
         out,
         "         XMPP legs on udp {xmpp_port}-{last} ({threads} threads)"
     )?;
+    let transcode = match transcode {
+        Transcode::Never => "never encodes sound anew",
+        Transcode::WhenNeeded => "encodes sound anew where two sides share no codec",
+        Transcode::PreferOpus => "encodes sound anew so that XMPP clients speak Opus",
+    };
+    writeln!(out, "         {transcode}")?;
     writeln!(
         out,
         "         SIP legs on udp {}-{} ({calls} at a time)",

@@ -169,6 +169,7 @@ impl Workers {
             xmpp_port,
             rtp_ports: _,
             threads,
+            transcode: _,
         } = config;
         let certificate = Certificate::generate()?;
         let addresses = addresses(*bind)?;

@@ -98,8 +98,10 @@ impl Media {
             }
             self.free.push(slot);
         }
-        self.events
-            .push_back(MediaEvent::Closed { bridge: id, stats });
+        self.events.push_back(MediaEvent::Closed {
+            bridge: id,
+            stats: Box::new(stats),
+        });
     }
 
     pub(super) fn press(

@@ -232,7 +232,7 @@ impl JitterBuffer {
     }
 
     /// What is to be played next. Follow it by [`Self::advance`] or [`Self::leap`].
-    pub fn next(&mut self) -> Next<'_> {
+    pub fn look(&mut self) -> Next<'_> {
         let Some(stream) = &mut self.stream else {
             return Next::Nothing;
         };

@@ -59,7 +59,7 @@ fn listen(frames: u32, mut late: impl FnMut(u32) -> Option<Duration>, clock: f64
             heard.counts = buffer.counts();
             return heard;
         }
-        match buffer.next() {
+        match buffer.look() {
             Next::Sound { payload, .. } => {
                 let n = u32::from_be_bytes(payload.try_into().unwrap());
                 heard.frames.push(Some(n));
@@ -192,12 +192,12 @@ fn a_flood_finds_no_room_and_other_sources_begin_anew() {
     }
     assert!(buffer.counts().overflowed >= 700);
     buffer.insert(t0, &header(5_000, 2), &[7], false);
-    assert_eq!(buffer.next(), sound(&[7], t0, 0));
+    assert_eq!(buffer.look(), sound(&[7], t0, 0));
     buffer.advance(TICKS, false);
-    assert_eq!(buffer.next(), Next::Nothing);
+    assert_eq!(buffer.look(), Next::Nothing);
     // A packet that is too large has no room either.
     buffer.insert(t0, &header(5_001, 2), &[0; MAX_PAYLOAD + 1], false);
-    assert_eq!(buffer.next(), Next::Nothing);
+    assert_eq!(buffer.look(), Next::Nothing);
 }
 
 #[test]
@@ -206,11 +206,11 @@ fn a_pause_is_no_loss_and_a_loss_shows_what_is_behind_it() {
     let t0 = Instant::now();
     let mut buffer = JitterBuffer::new(8_000, true);
     buffer.insert(t0, &header(0, 1), &[0], false);
-    assert_eq!(buffer.next(), sound(&[0], t0, 0));
+    assert_eq!(buffer.look(), sound(&[0], t0, 0));
     buffer.advance(TICKS, false);
     buffer.insert(t0, &header(2, 1), &[2], false);
     assert_eq!(
-        buffer.next(),
+        buffer.look(),
         Next::Gap {
             ticks: TICKS,
             lost: true,
@@ -220,13 +220,13 @@ fn a_pause_is_no_loss_and_a_loss_shows_what_is_behind_it() {
     // From here on a lost packet is worth a frame of delay.
     assert!(buffer.delay() >= FRAME + LEAST_DELAY);
     buffer.advance(TICKS, true);
-    assert_eq!(buffer.next(), sound(&[2], t0, 1));
+    assert_eq!(buffer.look(), sound(&[2], t0, 1));
     buffer.advance(TICKS, false);
     let mut after_pause = header(9, 1);
     after_pause.sequence = 3;
     buffer.insert(t0, &after_pause, &[9], true);
     assert_eq!(
-        buffer.next(),
+        buffer.look(),
         Next::Gap {
             ticks: 6 * TICKS,
             lost: false,
@@ -234,5 +234,5 @@ fn a_pause_is_no_loss_and_a_loss_shows_what_is_behind_it() {
         }
     );
     buffer.leap();
-    assert_eq!(buffer.next(), Next::Noise(&[9]));
+    assert_eq!(buffer.look(), Next::Noise(&[9]));
 }

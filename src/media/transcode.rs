@@ -4,7 +4,7 @@
 //! A frame of sound leaves when the jitter buffer says that it is time, so it waits for the buffer's
 //! delay, and for the rest of a packet where the other side wants longer ones. What is lost is
 //! recovered from the packet behind it (Opus in-band FEC) or made up; a pause of the peer (DTX, or
-//! comfort noise after RFC 3389) is filled with noise or silence. After [`PATIENCE`] without a packet
+//! comfort noise after RFC 3389) is filled with noise or silence. After half a second without a packet
 //! nothing is sent until one comes.
 //!
 //! Never allocates after `new`, which is why the buffers are arrays.
@@ -179,7 +179,7 @@ impl Transcoder {
         let frame = self.jitter.frame();
         let from_hz = self.task.from_hz;
         let room = &mut self.samples[self.waiting..];
-        let ticks = match self.jitter.next() {
+        let ticks = match self.jitter.look() {
             Next::Sound {
                 payload,
                 at,

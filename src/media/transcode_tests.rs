@@ -355,7 +355,7 @@ fn a_stream_that_stops_is_followed_for_half_a_second_and_taken_up_again() {
     };
     for n in 0..150u32 {
         let now = t0 + FRAME * n;
-        if n < 10 || n >= 100 {
+        if !(10..100).contains(&n) {
             header.sequence += 1;
             header.timestamp = 160 * n;
             transcoder.receive(now, &header, &[Law::Mu.silence(); 160], false);

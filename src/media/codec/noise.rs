@@ -41,7 +41,7 @@ impl Noise {
             self.state ^= self.state >> 17;
             self.state ^= self.state << 5;
             let random = i32::from((self.state >> 16) as i16);
-            *sample = (random * self.peak >> 15) as i16;
+            *sample = ((random * self.peak) >> 15) as i16;
         }
     }
 }
