@@ -322,6 +322,7 @@ mod tests {
             rtcp: None,
             rtcp_mux: false,
             security: Security::None,
+            opportunistic: false,
         })
     }
 
