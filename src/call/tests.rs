@@ -179,7 +179,7 @@ impl Desk {
             if let MediaCommand::Close { bridge } = command {
                 self.media(MediaEvent::Closed {
                     bridge,
-                    stats: BridgeStats::default(),
+                    stats: Box::default(),
                 });
             }
         }

@@ -9,7 +9,7 @@ use super::values;
 use super::written::{self, Written};
 use super::{
     AccessConfig, AdminConfig, CallConfig, Config, MediaConfig, Mistake, RouteConfig, Secret,
-    SipConfig, TrunkConfig, Warning, XmppConfig,
+    SipConfig, Transcode, TrunkConfig, Warning, XmppConfig,
 };
 use crate::address::typed::Numbering;
 use crate::net::SipTransport;

@@ -597,7 +597,7 @@ impl Handset {
                 self.start_phone(now);
             }
             MediaEvent::Failed { reason, text, .. } => self.hang_up(End::because(reason, text)),
-            MediaEvent::Closed { stats, .. } => self.closed = Some(stats),
+            MediaEvent::Closed { stats, .. } => self.closed = Some(*stats),
             MediaEvent::Connected { .. } | MediaEvent::Silent { .. } | MediaEvent::Digit { .. } => {
             }
         }

@@ -453,7 +453,7 @@ fn loss_before_us_stays_visible_behind_us() {
     assert_eq!(numbers, [0, 1, 2, 5, 6]);
     w.close();
     let closed = w.nodes[0].events.iter().rev().find_map(|e| match e {
-        MediaEvent::Closed { stats, .. } => Some(*stats),
+        MediaEvent::Closed { stats, .. } => Some(**stats),
         _ => None,
     });
     let stats = closed.unwrap();

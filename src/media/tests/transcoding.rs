@@ -93,7 +93,7 @@ fn a_tone_goes_through_every_pair_of_encodings() {
         }
         w.close();
         let closed = w.nodes[0].events.iter().rev().find_map(|e| match e {
-            MediaEvent::Closed { stats, .. } => Some(*stats),
+            MediaEvent::Closed { stats, .. } => Some(**stats),
             _ => None,
         });
         let transcoded = closed.unwrap().caller.transcode;
@@ -116,7 +116,7 @@ fn a_lossy_link_of_opus_is_mended_by_its_fec() {
     w.loss = 0;
     w.close();
     let closed = w.nodes[1].events.iter().rev().find_map(|e| match e {
-        MediaEvent::Closed { stats, .. } => Some(*stats),
+        MediaEvent::Closed { stats, .. } => Some(**stats),
         _ => None,
     });
     let callee = closed.unwrap().callee;
