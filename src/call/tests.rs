@@ -341,7 +341,7 @@ fn sides_that_share_no_codec_are_transcoded() {
     };
     assert_eq!(encoding(&desk, Side::Caller), "OPUS");
     assert_eq!(encoding(&desk, Side::Callee), "PCMU");
-    desk.event(JULIET, LegEvent::Ended(EndReason::HungUp.into()));
+    desk.event(JULIET, LegEvent::Ended(EndReason::Hangup.into()));
     assert_eq!(desk.records[0].encoding.as_deref(), Some("opus to PCMU"));
 }
 
