@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use minidom::Element;
 use offhook::address::{Address, E164};
-use offhook::border::{BridgeStats, MediaCommand, MediaEvent};
+use offhook::border::{MediaCommand, MediaEvent};
 use offhook::call::{MediaFacts, WorkerFacts};
 use offhook::config::{
     AccessConfig, CallConfig, CallerId, Config, MediaConfig, RouteConfig, RouteMatch, Secret,
-    SipConfig, TrunkConfig, XmppConfig,
+    SipConfig, Transcode, TrunkConfig, XmppConfig,
 };
 use offhook::description::{
     Codec, Description, Direction, Fingerprint, Media, RtpTransport, Security, Setup, Stream,
@@ -246,6 +246,7 @@ fn config() -> Result<Config, Failure> {
             xmpp_port: 40_000,
             rtp_ports: 20_000..=29_999,
             threads: 1,
+            transcode: Transcode::WhenNeeded,
         },
         trunks: vec![trunk(theirs())],
         routes: vec![RouteConfig {
@@ -405,7 +406,7 @@ impl World {
             Output::Media(_, MediaCommand::Close { bridge }) => {
                 let closed = MediaEvent::Closed {
                     bridge,
-                    stats: BridgeStats::default(),
+                    stats: Box::default(),
                 };
                 self.inputs.push_back(Input::Media(closed));
             }

@@ -277,7 +277,7 @@ impl Calls {
                     self.tell(leg, LegCommand::Digit(digit));
                 }
             }
-            MediaEvent::Closed { bridge, stats } => self.bridge_closed(now, bridge, stats),
+            MediaEvent::Closed { bridge, stats } => self.bridge_closed(now, bridge, *stats),
         }
     }
 

@@ -82,7 +82,6 @@ impl Calls {
             shown_caller,
             trunk: None,
             encodings,
-            encoding: None,
             bridge: BridgeId(id.0),
             worker,
             has_bridge: false,
@@ -162,7 +161,11 @@ impl Calls {
         }
         let alone = users.len() == 1;
         for user in users {
-            let encodings = call.encodings.clone();
+            // The caller's order, and what it does not have behind that.
+            let mut allowed = call.encodings.clone();
+            allowed.extend(Encoding::ALL.iter().filter(|e| !call.encodings.contains(e)));
+            let transcode = self.config.media.transcode;
+            let encodings = negotiate::offerable(transcode, Room::Xmpp, &call.encodings, &allowed);
             let to = Address::Xmpp(user.clone());
             self.offer_to(now, call, Room::Xmpp, to, None, &encodings, alone)?;
         }
@@ -181,11 +184,9 @@ impl Calls {
                 .iter()
                 .filter_map(|name| Encoding::named(name))
                 .collect();
-            let common: Vec<Encoding> = allowed
-                .into_iter()
-                .filter(|e| call.encodings.contains(e))
-                .collect();
-            if common.is_empty() {
+            let transcode = self.config.media.transcode;
+            let offer = negotiate::offerable(transcode, Room::Sip, &call.encodings, &allowed);
+            if offer.is_empty() {
                 last = End::because(
                     EndReason::NotAcceptable,
                     format!("no codec in common with trunk {name}"),
@@ -197,7 +198,7 @@ impl Calls {
                 continue;
             }
             let to = call.to.clone();
-            return self.offer_to(now, call, Room::Sip, to, Some(name), &common, true);
+            return self.offer_to(now, call, Room::Sip, to, Some(name), &offer, true);
         }
         Err(last)
     }

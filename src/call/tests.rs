@@ -54,6 +54,7 @@ fn config() -> Config {
             xmpp_port: 40_000,
             rtp_ports: 20_000..=20_009,
             threads: 1,
+            transcode: Transcode::WhenNeeded,
         },
         trunks: vec![
             trunk("first", &["opus", "PCMU"]),
@@ -183,7 +184,7 @@ impl Desk {
             if let MediaCommand::Close { bridge } = command {
                 self.media(MediaEvent::Closed {
                     bridge,
-                    stats: BridgeStats::default(),
+                    stats: Box::default(),
                 });
             }
         }
@@ -293,26 +294,112 @@ fn later() -> Offering {
 }
 
 #[test]
-fn a_trunk_is_offered_only_what_both_sides_speak() {
+fn a_trunk_is_offered_first_what_both_sides_speak_and_nothing_else_without_transcoding() {
+    for (transcode, wanted) in [
+        (Transcode::Never, vec!["PCMU", "telephone-event"]),
+        (
+            Transcode::WhenNeeded,
+            vec!["PCMU", "opus", "telephone-event", "telephone-event"],
+        ),
+    ] {
+        let mut desk = Desk::with(|config| config.media.transcode = transcode);
+        desk.event(
+            JULIET,
+            dials(Offering::Described(ice(
+                vec![pcma(), pcmu()],
+                Setup::Actpass,
+            ))),
+        );
+        let offers = desk.offers();
+        let [(_, offer, trunk)] = offers.as_slice() else {
+            panic!("{offers:?}")
+        };
+        assert_eq!(trunk.as_deref(), Some("first"));
+        let names: Vec<&str> = offer.streams[0]
+            .codecs
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect();
+        assert_eq!(names, wanted);
+    }
+}
+
+#[test]
+fn sides_that_share_no_codec_are_transcoded() {
     let mut desk = Desk::new();
     desk.event(
         JULIET,
+        dials(Offering::Described(ice(vec![opus()], Setup::Actpass))),
+    );
+    let (phone, ..) = desk.offers().remove(0);
+    desk.event(phone, LegEvent::Answered(rtp(vec![pcmu()])));
+    let told = desk.told();
+    let [(JULIET, LegCommand::Answer(answer))] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(answer.streams[0].codecs, [opus()]);
+    let encoding = |desk: &Desk, side| {
+        desk.last_spec(side)
+            .format
+            .as_ref()
+            .unwrap()
+            .encoding
+            .clone()
+    };
+    assert_eq!(encoding(&desk, Side::Caller), "OPUS");
+    assert_eq!(encoding(&desk, Side::Callee), "PCMU");
+    desk.event(JULIET, LegEvent::Ended(EndReason::Hangup.into()));
+    assert_eq!(desk.records[0].encoding.as_deref(), Some("opus to PCMU"));
+}
+
+#[test]
+fn a_client_speaks_opus_where_the_operator_prefers_it() {
+    let mut desk = Desk::with(|config| config.media.transcode = Transcode::PreferOpus);
+    desk.event(
+        JULIET,
         dials(Offering::Described(ice(
-            vec![pcma(), pcmu()],
+            vec![pcmu(), opus()],
             Setup::Actpass,
         ))),
     );
-    let offers = desk.offers();
-    let [(_, offer, trunk)] = offers.as_slice() else {
-        panic!("{offers:?}")
+    let (phone, ..) = desk.offers().remove(0);
+    desk.event(phone, LegEvent::Answered(rtp(vec![pcmu()])));
+    let told = desk.told();
+    let [(JULIET, LegCommand::Answer(answer))] = told.as_slice() else {
+        panic!("{told:?}")
     };
-    assert_eq!(trunk.as_deref(), Some("first"));
-    let names: Vec<&str> = offer.streams[0]
-        .codecs
-        .iter()
-        .map(|c| c.name.as_str())
-        .collect();
-    assert_eq!(names, ["PCMU", "telephone-event"]);
+    assert_eq!(answer.streams[0].codecs, [opus()]);
+}
+
+#[test]
+fn a_caller_without_the_callees_codec_is_transcoded_unless_the_callee_named_another() {
+    let asked = |named: Vec<Codec>| {
+        let mut desk = Desk::new();
+        desk.event(JULIET, dials(later()));
+        let (phone, ..) = desk.offers().remove(0);
+        desk.event(phone, LegEvent::Answered(rtp(named)));
+        desk.told();
+        desk.event(JULIET, LegEvent::Updated(ice(vec![pcmu()], Setup::Actpass)));
+        (desk, phone)
+    };
+    let (mut desk, _) = asked(vec![opus()]);
+    let told = desk.told();
+    let [(JULIET, LegCommand::Answer(answer))] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(answer.streams[0].codecs, [pcmu()]);
+    let (mut desk, phone) = asked(vec![opus(), pcmu()]);
+    let told = desk.told();
+    let [(_, LegCommand::Update(_))] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    // A callee that does not want to change is transcoded, too.
+    desk.event(phone, LegEvent::UpdateRefused);
+    let told = desk.told();
+    let [(JULIET, LegCommand::Answer(answer))] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(answer.streams[0].codecs, [pcmu()]);
 }
 
 #[test]
@@ -466,8 +553,8 @@ fn a_caller_who_describes_later_is_asked_when_the_callee_answers() {
 }
 
 #[test]
-fn a_caller_without_the_callees_codec_makes_the_callee_choose_again() {
-    let mut desk = Desk::new();
+fn without_transcoding_a_caller_without_the_callees_codec_makes_the_callee_choose_again() {
+    let mut desk = Desk::with(|config| config.media.transcode = Transcode::Never);
     desk.event(JULIET, dials(later()));
     let (phone, ..) = desk.offers().remove(0);
     desk.event(phone, LegEvent::Answered(rtp(vec![opus()])));

@@ -84,6 +84,7 @@ pub const KEYS: &[Key] = &[
     key("media.xmpp_port", Kind::Number, Some("40000")),
     key("media.rtp_ports", Kind::Text, Some(r#""20000-29999""#)),
     key("media.threads", Kind::Number, Some("0")),
+    key("media.transcode", Kind::Text, Some(r#""when-needed""#)),
     key("trunk[].name", Kind::Text, None),
     key("trunk[].uri", Kind::Text, None),
     key("trunk[].username", Kind::Text, None),

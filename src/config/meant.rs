@@ -9,7 +9,7 @@ use super::values;
 use super::written::{self, Written};
 use super::{
     AccessConfig, AdminConfig, CallConfig, CertifiedFiles, Config, MediaConfig, Mistake,
-    RouteConfig, Secret, SipConfig, TlsConfig, TrunkConfig, Warning, XmppConfig,
+    RouteConfig, Secret, SipConfig, TlsConfig, Transcode, TrunkConfig, Warning, XmppConfig,
 };
 use crate::address::typed::Numbering;
 use crate::net::SipTransport;
@@ -358,6 +358,7 @@ impl Notes {
             xmpp_port,
             rtp_ports,
             threads,
+            transcode,
         } = written;
         let unspecified = IpAddr::from([0, 0, 0, 0]);
         let bind = match bind {
@@ -404,12 +405,16 @@ impl Notes {
             values::port_range(&rtp_ports),
             20000..=29999,
         );
+        let transcode = transcode.map_or(Transcode::default(), |text| {
+            self.take("media.transcode", transcode_of(&text), Transcode::default())
+        });
         MediaConfig {
             bind,
             advertise,
             xmpp_port,
             rtp_ports,
             threads,
+            transcode,
         }
     }
 
@@ -564,4 +569,12 @@ impl Notes {
             self.warn("access.allow", "is empty: nobody can call out");
         }
     }
+}
+
+fn transcode_of(text: &str) -> Result<Transcode, String> {
+    let names = Transcode::NAMES.map(|(name, _)| format!("\"{name}\""));
+    let found = Transcode::NAMES.into_iter().find(|(name, _)| *name == text);
+    found
+        .map(|(_, transcode)| transcode)
+        .ok_or_else(|| format!("`{text}` is none of {}", names.join(", ")))
 }

@@ -230,6 +230,30 @@ pub struct MediaConfig {
     pub rtp_ports: RangeInclusive<u16>,
     /// Media threads; at least 1.
     pub threads: usize,
+    /// When sound is encoded anew.
+    pub transcode: Transcode,
+}
+
+/// When sound is encoded anew on its way from one side of a call to the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transcode {
+    /// Never: sides that share no encoding cannot talk.
+    Never,
+    /// If the sides share no encoding.
+    #[default]
+    WhenNeeded,
+    /// Also to speak Opus with XMPP clients, whatever the other side speaks: it mends losses on bad
+    /// networks.
+    PreferOpus,
+}
+
+impl Transcode {
+    /// Every choice with its name in the configuration.
+    pub const NAMES: [(&'static str, Self); 3] = [
+        ("when-needed", Self::WhenNeeded),
+        ("never", Self::Never),
+        ("prefer-opus", Self::PreferOpus),
+    ];
 }
 
 /// A SIP network that we send calls to or get calls from.

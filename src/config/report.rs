@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::values::TrunkUri;
 use super::{
     AccessConfig, AdminConfig, CallConfig, CallerId, CertifiedFiles, ChannelConfig, Config,
-    MediaConfig, MixConfig, NumberConfig, RouteMatch, SipConfig, Srtp, SrtpKeys, TlsConfig,
+    MediaConfig, MixConfig, NumberConfig, RouteMatch, SipConfig, Srtp, SrtpKeys, TlsConfig, Transcode,
     TrunkConfig, XmppConfig,
 };
 use crate::net::SipTransport;
@@ -196,6 +196,7 @@ fn write_media(out: &mut String, media: &MediaConfig) -> std::fmt::Result {
         xmpp_port,
         rtp_ports,
         threads,
+        transcode,
     } = media;
     let own = if bind.is_unspecified() {
         "every address of the host"
@@ -214,6 +215,12 @@ fn write_media(out: &mut String, media: &MediaConfig) -> std::fmt::Result {
         out,
         "         XMPP legs on udp {xmpp_port}-{last} ({threads} threads)"
     )?;
+    let transcode = match transcode {
+        Transcode::Never => "never encodes sound anew",
+        Transcode::WhenNeeded => "encodes sound anew where two sides share no codec",
+        Transcode::PreferOpus => "encodes sound anew so that XMPP clients speak Opus",
+    };
+    writeln!(out, "         {transcode}")?;
     writeln!(
         out,
         "         SIP legs on udp {}-{} ({calls} at a time)",

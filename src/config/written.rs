@@ -83,6 +83,7 @@ pub struct Media {
     pub xmpp_port: Option<u64>,
     pub rtp_ports: Option<String>,
     pub threads: Option<u64>,
+    pub transcode: Option<String>,
 }
 
 /// One `[[trunk]]`.

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use minidom::Element;
 use offhook::address::E164;
-use offhook::border::{BridgeStats, MediaCommand, MediaEvent, Side, SideTransport};
+use offhook::border::{MediaCommand, MediaEvent, Side, SideTransport};
 use offhook::call::record::CallRecord;
 use offhook::call::{MediaFacts, WorkerFacts};
 use offhook::config::{
     AccessConfig, CallConfig, Config, MediaConfig, NumberConfig, RouteConfig, RouteMatch, Secret,
-    SipConfig, TrunkConfig, XmppConfig,
+    SipConfig, Transcode, TrunkConfig, XmppConfig,
 };
 use offhook::description::{Fingerprint, Setup};
 use offhook::gateway::{Gateway, Input, Output};
@@ -163,6 +163,7 @@ pub fn config() -> Config {
             xmpp_port: 40_000,
             rtp_ports: 20_000..=20_199,
             threads: 1,
+            transcode: Transcode::WhenNeeded,
         },
         trunks: vec![TrunkConfig {
             name: "carrier".to_owned(),
@@ -647,7 +648,7 @@ impl World {
                 );
                 let closed = MediaEvent::Closed {
                     bridge,
-                    stats: BridgeStats::default(),
+                    stats: Box::default(),
                 };
                 self.media_event(Duration::from_millis(1), closed);
             }
