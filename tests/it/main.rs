@@ -11,5 +11,6 @@ mod corpus;
 mod floors;
 mod pii;
 mod reasons;
+mod texts;
 mod torture;
 mod world;
