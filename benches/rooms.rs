@@ -71,6 +71,8 @@ fn trunk(remote: SocketAddr) -> TrunkConfig {
         caller_id: CallerId::From,
         register: false,
         outbound_proxy: None,
+        srtp: Default::default(),
+        srtp_keys: Default::default(),
     }
 }
 
@@ -204,6 +206,7 @@ fn description(port: u16) -> Description {
         rtcp: None,
         rtcp_mux: false,
         security: Security::None,
+        opportunistic: false,
     };
     Description {
         streams: vec![Stream {

@@ -155,6 +155,9 @@ pub struct RtpTransport {
     pub rtcp_mux: bool,
     /// Protection of the stream.
     pub security: Security,
+    /// The protection stands on an unprotected profile, so that the other side may do without it
+    /// (RFC 8643). Offered, or accepted.
+    pub opportunistic: bool,
 }
 
 /// Protection of an RTP stream that does not use ICE.

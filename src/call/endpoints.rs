@@ -164,6 +164,7 @@ impl Endpoints {
                 rtcp: None,
                 rtcp_mux: false,
                 security: Security::None,
+                opportunistic: false,
             }),
             LocalEnd::Ice { ufrag, pwd } => Transport::Ice(IceTransport {
                 ufrag: ufrag.clone(),

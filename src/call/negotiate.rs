@@ -226,6 +226,7 @@ mod tests {
             rtcp: None,
             rtcp_mux: false,
             security: Security::None,
+            opportunistic: false,
         })
     }
 

@@ -21,7 +21,7 @@ impl Calls {
         answer: &Description,
     ) -> Result<(), End> {
         let media = call.side_mut(side).ok_or(EndReason::Failed)?;
-        let (Some(ours), Some(theirs)) = (&media.ours, answer.audio()) else {
+        let (Some(ours), Some(theirs)) = (&mut media.ours, answer.audio()) else {
             return Err(End::because(
                 EndReason::NotAcceptable,
                 "the answer has no audio",
@@ -34,6 +34,11 @@ impl Calls {
                 EndReason::Security,
                 "an answer without DTLS-SRTP",
             ));
+        }
+        if let (Transport::Rtp(ours), Transport::Rtp(theirs)) =
+            (&mut ours.transport, &theirs.transport)
+        {
+            media.keying.answered(ours, theirs)?;
         }
         let (encoding, format) = negotiate::chosen(ours, theirs).ok_or_else(|| {
             End::because(
@@ -108,9 +113,16 @@ impl Calls {
             Transport::Ice(ice) => ice.rtcp_mux,
             Transport::Rtp(_) => false,
         };
-        let transport = self
-            .endpoints
-            .transport(worker, &media.local, setup.answered(), mux, !mux);
+        let mut transport =
+            self.endpoints
+                .transport(worker, &media.local, setup.answered(), mux, !mux);
+        if let (Transport::Rtp(ours), Transport::Rtp(theirs)) = (&mut transport, &audio.transport) {
+            let certificate = &self.endpoints.facts().fingerprint;
+            let before = media.own_rtp();
+            media
+                .keying
+                .answer(ours, theirs, before, certificate, &mut self.tokens)?;
+        }
         let direction = audio.direction.reversed();
         let (stream, format) = negotiate::answer(audio, encoding, transport, direction)
             .ok_or_else(|| {
@@ -145,7 +157,7 @@ impl Calls {
         let worker = call.worker;
         let mut streams = Vec::new();
         if let Some(media) = call.media_mut(leg) {
-            let stream = self.offered_stream(worker, leg.room, &media.local, encodings);
+            let stream = self.offered_stream(worker, leg.room, media, encodings);
             media.ours = Some(stream.clone());
             streams.push(stream);
         }

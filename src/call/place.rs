@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::endpoints::{Endpoints, LocalEnd};
 use super::entry::{Call, Callee, State};
+use super::keying::Keying;
 use super::limits::{LimitHit, MAX_CALLS};
 use super::negotiate::{self, Encoding};
 use super::offers::peer_setup;
@@ -13,7 +14,7 @@ use super::table::Offered;
 use super::{CallTimer, Calls};
 use crate::address::Address;
 use crate::border::Side;
-use crate::description::{Description, Direction, Media, Setup, Stream};
+use crate::description::{Description, Direction, Media, Setup, Stream, Transport};
 use crate::id::{BridgeId, CallId, LegId, Role, Room, WorkerId};
 use crate::leg::{End, EndReason, LegCommand, Offering};
 
@@ -38,7 +39,8 @@ impl Calls {
         if self.calls.len() >= MAX_CALLS {
             return Err(End::because(EndReason::Overloaded, "the gateway is full"));
         }
-        let encodings = caller_encodings(&offered.offering)?;
+        let keying = self.keying(offered.trunk.as_deref());
+        let encodings = caller_encodings(&offered.offering, keying)?;
         let Offered {
             from,
             to,
@@ -69,7 +71,7 @@ impl Calls {
             offering: offering.clone(),
             caller: leg,
             // Replaced below, once nothing can fail but the want of ports.
-            caller_media: SideMedia::new(LocalEnd::Rtp { port: 0 }, false),
+            caller_media: SideMedia::new(LocalEnd::Rtp { port: 0 }, keying, false),
             callees: Vec::new(),
             trunks,
             shown_caller,
@@ -143,7 +145,8 @@ impl Calls {
             self.count_trunk(call, name)?;
         }
         let local = self.local_end(now, call, call.caller.room)?;
-        call.caller_media = SideMedia::new(local, matches!(call.offering, Offering::Delayed));
+        let offers = matches!(call.offering, Offering::Delayed);
+        call.caller_media = SideMedia::new(local, call.caller_media.keying, offers);
         if let Offering::Described(offer) = &call.offering
             && let Some(audio) = offer.audio()
         {
@@ -212,12 +215,13 @@ impl Calls {
             role: Role::Callee,
             number: self.last_leg,
         };
-        let stream = self.offered_stream(call.worker, room, &local, encodings);
+        let keying = self.keying(trunk.as_deref());
+        let mut media = SideMedia::new(local, keying, true);
+        let stream = self.offered_stream(call.worker, room, &media, encodings);
         let offer = Description {
             streams: vec![stream.clone()],
             bundle: room == Room::Xmpp,
         };
-        let mut media = SideMedia::new(local, true);
         media.ours = Some(stream);
         call.callees.push(Callee { leg, media });
         self.by_leg.insert(leg, call.id);
@@ -238,12 +242,22 @@ impl Calls {
 
     /// The audio stream of an offer of ours.
     pub(super) fn offered_stream(
-        &self,
+        &mut self,
         worker: WorkerId,
         room: Room,
-        local: &LocalEnd,
+        media: &SideMedia,
         encodings: &[Encoding],
     ) -> Stream {
+        let facts = self.endpoints.facts();
+        let mut transport =
+            self.endpoints
+                .transport(worker, &media.local, Setup::Actpass, true, true);
+        if let Transport::Rtp(rtp) = &mut transport {
+            let certificate = &facts.fingerprint;
+            media
+                .keying
+                .offer(rtp, media.agreed(), certificate, &mut self.tokens);
+        }
         Stream {
             name: "0".to_owned(),
             media: Media::Audio,
@@ -251,11 +265,18 @@ impl Calls {
             direction: Direction::Both,
             ptime_ms: None,
             maxptime_ms: None,
-            transport: self
-                .endpoints
-                .transport(worker, local, Setup::Actpass, true, true),
+            transport,
             rejected: false,
         }
+    }
+
+    /// How sound of a trunk is protected.
+    fn keying(&self, trunk: Option<&str>) -> Keying {
+        let known = self.config.trunks.iter().find(|t| Some(&*t.name) == trunk);
+        known.map_or(Keying::NONE, |trunk| Keying {
+            srtp: trunk.srtp,
+            keys: trunk.srtp_keys,
+        })
     }
 
     fn local_end(&mut self, now: Instant, call: &mut Call, room: Room) -> Result<LocalEnd, End> {
@@ -295,7 +316,7 @@ impl Calls {
 }
 
 /// What a caller can speak, as far as it has said so.
-fn caller_encodings(offering: &Offering) -> Result<Vec<Encoding>, End> {
+fn caller_encodings(offering: &Offering, keying: Keying) -> Result<Vec<Encoding>, End> {
     let none = || {
         End::because(
             EndReason::NotAcceptable,
@@ -306,6 +327,9 @@ fn caller_encodings(offering: &Offering) -> Result<Vec<Encoding>, End> {
         Offering::Described(offer) => {
             let audio = offer.audio().ok_or_else(none)?;
             peer_setup(audio)?;
+            if let Transport::Rtp(rtp) = &audio.transport {
+                keying.check(rtp)?;
+            }
             let found = negotiate::encodings(audio);
             if found.is_empty() {
                 Err(none())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::endpoints::LocalEnd;
+use super::keying::{self, Keying};
 use crate::border::{
     DtlsSpec, Format, IceRemote, IceSide, RtpKeys, RtpSide, SideSpec, SideTransport,
 };
@@ -18,6 +19,7 @@ const MAX_CANDIDATES: usize = 100;
 #[derive(Debug)]
 pub(super) struct SideMedia {
     pub(super) local: LocalEnd,
+    pub(super) keying: Keying,
     /// The audio stream as we described it last.
     pub(super) ours: Option<Stream>,
     /// The audio stream as the peer described it last.
@@ -41,9 +43,10 @@ pub(super) enum TransportNews {
 }
 
 impl SideMedia {
-    pub(super) fn new(local: LocalEnd, offered: bool) -> Self {
+    pub(super) fn new(local: LocalEnd, keying: Keying, offered: bool) -> Self {
         Self {
             local,
+            keying,
             ours: None,
             peer: None,
             format: None,
@@ -116,6 +119,20 @@ impl SideMedia {
         fresh
     }
 
+    /// Our end without ICE as it was agreed on.
+    pub(super) fn agreed(&self) -> Option<&RtpTransport> {
+        self.peer.as_ref()?;
+        self.own_rtp()
+    }
+
+    /// Our end without ICE as we described it last.
+    pub(super) fn own_rtp(&self) -> Option<&RtpTransport> {
+        match &self.ours.as_ref()?.transport {
+            Transport::Rtp(rtp) => Some(rtp),
+            Transport::Ice(_) => None,
+        }
+    }
+
     /// True if the side is behind ICE and not connected yet.
     pub(super) fn awaits_ice(&self) -> bool {
         matches!(self.local, LocalEnd::Ice { .. }) && !self.connected
@@ -149,15 +166,16 @@ impl SideMedia {
                     Some(Transport::Rtp(rtp)) => Some(rtp),
                     Some(Transport::Ice(_)) | None => None,
                 };
+                let both = self.own_rtp().zip(peer);
                 let address = |a: &RtpTransport| a.address.filter(|a| !a.ip().is_unspecified());
                 SideTransport::Rtp(RtpSide {
                     bind,
                     port: *port,
                     remote: peer.and_then(address),
                     remote_rtcp: peer.and_then(|rtp| rtp.rtcp),
-                    rtcp_mux: false,
+                    rtcp_mux: both.is_some_and(|(ours, theirs)| ours.rtcp_mux && theirs.rtcp_mux),
                     symmetric: true,
-                    keys: RtpKeys::None,
+                    keys: both.map_or(RtpKeys::None, |(ours, theirs)| keying::agreed(ours, theirs)),
                 })
             }
             LocalEnd::Ice { ufrag, pwd } => {

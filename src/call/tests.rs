@@ -26,6 +26,8 @@ fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
         caller_id: CallerId::From,
         register: false,
         outbound_proxy: None,
+        srtp: Default::default(),
+        srtp_keys: Default::default(),
     }
 }
 
@@ -103,8 +105,14 @@ const TRUNK: LegId = LegId {
 };
 
 impl Desk {
-    #[allow(clippy::disallowed_methods)]
     fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    #[allow(clippy::disallowed_methods)]
+    fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config();
+        change(&mut config);
         let address = |port| std::net::SocketAddr::from(([192, 0, 2, 1], port));
         let facts = MediaFacts {
             fingerprint: fingerprint(Setup::Actpass),
@@ -117,7 +125,7 @@ impl Desk {
             }],
         };
         Self {
-            calls: Calls::new(Arc::new(config()), facts, TokenMaker::new([9; 32])),
+            calls: Calls::new(Arc::new(config), facts, TokenMaker::new([9; 32])),
             now: Instant::now(),
             told: Vec::new(),
             media: Vec::new(),
@@ -236,6 +244,7 @@ fn rtp(codecs: Vec<Codec>) -> Description {
         rtcp: None,
         rtcp_mux: false,
         security: Security::None,
+        opportunistic: false,
     };
     audio(codecs, Transport::Rtp(transport))
 }
@@ -297,6 +306,50 @@ fn a_trunk_is_offered_only_what_both_sides_speak() {
         .map(|c| c.name.as_str())
         .collect();
     assert_eq!(names, ["PCMU", "telephone-event"]);
+}
+
+#[test]
+fn a_trunk_that_requires_it_gets_keys_and_gives_some() {
+    let mut desk = Desk::with(|config| config.trunks[0].srtp = Srtp::Require);
+    desk.event(JULIET, dials(later()));
+    let (phone, offer, _) = desk.offers().remove(0);
+    let Transport::Rtp(ours) = &offer.streams[0].transport else {
+        panic!("no ICE toward SIP")
+    };
+    let Security::Sdes(lines) = &ours.security else {
+        panic!("{ours:?}")
+    };
+    let suites: Vec<&str> = lines.iter().map(|line| line.suite.as_str()).collect();
+    assert_eq!(suites, ["AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM"]);
+    let mut answer = rtp(vec![pcmu()]);
+    let chosen = Crypto {
+        key: "inline:theirs".to_owned(),
+        ..lines[1].clone()
+    };
+    if let Transport::Rtp(theirs) = &mut answer.streams[0].transport {
+        theirs.security = Security::Sdes(vec![chosen.clone()]);
+    }
+    desk.event(phone, LegEvent::Answered(answer));
+    let SideTransport::Rtp(side) = &desk.last_spec(Side::Callee).transport else {
+        panic!("no ICE toward SIP")
+    };
+    let keys = crate::border::RtpKeys::Sdes {
+        local: lines[1].clone(),
+        remote: chosen,
+    };
+    assert_eq!(side.keys, keys);
+}
+
+#[test]
+fn an_unprotected_call_rings_nobody_where_protection_is_required() {
+    let mut desk = Desk::with(|config| config.trunks[0].srtp = Srtp::Require);
+    desk.event(TRUNK, calls_in());
+    let told = desk.told();
+    let [(TRUNK, LegCommand::End(end))] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(end.reason, EndReason::Security);
+    desk.assert_empty();
 }
 
 #[test]

@@ -211,6 +211,32 @@ pub struct TrunkConfig {
     pub register: bool,
     /// Requests go there instead of to `uri`.
     pub outbound_proxy: Option<values::TrunkUri>,
+    /// Whether sound is protected.
+    pub srtp: Srtp,
+    /// How our offers bring the keys for that.
+    pub srtp_keys: SrtpKeys,
+}
+
+/// Whether sound to and from a trunk is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Srtp {
+    /// Our offers are unprotected; protected ones are taken.
+    #[default]
+    Off,
+    /// Our offers are protected, and may be answered without (RFC 8643).
+    Offer,
+    /// Nothing goes unprotected.
+    Require,
+}
+
+/// How keys for SRTP are agreed on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SrtpKeys {
+    /// In the description itself (RFC 4568).
+    #[default]
+    Sdes,
+    /// By DTLS on the media's path (RFC 5763).
+    Dtls,
 }
 
 /// Where a trunk is told who calls.

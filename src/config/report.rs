@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::values::TrunkUri;
 use super::{
     AccessConfig, AdminConfig, CallConfig, CallerId, ChannelConfig, Config, MediaConfig, MixConfig,
-    NumberConfig, RouteMatch, SipConfig, TrunkConfig, XmppConfig,
+    NumberConfig, RouteMatch, SipConfig, Srtp, SrtpKeys, TrunkConfig, XmppConfig,
 };
 
 impl Config {
@@ -198,6 +198,8 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         caller_id,
         register,
         outbound_proxy,
+        srtp,
+        srtp_keys,
     } = trunk;
     let found = match port {
         Some(_) => "",
@@ -230,6 +232,15 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         CallerId::From => {}
         CallerId::Asserted => writeln!(out, "         P-Asserted-Identity says who calls")?,
         CallerId::RemoteParty => writeln!(out, "         Remote-Party-ID says who calls")?,
+    }
+    let keys = match srtp_keys {
+        SrtpKeys::Sdes => "keys in SDP",
+        SrtpKeys::Dtls => "keys by DTLS",
+    };
+    match srtp {
+        Srtp::Off => {}
+        Srtp::Offer => writeln!(out, "         SRTP is offered ({keys})")?,
+        Srtp::Require => writeln!(out, "         SRTP or no call ({keys})")?,
     }
     let networks: Vec<String> = from_networks
         .iter()

@@ -8,7 +8,8 @@ use super::keys::nearest;
 use super::meant::Notes;
 use super::values;
 use super::written;
-use super::{CallerId, NumberConfig, RouteConfig, RouteMatch, TrunkConfig};
+use super::{CallerId, NumberConfig, RouteConfig, RouteMatch, Srtp, SrtpKeys, TrunkConfig};
+use crate::net::SipTransport;
 
 /// The codecs that a trunk can be told to use. `telephone-event` and comfort noise go along.
 pub const CODECS: &[&str] = &["opus", "G722", "PCMU", "PCMA"];
@@ -57,6 +58,7 @@ impl Notes {
             outbound_proxy,
             caller_id,
             srtp,
+            srtp_keys,
         } = written;
         let name = self
             .required(&at("name"), name, "routes, logs and metrics call it so")
@@ -130,7 +132,17 @@ impl Notes {
         let caller_id = caller_id.map_or(CallerId::From, |text| {
             self.take(&at("caller_id"), caller_id_of(&text), CallerId::From)
         });
-        self.later_of_trunk(srtp, at);
+        let srtp = self.take(&at("srtp"), srtp_of(srtp.as_deref()), Srtp::Off);
+        let keys = srtp_keys_of(srtp_keys.as_deref());
+        let srtp_keys = self.take(&at("srtp_keys"), keys, SrtpKeys::Sdes);
+        let in_the_open = transport.is_some_and(|t| t != SipTransport::Tls);
+        if srtp != Srtp::Off && srtp_keys == SrtpKeys::Sdes && in_the_open {
+            self.warn(
+                at("srtp"),
+                "the keys travel in SIP messages that anybody on the way can read; \
+                 use ;transport=tls in uri, or srtp_keys = \"dtls\"",
+            );
+        }
         TrunkConfig {
             name,
             uri,
@@ -147,6 +159,8 @@ impl Notes {
             caller_id,
             register,
             outbound_proxy,
+            srtp,
+            srtp_keys,
         }
     }
 
@@ -180,23 +194,6 @@ impl Notes {
             }
         }
         codecs
-    }
-
-    fn later_of_trunk(&mut self, srtp: Option<String>, at: &impl Fn(&str) -> String) {
-        const LATER: &str = "not in this version: it is checked, and else ignored";
-        match srtp.as_deref() {
-            None | Some("off") => {}
-            Some("offer") => self.warn(at("srtp"), LATER),
-            // Ignoring this one would send in the clear what must not be.
-            Some("require") => self.wrong(
-                at("srtp"),
-                "`require` is not supported yet, and calls would go unprotected; write off",
-            ),
-            Some(other) => self.wrong(
-                at("srtp"),
-                format!("`{other}` is none of off, offer, require"),
-            ),
-        }
     }
 
     pub(super) fn routes(
@@ -285,6 +282,23 @@ fn caller_id_of(text: &str) -> Result<CallerId, String> {
         other => Err(format!(
             "`{other}` is none of from, p-asserted-identity, remote-party-id"
         )),
+    }
+}
+
+fn srtp_of(text: Option<&str>) -> Result<Srtp, String> {
+    match text {
+        None | Some("off") => Ok(Srtp::Off),
+        Some("offer") => Ok(Srtp::Offer),
+        Some("require") => Ok(Srtp::Require),
+        Some(other) => Err(format!("`{other}` is none of off, offer, require")),
+    }
+}
+
+fn srtp_keys_of(text: Option<&str>) -> Result<SrtpKeys, String> {
+    match text {
+        None | Some("sdes") => Ok(SrtpKeys::Sdes),
+        Some("dtls") => Ok(SrtpKeys::Dtls),
+        Some(other) => Err(format!("`{other}` is neither sdes nor dtls")),
     }
 }
 

@@ -101,6 +101,7 @@ pub struct Trunk {
     pub outbound_proxy: Option<String>,
     pub caller_id: Option<String>,
     pub srtp: Option<String>,
+    pub srtp_keys: Option<String>,
 }
 
 /// One `[[route]]`.

@@ -239,12 +239,12 @@ fn each_mistake_names_its_key() {
         "neither true",
     );
     refuses(&trunk("register = true"), "trunk[0].register", "username");
-    refuses(
-        &trunk("srtp = \"require\""),
-        "trunk[0].srtp",
-        "not supported yet",
-    );
     refuses(&trunk("srtp = \"on\""), "trunk[0].srtp", "none of off");
+    refuses(
+        &trunk("srtp_keys = \"zrtp\""),
+        "trunk[0].srtp_keys",
+        "neither sdes",
+    );
     let network = "from_networks = [\"198.51.100.7/24\"]";
     refuses(
         &trunk(network),
@@ -380,7 +380,7 @@ fn nothing_shows_a_secret() {
 #[test]
 fn what_is_not_acted_on_is_said() {
     let text = format!(
-        "{MINIMAL}{TRUNK}username = \"u\"\npassword = \"p\"\nregister = true\nsrtp = \"offer\"\n\
+        "{MINIMAL}{TRUNK}username = \"u\"\npassword = \"p\"\nregister = true\n\
          outbound_proxy = \"sip:proxy.example\"\n[store]\nurl = \"sqlite:///x.db\"\n"
     );
     let warned: Vec<String> = reads(&text)
@@ -389,7 +389,7 @@ fn what_is_not_acted_on_is_said() {
         .filter(|w| w.0.reason.starts_with("not in this version"))
         .map(|w| w.0.key)
         .collect();
-    assert_eq!(warned, ["store", "trunk[0].srtp"]);
+    assert_eq!(warned, ["store"]);
 }
 
 #[test]

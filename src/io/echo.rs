@@ -15,7 +15,7 @@ use super::sip::{SipNet, SipStartError};
 use crate::address::Address;
 use crate::call::negotiate::{self, Encoding};
 use crate::config::SipConfig;
-use crate::description::{Description, RtpTransport, Security, Transport};
+use crate::description::{Description, RtpTransport, Security, Stream, Transport};
 use crate::id::{LegId, TokenMaker};
 use crate::leg::{End, EndReason, LegCommand, LegEvent, Offering};
 use crate::net::SipTransport;
@@ -196,9 +196,14 @@ impl Endpoint {
             rtcp: None,
             rtcp_mux: false,
             security: Security::None,
+            opportunistic: false,
         });
         let ours = [Encoding::Pcmu, Encoding::Pcma];
-        let answer = offer.audio().and_then(|audio| {
+        let plain = |stream: &&Stream| match &stream.transport {
+            Transport::Rtp(rtp) => rtp.security == Security::None || rtp.opportunistic,
+            Transport::Ice(_) => false,
+        };
+        let answer = offer.audio().filter(plain).and_then(|audio| {
             let chosen = negotiate::encodings(audio)
                 .into_iter()
                 .find(|e| ours.contains(e))?;

@@ -11,6 +11,7 @@ use jid::{BareJid, FullJid};
 use minidom::Element;
 use sha1::{Digest, Sha1};
 
+use crate::id::base64;
 use crate::xmpp::disco::NS_INFO;
 use crate::xmpp::lru::Lru;
 use crate::xmpp::stanza::{MAX_ID, element};
@@ -33,27 +34,6 @@ const MAX_RESOURCES: usize = 16;
 /// Verified hashes remembered. One is one version of one client with one set of plugins; all of the
 /// public network has a few thousand.
 const MAX_HASHES: usize = 4_096;
-
-/// Base64, for the 20 bytes of a sha-1 (RFC 4648 §4).
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let mut bits = [0; 3];
-        bits[..group.len()].copy_from_slice(group);
-        let bits = u32::from_be_bytes([0, bits[0], bits[1], bits[2]]);
-        for place in 0..4 {
-            match place <= group.len() {
-                true => {
-                    let letter = bits >> (18 - 6 * place) & 63;
-                    text.push(char::from(ALPHABET[letter as usize]));
-                }
-                false => text.push('='),
-            }
-        }
-    }
-    text
-}
 
 /// The `ver` of a disco#info `<query/>` (XEP-0115 §5.1), by sha-1; `None` if the answer is
 /// ill-formed in a way that §5.4 refuses, since two such answers could hash alike.
@@ -428,18 +408,5 @@ mod tests {
         assert!(of.iter().any(|r| r.jid == full("a@x.example/0999")));
         resources.unavailable(&full("a@x.example/0999"));
         assert_eq!(resources.of(&of[0].jid.to_bare()).len(), MAX_RESOURCES - 1);
-    }
-
-    #[test]
-    fn base64_gives_the_examples_of_rfc_4648() {
-        for (plain, coded) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
     }
 }

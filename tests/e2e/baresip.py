@@ -16,7 +16,7 @@ CODECS = {"opus": "opus/48000/2", "G722": "g722/16000/1", "PCMU": "pcmu/8000/1",
 class Baresip(Process):
     """One SIP phone on `udp://127.0.0.1:PORT`; `async with phone:` opens its control connection."""
 
-    def __init__(self, folder: Path, hz: int = 660, codecs: list[str] | None = None, answer: str = "manual", user: str = "phone"):
+    def __init__(self, folder: Path, hz: int = 660, codecs: list[str] | None = None, answer: str = "manual", user: str = "phone", mediaenc: str = ""):
         super().__init__("baresip", folder)
         self.user = user
         # The port above the SIP port is SIPS, so the control port is the third.
@@ -28,7 +28,7 @@ class Baresip(Process):
         self._answers: dict[str, asyncio.Future] = {}
         chosen = ",".join(CODECS[name] for name in codecs or CODECS)
         (folder / "sounds").mkdir(exist_ok=True)
-        modules = ["account.so", "g711.so", "g722.so", "opus.so", "ausine.so", "aubridge.so", "sndfile.so", "ctrl_tcp.so"]
+        modules = ["account.so", "g711.so", "g722.so", "opus.so", "ausine.so", "aubridge.so", "sndfile.so", "srtp.so", "dtls_srtp.so", "ctrl_tcp.so"]
         # `module_app` of menu.so gives the commands dial, accept and hangup.
         (folder / "config").write_text(
             "\n".join(
@@ -57,7 +57,9 @@ class Baresip(Process):
             )
         )
         (folder / "accounts").write_text(
-            f"<sip:{user}@127.0.0.1:{self.sip}>;regint=0;audio_codecs={chosen};answermode={answer}\n"
+            f"<sip:{user}@127.0.0.1:{self.sip}>;regint=0;audio_codecs={chosen};answermode={answer}"
+            + (f";mediaenc={mediaenc}" if mediaenc else "")
+            + "\n"
         )
         self.launch(["baresip", "-f", folder, "-v"])
         self.logged(r"baresip is ready")

@@ -40,6 +40,7 @@ name = "carrier"
 uri = "{trunk}"
 from_networks = ["127.0.0.0/8"]
 options_s = 0
+{trunk_keys}
 
 [[route]]
 match = "*"
@@ -61,7 +62,7 @@ ring_limit_s = {ring_limit_s}
 class Gateway(Process):
     """`offhook run` between one Prosody and one trunk."""
 
-    def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = ""):
+    def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = "", trunk_keys: str = ""):
         super().__init__("gateway", folder)
         self.sip = ports.free()
         rtp = ports.free(40)
@@ -76,6 +77,7 @@ class Gateway(Process):
                 rtp=rtp,
                 rtp_last=rtp + 39,
                 trunk=trunk,
+                trunk_keys=trunk_keys,
                 number=OUR_NUMBER,
                 ring_limit_s=ring_limit_s,
             )

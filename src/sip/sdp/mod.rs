@@ -3,7 +3,7 @@
 //! Read: addresses of either family and names, static payload types without `rtpmap`, `fmtp`,
 //! `ptime`, `maxptime`, directions, `rtcp` (RFC 3605), `rtcp-mux` (RFC 5761), `crypto` (RFC 4568),
 //! `fingerprint` and `setup` (RFC 8122, RFC 4145, RFC 5763), `mid` and `group` (RFC 5888,
-//! RFC 9143). Streams that are no RTP sound or picture stay in their place, rejected.
+//! RFC 9143), keys on an unprotected profile (RFC 8643). Streams that are no RTP sound or picture stay in their place, rejected.
 //!
 //! Not here: ICE (its attributes are passed over), and the choice of codecs.
 
@@ -85,6 +85,8 @@ fn read_stream(section: &Section<'_>, session: &Section<'_>) -> Result<Stream, S
     let profile = Profile::of(line.protocol);
     let is_rtp = media != Media::Other && profile.is_some();
     let security = profile.and_then(|p| read_security(p, attributes, &session.attributes));
+    let opportunistic =
+        profile == Some(Profile::Avp) && security.as_ref().is_some_and(|s| *s != Security::None);
     let rejected = line.port == 0 || !is_rtp || security.is_none();
     let ip = section.connection.or(session.connection).flatten();
     let address = ip
@@ -111,6 +113,7 @@ fn read_stream(section: &Section<'_>, session: &Section<'_>) -> Result<Stream, S
             rtcp,
             rtcp_mux: attributes.first("rtcp-mux").is_some(),
             security: security.unwrap_or(Security::None),
+            opportunistic,
         }),
         rejected,
     })
@@ -150,22 +153,19 @@ fn read_security(
         let setup = media.first("setup").or(session.first("setup"));
         read_fingerprint(prints, setup).map(Security::Dtls)
     };
+    let sdes = || {
+        let cryptos: Vec<_> = media
+            .all("crypto")
+            .filter_map(read_crypto)
+            .take(MAX_CRYPTOS)
+            .collect();
+        (!cryptos.is_empty()).then_some(Security::Sdes(cryptos))
+    };
     match profile {
-        // RFC 4568 §3: keys on an unprotected profile mean nothing.
-        Profile::Avp => Some(Security::None),
+        // RFC 8643: the protection is there for those who can.
+        Profile::Avp => Some(sdes().or_else(dtls).unwrap_or(Security::None)),
         Profile::DtlsSavp => dtls(),
-        Profile::Savp => {
-            let cryptos: Vec<_> = media
-                .all("crypto")
-                .filter_map(read_crypto)
-                .take(MAX_CRYPTOS)
-                .collect();
-            if cryptos.is_empty() {
-                dtls()
-            } else {
-                Some(Security::Sdes(cryptos))
-            }
-        }
+        Profile::Savp => sdes().or_else(dtls),
     }
 }
 

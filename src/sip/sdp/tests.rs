@@ -103,7 +103,12 @@ fn protection_is_what_the_profile_and_the_keys_say() {
     let security = |profile: &str, lines: &str| {
         let text = format!("v=0\nc=IN IP4 192.0.2.9\nm=audio 4000 {profile} 0\n{lines}");
         let stream = parse(text.as_bytes()).unwrap().streams.remove(0);
-        (!stream.rejected).then(|| rtp(&stream).security.clone())
+        let transport = rtp(&stream);
+        assert_eq!(
+            transport.opportunistic,
+            profile == "RTP/AVP" && transport.security != Security::None
+        );
+        (!stream.rejected).then(|| transport.security.clone())
     };
     let crypto = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:abc|2^20 -X WSH=64\n\
                   a=crypto:2 AES_CM_128_HMAC_SHA1_32 inline:abc UNENCRYPTED_SRTP\n";
@@ -114,7 +119,9 @@ fn protection_is_what_the_profile_and_the_keys_say() {
         (keys.len(), keys[0].tag, &*keys[0].key),
         (1, 1, "inline:abc|2^20")
     );
-    assert_eq!(security("RTP/AVP", crypto), Some(Security::None));
+    // RFC 8643: an unprotected profile may bring keys as well.
+    assert_eq!(security("RTP/AVP", crypto), Some(Security::Sdes(keys)));
+    assert_eq!(security("RTP/AVP", ""), Some(Security::None));
     assert_eq!(security("RTP/SAVP", ""), None);
     assert_eq!(security("UDP/TLS/RTP/SAVPF", crypto), None);
     let prints = "a=fingerprint:sha-1 AA:BB\na=fingerprint:SHA-256 01:02\na=setup:actpass\n";
@@ -265,6 +272,7 @@ fn generated_stream(dice: &mut TokenMaker, index: usize, named: bool) -> Stream 
             address,
             rtcp,
             rtcp_mux: dice.below(2) == 0,
+            opportunistic: security != Security::None && dice.below(2) == 0,
             security,
         }),
         rejected,
@@ -300,6 +308,7 @@ fn another_parser_reads_what_we_write_and_we_what_it_writes() {
         for stream in &mut description.streams {
             if let Transport::Rtp(transport) = &mut stream.transport {
                 transport.security = Security::None;
+                transport.opportunistic = false;
             }
             stream.rejected = false;
             if let Transport::Rtp(RtpTransport { address, .. }) = &mut stream.transport {

@@ -121,6 +121,7 @@ fn write_stream(
                 rtcp: None,
                 rtcp_mux: false,
                 security: Security::None,
+                opportunistic: false,
             };
             (&unreachable, true)
         }
@@ -137,6 +138,7 @@ fn write_stream(
         rtcp,
         rtcp_mux,
         security,
+        opportunistic,
     } = transport;
     let kind = match media {
         Media::Audio => "audio",
@@ -146,6 +148,7 @@ fn write_stream(
     let protocol = match (offered, security) {
         (Some(media), _) => media.protocol,
         (None, Security::None) => "RTP/AVP",
+        (None, _) if *opportunistic => "RTP/AVP",
         (None, Security::Sdes(_)) => "RTP/SAVP",
         (None, Security::Dtls(_)) => "UDP/TLS/RTP/SAVP",
     };

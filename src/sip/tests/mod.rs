@@ -44,6 +44,7 @@ fn description(port: u16) -> Description {
         rtcp: None,
         rtcp_mux: false,
         security: Security::None,
+        opportunistic: false,
     };
     Description {
         streams: vec![Stream {
@@ -84,6 +85,8 @@ fn trunk(name: &str, host: &str, port: u16) -> TrunkConfig {
         caller_id: crate::config::CallerId::From,
         register: false,
         outbound_proxy: None,
+        srtp: Default::default(),
+        srtp_keys: Default::default(),
     }
 }
 

@@ -177,6 +177,8 @@ pub fn config() -> Config {
             caller_id: offhook::config::CallerId::From,
             register: false,
             outbound_proxy: None,
+            srtp: Default::default(),
+            srtp_keys: Default::default(),
         }],
         routes: vec![RouteConfig {
             matches: RouteMatch::Any,
