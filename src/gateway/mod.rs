@@ -7,7 +7,7 @@ mod phones;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jid::{DomainPart, Jid, ResourcePart};
 use minidom::Element;
@@ -155,6 +155,12 @@ impl Gateway {
     /// Shows every message of both protocols as [`Output::Rung`].
     pub fn watch_ladder(&mut self) {
         self.ladder = Some(Ladder::default());
+    }
+
+    /// Sets what the time is called on the wall, for texts that people read; `now` is so long
+    /// after 1970-01-01 00:00 UTC.
+    pub fn set_clock(&mut self, now: Instant, since_1970: Duration) {
+        self.xmpp.set_clock(now, since_1970);
     }
 
     /// Starts what runs without being asked: trunk addresses and health.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -136,6 +136,7 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         draining: false,
         wake_media_at: None,
     };
+    running.tell_the_time();
     running.gateway.start(Instant::now());
     running.perform();
     let ended = running.serve().await;
@@ -166,6 +167,14 @@ struct Running {
 }
 
 impl Running {
+    /// What the time is called may change: it is told again with each link.
+    fn tell_the_time(&mut self) {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        if let Ok(since_1970) = since_1970 {
+            self.gateway.set_clock(Instant::now(), since_1970);
+        }
+    }
+
     async fn serve(&mut self) -> Result<(), RunError> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -216,6 +225,7 @@ impl Running {
                     Some(LinkEvent::Stanza(stanza)) => Input::Stanza(stanza),
                     Some(LinkEvent::Up) => {
                         self.xmpp_up = true;
+                        self.tell_the_time();
                         self.announce();
                         Input::LinkUp
                     }

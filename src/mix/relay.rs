@@ -245,6 +245,7 @@ impl Mix {
             from: key.1.clone(),
             to: pending.addressed,
             id: Some(pending.id),
+            language: None,
         };
         let error = StanzaError {
             kind: match condition {

@@ -19,14 +19,17 @@ pub mod gateway_iq;
 pub mod iq;
 pub mod jingle;
 mod lru;
+pub mod nick;
 pub mod ping;
 pub mod presence;
 pub mod stanza;
+pub mod text;
 pub mod vcard;
 pub mod version;
+mod words;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jid::{BareJid, FullJid, Jid};
 use minidom::Element;
@@ -42,15 +45,24 @@ pub use channels::Invited;
 use disco::Face;
 use iq::Requests;
 use jingle::{Jingle, JingleCensus, Protection};
+use lru::Lru;
+use nick::Names;
 use presence::Courtesy;
 pub use stanza::Identity;
 use stanza::{
     Condition, IqType, Kind, MessageType, Outbox, PresenceType, StanzaError, StanzaHead, Unreadable,
 };
+use text::{Language, WallClock};
+
+/// The hint that keeps a message for the user's other devices (XEP-0334).
+const NS_HINTS: &str = "urn:xmpp:hints";
 
 /// Notices that wait at most; whoever wants them takes them after each input, which causes one or
 /// two.
 const MAX_NOTICES: usize = 256;
+
+/// Users whose language is remembered. About 2 MB.
+const MAX_LANGUAGES: usize = 16_384;
 
 /// How the room presents itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +122,10 @@ pub struct XmppCensus {
     pub hashes: usize,
     /// Pairs of a resource and a contact that were sent presence lately.
     pub pairs: usize,
+    /// Callers whose names are remembered.
+    pub names: usize,
+    /// Users whose language is remembered.
+    pub languages: usize,
 }
 
 impl XmppCensus {
@@ -150,7 +166,12 @@ pub struct Xmpp {
     resources: Resources,
     questions: Requests<Question>,
     courtesy: Courtesy,
+    names: Names,
+    languages: Lru<BareJid, Language>,
+    clock: WallClock,
     out: Outbox,
+    /// What is said after everything else.
+    words: Outbox,
     notices: VecDeque<Notice>,
     invited: VecDeque<Invited>,
     joins: Requests<Invited>,
@@ -178,6 +199,10 @@ impl Xmpp {
             resources: Resources::default(),
             questions: Requests::default(),
             courtesy: Courtesy::default(),
+            names: Names::default(),
+            languages: Lru::new(MAX_LANGUAGES),
+            clock: WallClock::default(),
+            words: Outbox::new(&identity, tokens.fork()),
             out: Outbox::new(&identity, tokens),
             notices: VecDeque::new(),
             invited: VecDeque::new(),
@@ -206,6 +231,9 @@ impl Xmpp {
                 return;
             }
         };
+        if let Some(language) = head.language {
+            self.languages.insert(head.from.to_bare(), language);
+        }
         match head.kind {
             Kind::Iq(kind @ (IqType::Get | IqType::Set)) => {
                 self.request(now, kind, &head, &stanza);
@@ -221,6 +249,7 @@ impl Xmpp {
             Kind::Message(kind) => self.message(now, kind, &head, &stanza),
             Kind::Presence(kind) => self.presence(now, kind, &head, &stanza),
         }
+        self.bid_farewell(now);
     }
 
     /// The stream has been connected, or connected again. A client tells its server that it is
@@ -241,10 +270,22 @@ impl Xmpp {
 
     /// The call table tells a leg of this room something.
     pub fn command(&mut self, now: Instant, leg: LegId, command: LegCommand) {
-        if let LegCommand::Offer { from, to, .. } = &command {
-            self.introduce(from, to);
+        if let LegCommand::Offer {
+            from,
+            to,
+            display_name,
+            ..
+        } = &command
+        {
+            self.introduce(from, to, display_name.as_deref());
         }
         self.jingle.command(now, leg, command, &self.resources);
+        self.bid_farewell(now);
+    }
+
+    /// Sets what the time is called on the wall; `now` is so long after 1970 UTC.
+    pub fn set_clock(&mut self, now: Instant, since_1970: Duration) {
+        self.clock.set(now, since_1970);
     }
 
     /// Ends the calls of these two, peer and contact.
@@ -273,6 +314,7 @@ impl Xmpp {
         }
         while self.joins.pop_due(now).is_some() {}
         self.jingle.handle_timeout(now);
+        self.bid_farewell(now);
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
@@ -287,7 +329,8 @@ impl Xmpp {
 
     /// The next stanza to send.
     pub fn poll_stanza(&mut self) -> Option<Element> {
-        self.out.pop().or_else(|| self.jingle.poll_stanza())
+        let stanza = self.out.pop().or_else(|| self.jingle.poll_stanza());
+        stanza.or_else(|| self.words.pop())
     }
 
     /// The next event of a leg.
@@ -314,6 +357,8 @@ impl Xmpp {
             users,
             hashes,
             pairs: self.courtesy.len(),
+            names: self.names.len(),
+            languages: self.languages.len(),
         }
     }
 
@@ -329,7 +374,7 @@ impl Xmpp {
         if (kind, name, ns.as_str()) == (IqType::Set, "jingle", jingle::NS_JINGLE) {
             return self.jingle.handle_iq(now, head, payload);
         }
-        match self.answer(kind, name, &ns, &head.to, payload) {
+        match self.answer(kind, name, &ns, head, payload) {
             Ok(answer) => self.out.result(head, answer),
             Err(error) => self.out.error(head, &error),
         }
@@ -341,16 +386,17 @@ impl Xmpp {
         kind: IqType,
         name: &str,
         ns: &str,
-        to: &Jid,
+        head: &StanzaHead,
         payload: &Element,
     ) -> Result<Option<Element>, StanzaError> {
         use IqType::{Get, Set};
-        let addressee = self.addressee(to);
+        let addressee = self.addressee(&head.to);
         if let Addressee::Nobody(why) = &addressee {
             let error = StanzaError::because(Condition::ItemNotFound, why.to_string());
             return Err(error);
         }
         let is_domain = addressee == Addressee::Domain;
+        let called = self.names.of(&head.from.to_bare(), &head.to.to_bare());
         let face = if is_domain { &self.domain } else { &self.phone };
         let answer = match (kind, name, ns) {
             (Get, "query", disco::NS_INFO) => {
@@ -373,14 +419,14 @@ impl Xmpp {
             }
             (Get, "vCard", vcard::NS_VCARD_TEMP) => match &addressee {
                 Addressee::Domain => vcard::temp_of_domain(&self.config.name),
-                Addressee::Contact(contact) => vcard::temp(&contact.address),
+                Addressee::Contact(contact) => vcard::temp(&contact.address, called),
                 Addressee::Own | Addressee::Nobody(_) => {
                     return Err(Condition::ServiceUnavailable.into());
                 }
             },
             (Get, "vcard", vcard::NS_VCARD4) => match &addressee {
                 Addressee::Domain => vcard::vcard4_of_domain(&self.config.name),
-                Addressee::Contact(contact) => vcard::vcard4(&contact.address),
+                Addressee::Contact(contact) => vcard::vcard4(&contact.address, called),
                 Addressee::Own | Addressee::Nobody(_) => {
                     return Err(Condition::ServiceUnavailable.into());
                 }

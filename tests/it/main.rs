@@ -15,5 +15,6 @@ mod faults;
 mod floors;
 mod pii;
 mod reasons;
+mod texts;
 mod torture;
 mod world;

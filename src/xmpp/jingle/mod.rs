@@ -40,12 +40,14 @@ use crate::xmpp::stanza::{
 
 use self::content::Side;
 use self::message::Verb;
+use self::reason::Phase;
 use self::session::{Key, Origin, Over, Session, State};
 
 mod actions;
 mod answer;
 mod commands;
 mod content;
+mod farewell;
 mod info;
 mod invitations;
 mod message;
@@ -54,6 +56,8 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod transport;
+
+pub use farewell::Farewell;
 
 /// The namespace of `<jingle/>`.
 pub const NS_JINGLE: &str = "urn:xmpp:jingle:1";
@@ -145,6 +149,7 @@ pub struct Jingle {
     timers: Timers<Timer>,
     requests: Requests<Asked>,
     events: VecDeque<(LegId, LegEvent)>,
+    farewells: VecDeque<Farewell>,
     callers: u64,
 }
 
@@ -162,6 +167,7 @@ impl Jingle {
             timers: Timers::default(),
             requests: Requests::default(),
             events: VecDeque::new(),
+            farewells: VecDeque::new(),
             callers: 0,
         }
     }
@@ -319,6 +325,7 @@ impl Jingle {
 
     /// The same with a condition of its own for `session-terminate`.
     fn close_as(&mut self, leg: LegId, condition: &'static str, end: End) {
+        self.note_end(leg, &end);
         let Some(session) = self.sessions.get(&leg) else {
             return;
         };

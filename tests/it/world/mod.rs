@@ -258,6 +258,8 @@ impl World {
         let start = Instant::now();
         let mut gateway = Gateway::new(Arc::new(config), facts(), gateway_seed).unwrap();
         gateway.watch_ladder();
+        // 2026-11-21 12:00 UTC: the wall must not make one world unlike another.
+        gateway.set_clock(start, Duration::from_secs(1_795_262_400));
         gateway.start(start);
         let mut world = Self {
             clients: Vec::new(),
