@@ -168,9 +168,9 @@ impl Calls {
             }
             // The caller has heard the callee already; now it is answered, or speaks from elsewhere.
             State::Accepted | State::Connecting | State::Up => {
-                let before = call.encoding;
+                let before = call.caller_media.encoding;
                 self.take_answer(call, Side::Callee, answer)?;
-                if call.encoding != before && matches!(call.state, State::Up) {
+                if call.caller_media.encoding != before && matches!(call.state, State::Up) {
                     let text = "the answer has another codec than the sound before it";
                     return Err(End::because(EndReason::NotAcceptable, text));
                 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::values::TrunkUri;
 use super::{
     AccessConfig, AdminConfig, CallConfig, CallerId, CertifiedFiles, ChannelConfig, Config,
-    MediaConfig, MixConfig, NumberConfig, RouteMatch, SipConfig, Srtp, SrtpKeys, TlsConfig, Transcode,
-    TrunkConfig, XmppConfig,
+    MediaConfig, MixConfig, NumberConfig, RouteMatch, SipConfig, Srtp, SrtpKeys, TlsConfig,
+    Transcode, TrunkConfig, XmppConfig,
 };
 use crate::net::SipTransport;
 

@@ -169,7 +169,7 @@ impl Sip {
     ) {
         loop {
             let Some(hop) = calling.hops.pop_front() else {
-                let Some(target) = calling.targets.next() else {
+                let Some(target) = calling.targets.take() else {
                     break;
                 };
                 target.take(&mut calling);

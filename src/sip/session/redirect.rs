@@ -36,7 +36,7 @@ pub struct Targets {
 
 impl Targets {
     /// The next one to try.
-    pub fn next(&mut self) -> Option<Target> {
+    pub fn take(&mut self) -> Option<Target> {
         self.waiting.pop_front()
     }
 
