@@ -17,6 +17,8 @@ pub struct Gateway {
     folder: PathBuf,
     /// The XMPP server's end.
     pub link: Option<Link>,
+    /// Where it takes SIP.
+    pub sip: SocketAddr,
 }
 
 impl Gateway {
@@ -70,6 +72,7 @@ connect_limit_s = 600
             child,
             folder,
             link: None,
+            sip,
         };
         gateway.link = Some(Link::accept(&listener)?);
         Ok(gateway)

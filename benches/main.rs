@@ -13,6 +13,7 @@
 mod calls;
 mod dtls;
 mod gateway;
+mod hold;
 mod load;
 mod machine;
 mod phone;
@@ -37,7 +38,7 @@ struct Part {
     run: fn(&Path, &mut Table) -> Result<(), Failure>,
 }
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 8] = [
     Part {
         name: "calls",
         about: "CPU and latency of answered calls",
@@ -62,6 +63,16 @@ const PARTS: [Part; 6] = [
         name: "sip",
         about: "the SIP room alone",
         run: rooms::sip,
+    },
+    Part {
+        name: "hold",
+        about: "10,000 calls at a time through the SIP room",
+        run: hold::hold,
+    },
+    Part {
+        name: "scanner",
+        about: "10,000 requests of strangers a second",
+        run: hold::scanner,
     },
     Part {
         name: "gateway",
