@@ -148,6 +148,8 @@ pub enum Question {
     Srv(String),
     /// NAPTR of a domain.
     Naptr(String),
+    /// Which of our addresses the host's routes use toward this one: no question for DNS.
+    Way(std::net::IpAddr),
 }
 
 /// One record of an answer.

@@ -1,6 +1,6 @@
 //! DNS for the SIP room (RFC 3263): each question in a task of its own, with an answer always.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -75,6 +75,15 @@ impl Resolver {
                 }
             }
             Question::Srv(name) => self.records(name, RecordType::SRV).await,
+            Question::Way(remote) => {
+                let any = match remote {
+                    IpAddr::V4(_) => IpAddr::from([0, 0, 0, 0]),
+                    IpAddr::V6(_) => IpAddr::from([0; 16]),
+                };
+                super::leaving_address(any, SocketAddr::new(*remote, 9))
+                    .map(|local| vec![Record::Address(local)])
+                    .map_err(|_| Unanswered)
+            }
             Question::Naptr(name) => self.records(name, RecordType::NAPTR).await,
         }
     }

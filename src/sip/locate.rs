@@ -45,6 +45,7 @@ pub fn literal(text: &str) -> Option<IpAddr> {
 pub struct Locator {
     targets: Vec<Target>,
     queries: BTreeMap<QueryId, Asked>,
+    ways: BTreeMap<QueryId, IpAddr>,
     asked: u64,
 }
 
@@ -218,6 +219,24 @@ impl Locator {
         self.ask(target, about, Question::Addresses(host))
     }
 
+    /// Asks which of our addresses the host would use toward `remote`.
+    pub fn ask_way(&mut self, remote: IpAddr) -> (QueryId, Question) {
+        self.asked += 1;
+        let query = QueryId(self.asked);
+        self.ways.insert(query, remote);
+        (query, Question::Way(remote))
+    }
+
+    /// True while [`Self::ask_way`] waits for its answer.
+    pub fn asks_way(&self, remote: IpAddr) -> bool {
+        self.ways.values().any(|asked| *asked == remote)
+    }
+
+    /// The peer that [`Self::ask_way`] asked about.
+    pub fn answered_way(&mut self, query: QueryId) -> Option<IpAddr> {
+        self.ways.remove(&query)
+    }
+
     /// Takes an answer, or `None` if nobody gave one; returns the questions that follow from it.
     pub fn answer(
         &mut self,
@@ -370,7 +389,7 @@ impl Locator {
 
     /// Questions that wait for their answer.
     pub fn open_questions(&self) -> usize {
-        self.queries.len()
+        self.queries.len() + self.ways.len()
     }
 }
 

@@ -87,6 +87,8 @@ enum TimerKey {
     Penalty(usize),
     /// A connection that opens too slowly or is idle.
     Connection(ConnectionId),
+    /// The next ping of a connection that we opened.
+    Ping(ConnectionId),
 }
 
 /// What is left to do before the room is quiet.
@@ -197,6 +199,7 @@ impl Sip {
             self.begin_registration(now, index);
             self.note_trunk(index);
         }
+        self.ask_ways();
         self.settle(now);
     }
 
@@ -209,6 +212,7 @@ impl Sip {
                 if let Some(connection) = flow.connection {
                     self.transports.connected(connection);
                     self.touch(now, connection);
+                    self.set_ping(now, connection);
                 }
             }
             NetInput::Closed { connection } => self.connection_closed(connection),
@@ -220,10 +224,19 @@ impl Sip {
     }
 
     fn resolved(&mut self, query: QueryId, records: Option<&[Record]>) {
+        if let Some(remote) = self.locator.answered_way(query) {
+            let local = match records {
+                Some([Record::Address(local), ..]) => *local,
+                // Nobody knows: then any will do.
+                Some(_) | None => remote,
+            };
+            self.transports.learn_way(remote, local);
+        }
         let questions = self.locator.answer(query, records, &mut self.tokens);
         for (query, question) in questions {
             self.transports.push(NetOutput::Resolve { query, question });
         }
+        self.ask_ways();
         for index in 0..self.trunks.len() {
             self.note_trunk(index);
         }
@@ -246,7 +259,12 @@ impl Sip {
                 TimerKey::Register(trunk) => self.register(now, trunk),
                 TimerKey::Locate(trunk) => self.locate_trunk(now, trunk),
                 TimerKey::Penalty(trunk) => self.end_penalty(now, trunk),
+                TimerKey::Ping(connection) => {
+                    self.transports.ping(connection);
+                    self.set_ping(now, connection);
+                }
                 TimerKey::Connection(connection) => {
+                    self.timers.stop(&TimerKey::Ping(connection));
                     if let Some(flow) = self.transports.close(connection) {
                         self.fail_flow(flow);
                     }
@@ -299,7 +317,9 @@ impl Sip {
         let of_trunks = (0..self.trunks.len())
             .flat_map(|index| kinds.map(|kind| kind(index)))
             .filter(|key| self.timers.deadline(key).is_some());
-        of_trunks.count() + self.transports.connections()
+        let pings = self.transports.ids().map(TimerKey::Ping);
+        let of_connections = pings.filter(|key| self.timers.deadline(key).is_some());
+        of_trunks.count() + self.transports.connections() + of_connections.count()
     }
 
     /// The counters.
@@ -326,7 +346,15 @@ impl Sip {
             .set(TimerKey::Connection(connection), now + limit);
     }
 
+    fn set_ping(&mut self, now: Instant, connection: ConnectionId) {
+        if self.transports.is_ours(connection) {
+            let key = TimerKey::Ping(connection);
+            self.timers.set(key, now + transport::PING);
+        }
+    }
+
     fn connection_closed(&mut self, connection: ConnectionId) {
+        self.timers.stop(&TimerKey::Ping(connection));
         self.timers.stop(&TimerKey::Connection(connection));
         if let Some(flow) = self.transports.closed(connection) {
             self.fail_flow(flow);

@@ -55,6 +55,7 @@ impl Sip {
 
     fn connection_closed_by_us(&mut self, connection: crate::id::ConnectionId) {
         self.timers.stop(&super::TimerKey::Connection(connection));
+        self.timers.stop(&super::TimerKey::Ping(connection));
         if let Some(flow) = self.transports.close(connection) {
             self.fail_flow(flow);
         }

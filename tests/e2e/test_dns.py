@@ -71,6 +71,15 @@ async def test_ipv6_addresses_are_used_by_ipv6_sockets(gateway, dns):
     assert offhook.running
 
 
+async def test_a_host_with_several_addresses_speaks_by_the_one_that_leads_there(gateway):
+    """Not by the first that is listed."""
+    peer, other = await Udp.open(), ports.free()
+    offhook = gateway(f"sip:127.0.0.1:{peer.port}", options_s=1, listen=[f"udp://127.0.0.2:{other}"])
+    asked = await peer.will_get("OPTIONS")
+    assert asked["via"].startswith(f"SIP/2.0/UDP 127.0.0.1:{offhook.sip};")
+    assert asked["contact"] == f"<sip:offhook@127.0.0.1:{offhook.sip}>"
+
+
 async def is_busy(server: Udp) -> None:
     """Answers the next call with 486."""
     invite = await server.will_get("INVITE")

@@ -6,7 +6,7 @@ pub mod health;
 pub mod identity;
 pub mod register;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -204,6 +204,26 @@ impl Sip {
         }
     }
 
+    /// Asks for our own address toward each server, if there is a choice.
+    pub(super) fn ask_ways(&mut self) {
+        if !self.transports.has_several_ways() {
+            return;
+        }
+        let targets = self.trunks.iter().map(|trunk| trunk.target);
+        let servers: BTreeSet<IpAddr> = targets
+            .flat_map(|target| self.locator.places(target))
+            .map(|place| place.remote.ip())
+            .collect();
+        self.transports
+            .keep_ways(|remote| servers.contains(&remote));
+        for server in servers {
+            if !self.transports.knows_way(server) && !self.locator.asks_way(server) {
+                let (query, question) = self.locator.ask_way(server);
+                self.transports.push(NetOutput::Resolve { query, question });
+            }
+        }
+    }
+
     /// A server failed: for a while, or as long as it says (`wait`), the others are tried first, and
     /// the other trunks if it has none (RFC 3263 §4.3, RFC 3261 §21.5.4).
     pub(super) fn server_failed(
@@ -292,6 +312,7 @@ impl Sip {
             .places(trunk.target)
             .iter()
             .copied()
+            .filter(|place| self.transports.knows_way(place.remote.ip()))
             .filter(|place| {
                 place.transport.is_reliable()
                     || self.transports.listens(place.transport, place.remote)
