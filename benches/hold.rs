@@ -1,7 +1,7 @@
 //! Many calls at a time through the SIP room alone, and scanners against the whole program.
 
 use std::collections::BTreeMap;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -134,7 +134,7 @@ pub fn scanner(offhook: &Path, table: &mut Table) -> Result<(), Failure> {
     let sip = gateway.sip;
     trunk.connect(sip)?;
     let strangers: Vec<UdpSocket> = (1..=STRANGERS)
-        .map(|last| UdpSocket::bind(([127, 0, 1, last], 0)))
+        .map(|last| UdpSocket::bind(SocketAddr::from(([127, 0, 1, last], 0))))
         .collect::<Result<_, _>>()?;
     for stranger in &strangers {
         stranger.connect(sip)?;
