@@ -141,7 +141,7 @@ impl Service {
              <create xmlns='urn:xmpp:mix:core:1' channel='{channel}'/></iq>"
         ));
         self.until(|stanza| attribute(&stanza, "id") == Some(&id) && stanza.contains("'result'"))
-            .or_else(|_| Err("a channel was not created".into()))
+            .map_err(|_| "a channel was not created".into())
     }
 
     /// Lets users join; their stable ids.

@@ -388,21 +388,6 @@ fn nothing_shows_a_secret() {
 }
 
 #[test]
-fn what_is_not_acted_on_is_said() {
-    let text = format!(
-        "{MINIMAL}{TRUNK}username = \"u\"\npassword = \"p\"\nregister = true\n\
-         outbound_proxy = \"sip:proxy.example\"\n[store]\nurl = \"sqlite:///x.db\"\n"
-    );
-    let warned: Vec<String> = reads(&text)
-        .warnings
-        .into_iter()
-        .filter(|w| w.0.reason.starts_with("not in this version"))
-        .map(|w| w.0.key)
-        .collect();
-    assert_eq!(warned, ["store"]);
-}
-
-#[test]
 fn what_is_hardly_meant_is_said() {
     let text = format!(
         "{MINIMAL}{TRUNK}[[route]]\nmatch = \"+4\"\ntrunk = [\"carrier\"]\n\
