@@ -80,6 +80,7 @@ impl Calls {
             encoding: None,
             bridge: BridgeId(id.0),
             worker,
+            keys: VecDeque::new(),
             has_bridge: false,
             ports: Vec::new(),
             started: now,

@@ -124,6 +124,7 @@ impl Jingle {
                 trunk: None,
             },
         );
+        self.dial_on(leg, &head.to);
     }
 
     /// Rejects an invitation that never becomes a leg.
