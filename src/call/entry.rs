@@ -12,7 +12,7 @@ use crate::address::Address;
 use crate::border::{BridgeStats, Side};
 use crate::description::Description;
 use crate::id::{BridgeId, CallId, LegId, WorkerId};
-use crate::leg::{End, Offering};
+use crate::leg::{End, Key, Offering};
 
 /// How far a call is.
 #[derive(Debug)]
@@ -75,6 +75,8 @@ pub(super) struct Call {
     pub(super) encodings: Vec<Encoding>,
     pub(super) bridge: BridgeId,
     pub(super) worker: WorkerId,
+    /// Keys that wait to be pressed, each toward its side.
+    pub(super) keys: VecDeque<(Side, Key)>,
     /// A worker has heard of the bridge.
     pub(super) has_bridge: bool,
     /// Ports that were taken for this call.

@@ -84,6 +84,7 @@ impl Calls {
             encodings,
             bridge: BridgeId(id.0),
             worker,
+            keys: VecDeque::new(),
             has_bridge: false,
             ports: Vec::new(),
             started: now,

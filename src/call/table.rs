@@ -1,6 +1,6 @@
 //! What each event of a leg does to its call.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::endpoints::{Endpoints, LocalEnd};
 use super::entry::{Call, Callee, State};
@@ -12,10 +12,7 @@ use crate::border::{MediaCommand, Side};
 use crate::config::TrunkConfig;
 use crate::description::{Description, Transport, TransportInfo};
 use crate::id::{BridgeId, CallId, LegId, Room};
-use crate::leg::{Digit, End, EndReason, LegCommand, LegEvent, Offering};
-
-/// How long a key is pressed that came by signalling without a length.
-const DIGIT_LENGTH: Duration = Duration::from_millis(160);
+use crate::leg::{End, EndReason, LegCommand, LegEvent, Offering};
 
 /// A call as its caller leg described it.
 pub(super) struct Offered {
@@ -61,6 +58,7 @@ impl Calls {
             LegEvent::UpdateRefused => self.update_refused(now, leg),
             LegEvent::Transport(info) => self.transport_info(now, leg, info),
             LegEvent::Digit(digit) => self.signalled_digit(now, leg, digit),
+            LegEvent::Keys(keys) => self.signalled_keys(now, leg, keys),
             LegEvent::Held(held) => {
                 if let Some(other) = self.other_leg(leg) {
                     self.tell(other, LegCommand::Hold(held));
@@ -117,6 +115,7 @@ impl Calls {
                 (call.id, CallTimer::Length),
                 now + table.config.call.max_call,
             );
+            table.begin_keys(now, call);
             table.connect(now, call, leg, answer)
         });
     }
@@ -252,29 +251,6 @@ impl Calls {
         );
     }
 
-    fn signalled_digit(&mut self, now: Instant, leg: LegId, digit: Digit) {
-        self.with_call(now, leg, |table, call| {
-            let side = call.side_of(leg).other();
-            let (bridge, worker) = (call.bridge, call.worker);
-            let has_events = call
-                .side_mut(side)
-                .and_then(|media| media.format.as_ref())
-                .is_some_and(|format| format.send_digits.is_some());
-            if has_events {
-                let command = MediaCommand::Digit {
-                    bridge,
-                    side,
-                    digit,
-                    duration: DIGIT_LENGTH,
-                };
-                table.outputs.push_back(CallOutput::Media(worker, command));
-            } else if let Some(other) = call.leg(side) {
-                table.tell(other, LegCommand::Digit(digit));
-            }
-            Ok(())
-        });
-    }
-
     pub(super) fn media_connected(&mut self, now: Instant, bridge: BridgeId, side: Side) {
         let Some(id) = self.by_bridge.get(&bridge).copied() else {
             return;
@@ -311,7 +287,7 @@ impl Calls {
         }
     }
 
-    fn with_id(
+    pub(super) fn with_id(
         &mut self,
         now: Instant,
         id: CallId,

@@ -430,6 +430,7 @@ impl Handset {
             LegEvent::UpdateAnswered(_)
             | LegEvent::UpdateRefused
             | LegEvent::Digit(_)
+            | LegEvent::Keys(_)
             | LegEvent::Held(_) => {}
         }
     }

@@ -135,6 +135,7 @@ impl Endpoint {
                 | LegEvent::UpdateRefused
                 | LegEvent::Transport(_)
                 | LegEvent::Digit(_)
+                | LegEvent::Keys(_)
                 | LegEvent::Held(_) => {}
             }
         }

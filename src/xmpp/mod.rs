@@ -6,7 +6,8 @@
 //! `vcard` (XEP-0054, XEP-0292), `version` (XEP-0092), `channels` (XEP-0405, XEP-0407), and `jingle` (XEP-0166 and its kin, XEP-0353).
 //!
 //! It does not: hold rosters (contacts approve everybody, and remember nobody), decide who may call
-//! (the call table does), keep connections (`io/` does), or carry text.
+//! (the call table does), keep connections (`io/` does), or carry text: it writes its own
+//! (`words`), and reads keys.
 //!
 //! A stanza costs itself at most: what cannot be read is refused to its sender or dropped, and no
 //! answer to an answer is ever written.
@@ -52,7 +53,7 @@ pub use stanza::Identity;
 use stanza::{
     Condition, IqType, Kind, MessageType, Outbox, PresenceType, StanzaError, StanzaHead, Unreadable,
 };
-use text::{Language, WallClock};
+use text::{Language, Phrase, WallClock};
 
 /// The hint that keeps a message for the user's other devices (XEP-0334).
 const NS_HINTS: &str = "urn:xmpp:hints";
@@ -391,9 +392,11 @@ impl Xmpp {
     ) -> Result<Option<Element>, StanzaError> {
         use IqType::{Get, Set};
         let addressee = self.addressee(&head.to);
+        let language = self.language_of(&head.from.to_bare());
         if let Addressee::Nobody(why) = &addressee {
-            let error = StanzaError::because(Condition::ItemNotFound, why.to_string());
-            return Err(error);
+            let text = text::address_error(why, language);
+            let error = StanzaError::because(Condition::ItemNotFound, text);
+            return Err(error.in_language(language));
         }
         let is_domain = addressee == Addressee::Domain;
         let called = self.names.of(&head.from.to_bare(), &head.to.to_bare());
@@ -411,11 +414,11 @@ impl Xmpp {
             (Get, "ping", ping::NS_PING) => return Ok(None),
             (Get, "query", version::NS_VERSION) => version::query(),
             (Get, "query", gateway_iq::NS_GATEWAY) if is_domain => {
-                gateway_iq::prompt(self.config.numbering.as_ref())
+                gateway_iq::prompt(self.config.numbering.as_ref(), language)
             }
             (Set, "query", gateway_iq::NS_GATEWAY) if is_domain => {
                 let domain = self.identity.domain();
-                gateway_iq::contact(payload, domain, self.config.numbering.as_ref())?
+                gateway_iq::contact(payload, domain, self.config.numbering.as_ref(), language)?
             }
             (Get, "vCard", vcard::NS_VCARD_TEMP) => match &addressee {
                 Addressee::Domain => vcard::temp_of_domain(&self.config.name),
@@ -483,10 +486,13 @@ impl Xmpp {
             return;
         }
         // Receipts, chat states and markers want no answer.
-        if stanza.children().any(|c| c.name() == "body") {
-            let text = "this contact takes calls only, no text";
+        if let Some(body) = stanza.children().find(|c| c.name() == "body")
+            && !self.jingle.presses(head, &body.text())
+        {
+            let language = self.language_of(&head.from.to_bare());
+            let text = Phrase::CallsOnly.text(language);
             let error = StanzaError::because(Condition::ServiceUnavailable, text);
-            self.out.error(head, &error);
+            self.out.error(head, &error.in_language(language));
         }
     }
 

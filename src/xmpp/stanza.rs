@@ -409,6 +409,8 @@ pub struct StanzaError {
     pub condition: Condition,
     /// Text for people.
     pub text: Option<String>,
+    /// The language of the text.
+    pub language: Language,
     /// An application's own condition, such as Jingle's `<unknown-session/>`.
     pub detail: Option<Box<Element>>,
 }
@@ -419,6 +421,7 @@ impl From<Condition> for StanzaError {
             kind: condition.usual_type(),
             condition,
             text: None,
+            language: Language::English,
             detail: None,
         }
     }
@@ -431,6 +434,11 @@ impl StanzaError {
             text: Some(text.into()),
             ..Self::from(condition)
         }
+    }
+
+    /// The same error with its text in a language.
+    pub fn in_language(self, language: Language) -> Self {
+        Self { language, ..self }
     }
 
     /// The same error with an application's own condition.
@@ -468,7 +476,7 @@ impl StanzaError {
             .child(element(self.condition.as_str(), NS_STANZAS))
             .children(self.text.as_ref().map(|text| {
                 element("text", NS_STANZAS)
-                    .attr("xml:lang", "en")
+                    .attr("xml:lang", self.language.tag())
                     .text(text)
                     .build()
             }))

@@ -11,7 +11,7 @@ import time
 import uuid
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtcrtpsender import RTCRtpSender
@@ -166,6 +166,13 @@ class Client:
             "<store xmlns='urn:xmpp:hints'/></message>"
         )
 
+    def write(self, to: str, text: str, lang: str = "en") -> None:
+        """Sends a chat message; what comes back for it is noted under `chat`."""
+        ident = f"m{uuid.uuid4().hex}"
+        self._sent[ident] = "chat"
+        body = f"<body>{escape(text)}</body>"
+        self.send(f"<message type='chat' to={quoteattr(to)} id='{ident}' xml:lang='{lang}'>{body}</message>")
+
     async def iq(self, to: str, kind: str, payload: str, timeout: float = 5) -> ET.Element:
         """Sends a request; returns the reply, also if it is an error."""
         ident = uuid.uuid4().hex
@@ -235,6 +242,8 @@ class Client:
                 self._note("message-error", self._sent.get(xml.get("id"), ""), xml, xml)
                 return stanza
             for child in xml:
+                if child.tag.endswith("}body"):
+                    self._note("body", "", xml, child)
                 if child.tag.startswith(f"{{{MESSAGE}}}"):
                     self._note(child.tag.split("}")[1], child.get("id", ""), xml, child)
         return stanza

@@ -166,6 +166,7 @@ impl Jingle {
                 trunk: None,
             },
         );
+        self.dial_on(leg, &head.to);
     }
 
     /// Acknowledges a session and ends it: the only way to tell a client why (XEP-0166 §6.5).

@@ -125,6 +125,7 @@ impl Jingle {
                 trunk: None,
             },
         );
+        self.dial_on(leg, &head.to);
     }
 
     /// Rejects an invitation that never becomes a leg.

@@ -56,6 +56,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod typed_keys;
 
 pub use farewell::Farewell;
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::address::E164;
 use crate::description::{Description, Media};
 use crate::id::{Role, Room as Wire};
-use crate::leg::{End, EndReason, LegEvent, Offering};
+use crate::leg::{End, EndReason, Key, LegEvent, Offering};
 
 const USER: &str = "user@x.example/res";
 const CONTACT: &str = "+15551234@gw.example/phone";
@@ -259,4 +259,64 @@ fn a_user_without_presence_is_asked_for_it_when_it_is_called() {
     room.hears(&presence("", USER, "+15551234@gw.example"));
     let (said, _) = ring(&mut room, number(), None);
     assert_eq!(asks(&said), None);
+}
+
+/// Language and text of the error that answers a text to the number.
+fn refusal(room: &mut Room, text: &str) -> Option<(Language, String)> {
+    let said = room.hears(&format!(
+        "<message type='chat' from='{USER}' to='+15551234@gw.example' xml:lang='de'>\
+         <body>{text}</body></message>"
+    ));
+    let error = said.first()?;
+    let element = error.children().find(|c| c.name() == "error")?;
+    let text = element.get_child("text", stanza::NS_STANZAS)?;
+    let tag = text.attr_ns(&minidom::rxml::Namespace::XML, "lang")?;
+    Some((Language::of_tag(tag)?, text.text()))
+}
+
+#[test]
+fn digits_written_in_a_call_are_keys_and_all_else_is_refused_in_words() {
+    let mut room = Room::gateway("gw.example");
+    let (language, text) = refusal(&mut room, "12#").unwrap();
+    assert_eq!(language, Language::German);
+    assert!(text.contains("nimmt nur Anrufe an"), "{text}");
+    let leg = call(&mut room, "");
+    assert!(refusal(&mut room, "12#").is_some(), "before the answer");
+    room.xmpp.command(room.now, leg, LegCommand::Accept);
+    room.says();
+    assert_eq!(refusal(&mut room, "1 2, #"), None);
+    let (of, event) = room.xmpp.poll_event().unwrap();
+    assert_eq!(of, leg);
+    assert_eq!(event, LegEvent::Keys(Key::row("12,#").unwrap()));
+    assert!(refusal(&mut room, "call me back at 5").is_some());
+    assert_eq!(room.xmpp.poll_event(), None);
+}
+
+#[test]
+fn keys_behind_the_number_follow_the_offer() {
+    let mut room = Room::gateway("gw.example");
+    room.hears(&propose("").replace("+15551234@", "+15551234,9#@"));
+    let (leg, offered) = room.xmpp.poll_event().unwrap();
+    assert!(matches!(offered, LegEvent::Offered { to, .. } if to == number()));
+    let keys = LegEvent::Keys(Key::row(",9#").unwrap());
+    assert_eq!(room.xmpp.poll_event(), Some((leg, keys)));
+}
+
+#[test]
+fn what_is_typed_may_end_in_keys_and_mistakes_are_told_in_the_askers_language() {
+    let mut room = Room::gateway("gw.example");
+    room.hears(&format!(
+        "<presence from='{USER}' to='gw.example' xml:lang='fr'/>"
+    ));
+    let mut typed = |text: &str| {
+        let query = format!("<query xmlns='jabber:iq:gateway'><prompt>{text}</prompt></query>");
+        String::from(&room.set("gw.example", &query))
+    };
+    for text in ["(555) 123-4567, 12#", "tel:+15551234567;postd=12#"] {
+        let answer = typed(text);
+        assert!(answer.contains(">+15551234567,12#@gw.example<"), "{answer}");
+    }
+    let wrong = typed("appelle-moi");
+    assert!(wrong.contains("xml:lang='fr'"), "{wrong}");
+    assert!(wrong.contains("n’est ni un numéro de téléphone"), "{wrong}");
 }

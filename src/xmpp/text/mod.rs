@@ -14,7 +14,7 @@ use crate::address::Address;
 use crate::leg::{End, EndReason};
 
 pub use clock::WallClock;
-pub use phrases::{Phrase, failure};
+pub use phrases::{Phrase, address_error, failure};
 
 /// A language that we speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,6 +1,7 @@
 //! The table of phrases. A phrase that lacks a language does not compile.
 
 use super::Language;
+use crate::address::contact::AddressError;
 use crate::leg::EndReason;
 
 macro_rules! phrases {
@@ -136,6 +137,90 @@ phrases! {
         "einer unterdrückten Nummer"
         "numéro masqué"
         "un número oculto",
+    /// A text that is no keys, to a contact.
+    CallsOnly
+        "This contact takes calls only, no text. In a call, digits, * and # are pressed as keys."
+        "Dieser Kontakt nimmt nur Anrufe an, keinen Text. Im Anruf werden Ziffern, * und # als Tasten gedrückt."
+        "Ce contact n’accepte que des appels, pas de texte. Pendant un appel, les chiffres, * et # sont transmis comme touches."
+        "Este contacto solo acepta llamadas, no texto. Durante una llamada, las cifras, * y # se pulsan como teclas.",
+    /// What is asked of people.
+    Prompt
+        "Phone number or SIP address"
+        "Telefonnummer oder SIP-Adresse"
+        "Numéro de téléphone ou adresse SIP"
+        "Número de teléfono o dirección SIP",
+    /// How a number is typed where the country is known.
+    PromptAtHome
+        "Enter a phone number as you would dial it, or a SIP address."
+        "Geben Sie eine Telefonnummer ein, wie Sie sie wählen würden, oder eine SIP-Adresse."
+        "Saisissez un numéro de téléphone comme vous le composeriez, ou une adresse SIP."
+        "Escriba un número de teléfono como lo marcaría, o una dirección SIP.",
+    /// How a number is typed where the country is not known.
+    PromptAbroad
+        "Enter a phone number with + and its country code, or a SIP address."
+        "Geben Sie eine Telefonnummer mit + und Landesvorwahl ein, oder eine SIP-Adresse."
+        "Saisissez un numéro de téléphone avec + et l’indicatif du pays, ou une adresse SIP."
+        "Escriba un número de teléfono con + y el prefijo del país, o una dirección SIP.",
+    /// Nothing was typed.
+    AddressEmpty
+        "Write a phone number such as +15551234567 or a SIP address such as romeo@example.net."
+        "Schreiben Sie eine Telefonnummer wie +15551234567 oder eine SIP-Adresse wie romeo@example.net."
+        "Écrivez un numéro de téléphone comme +15551234567 ou une adresse SIP comme romeo@example.net."
+        "Escriba un número de teléfono como +15551234567 o una dirección SIP como romeo@example.net.",
+    /// A number that does not say its country.
+    AddressNoCountry
+        "The number {what} needs its country code: write + and the country code first."
+        "Der Nummer {what} fehlt die Landesvorwahl: Schreiben Sie zuerst + und die Landesvorwahl."
+        "Il manque l’indicatif du pays au numéro {what} : écrivez d’abord + et l’indicatif."
+        "Al número {what} le falta el prefijo del país: escriba primero + y el prefijo.",
+    /// A number that no country has.
+    AddressNotE164
+        "{what} is not a phone number: after the + come 2 to 15 digits, and the first is not 0."
+        "{what} ist keine Telefonnummer: Nach dem + stehen 2 bis 15 Ziffern, und die erste ist keine 0."
+        "{what} n’est pas un numéro de téléphone : après le + viennent 2 à 15 chiffres, dont le premier n’est pas 0."
+        "{what} no es un número de teléfono: después del + van de 2 a 15 cifras, y la primera no es 0.",
+    /// Letters or signs in a number.
+    AddressNotADigit
+        "There is {what} in the phone number; write it in digits."
+        "In der Telefonnummer steht {what}; schreiben Sie sie in Ziffern."
+        "Il y a {what} dans le numéro de téléphone ; écrivez-le en chiffres."
+        "En el número de teléfono hay {what}; escríbalo en cifras.",
+    /// A number with an extension.
+    AddressExtension
+        "Write the keys to be dialled after the answer behind a comma: digits, * and #."
+        "Schreiben Sie die Tasten, die nach dem Abheben gewählt werden sollen, hinter ein Komma: Ziffern, * und #."
+        "Écrivez les touches à composer après la réponse derrière une virgule : chiffres, * et #."
+        "Escriba las teclas que se marcarán tras la respuesta después de una coma: cifras, * y #.",
+    /// A name without a host.
+    AddressNoHost
+        "{what} is neither a phone number nor a SIP address: a SIP address has an @."
+        "{what} ist weder eine Telefonnummer noch eine SIP-Adresse: Eine SIP-Adresse hat ein @."
+        "{what} n’est ni un numéro de téléphone ni une adresse SIP : une adresse SIP contient un @."
+        "{what} no es un número de teléfono ni una dirección SIP: una dirección SIP lleva una @.",
+    /// No host behind the `@`.
+    AddressBadHost
+        "{what} is not a host name or address."
+        "{what} ist kein Rechnername und keine Adresse."
+        "{what} n’est ni un nom ni une adresse de serveur."
+        "{what} no es un nombre ni una dirección de servidor.",
+    /// A user part that cannot be written.
+    AddressBadUser
+        "The part before the @ cannot be used in an address."
+        "Der Teil vor dem @ kann in keiner Adresse stehen."
+        "La partie avant le @ ne peut pas servir dans une adresse."
+        "La parte anterior a la @ no se puede usar en una dirección.",
+    /// Another kind of URI.
+    AddressScheme
+        "{what}: addresses cannot be called here, only phone numbers and SIP addresses."
+        "{what}:-Adressen kann man hier nicht anrufen, nur Telefonnummern und SIP-Adressen."
+        "Les adresses {what}: ne peuvent pas être appelées ici, seulement les numéros de téléphone et les adresses SIP."
+        "Aquí no se puede llamar a direcciones {what}:, solo a números de teléfono y direcciones SIP.",
+    /// Longer than a JID.
+    AddressTooLong
+        "The address is too long."
+        "Die Adresse ist zu lang."
+        "L’adresse est trop longue."
+        "La dirección es demasiado larga.",
 }
 
 /// What somebody reads whose call ended so; `None` where he knows it, as it was his own doing.
@@ -161,4 +246,21 @@ pub fn failure(reason: EndReason) -> Option<Phrase> {
         EndReason::Shutdown => Phrase::Shutdown,
         EndReason::ProtocolError | EndReason::Failed => Phrase::Failed,
     })
+}
+
+/// What is wrong with an address, for the person who wrote it.
+pub fn address_error(error: &AddressError, language: Language) -> String {
+    let (phrase, what) = match error {
+        AddressError::Empty => (Phrase::AddressEmpty, String::new()),
+        AddressError::NoCountry(number) => (Phrase::AddressNoCountry, number.clone()),
+        AddressError::NotE164(number) => (Phrase::AddressNotE164, number.clone()),
+        AddressError::NotADigit(sign) => (Phrase::AddressNotADigit, format!("{sign:?}")),
+        AddressError::Extension => (Phrase::AddressExtension, String::new()),
+        AddressError::NoHost(text) => (Phrase::AddressNoHost, text.clone()),
+        AddressError::BadHost(host) => (Phrase::AddressBadHost, host.clone()),
+        AddressError::BadUser => (Phrase::AddressBadUser, String::new()),
+        AddressError::Scheme(scheme) => (Phrase::AddressScheme, scheme.clone()),
+        AddressError::TooLong => (Phrase::AddressTooLong, String::new()),
+    };
+    phrase.text(language).replace("{what}", &what)
 }
