@@ -18,6 +18,7 @@ impl Calls {
             from,
             to,
             display_name: _,
+            conceals: _,
             offering: _,
             trunk,
         } = offered;

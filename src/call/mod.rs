@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use jid::BareJid;
+
+use crate::address::Address;
 use crate::border::{BridgeStats, MediaCommand, MediaEvent, Side};
 use crate::config::Config;
 use crate::id::{BridgeId, CallId, LegId, TokenMaker, WorkerId};
@@ -156,6 +159,17 @@ impl Calls {
             true => self.down.remove(&name),
             false => self.down.insert(name),
         };
+    }
+
+    /// True if the user may call out.
+    pub fn permits(&self, user: &BareJid) -> bool {
+        self.dialplan.permits(user)
+    }
+
+    /// True if a trunk that a call to `to` may go over is not known to be down.
+    pub fn reaches(&self, to: &Address) -> bool {
+        let mut trunks = self.dialplan.trunks_to(to).iter();
+        trunks.any(|name| !self.down.contains(name))
     }
 
     /// Takes no more calls; running ones go on.

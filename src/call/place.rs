@@ -45,6 +45,7 @@ impl Calls {
             from,
             to,
             display_name,
+            conceals,
             offering,
             trunk,
         } = offered;
@@ -52,7 +53,11 @@ impl Calls {
             (Room::Xmpp, Address::Xmpp(user)) => Some(user.clone()),
             _ => None,
         };
-        let (users, trunks, shown_caller) = self.route(user.as_ref(), to, from)?;
+        let (users, trunks, caller) = self.route(user.as_ref(), to, from)?;
+        let (shown_caller, display_name) = match conceals {
+            true => (Address::Anonymous, None),
+            false => (caller, display_name.clone()),
+        };
         if let Some(user) = &user {
             let access = &self.config.access;
             let (at_a_time, per_minute) = (access.max_calls_per_user, access.calls_per_minute);
@@ -65,7 +70,7 @@ impl Calls {
             id,
             from: from.clone(),
             to: to.clone(),
-            display_name: display_name.clone(),
+            display_name,
             user,
             state: State::Offered,
             offering: offering.clone(),

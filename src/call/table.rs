@@ -21,6 +21,7 @@ pub(super) struct Offered {
     pub(super) from: Address,
     pub(super) to: Address,
     pub(super) display_name: Option<String>,
+    pub(super) conceals: bool,
     pub(super) offering: Offering,
     pub(super) trunk: Option<String>,
 }
@@ -33,6 +34,7 @@ impl Calls {
                 from,
                 to,
                 display_name,
+                conceals,
                 offer,
                 trunk,
             } => {
@@ -40,6 +42,7 @@ impl Calls {
                     from,
                     to,
                     display_name,
+                    conceals,
                     offering: offer,
                     trunk,
                 };

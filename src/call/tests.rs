@@ -266,6 +266,7 @@ fn dials(offer: Offering) -> LegEvent {
         from: Address::Xmpp("juliet@example.org".parse().unwrap()),
         to: Address::Number(E164::parse("+15551234567").unwrap()),
         display_name: None,
+        conceals: false,
         offer,
         trunk: None,
     }
@@ -276,6 +277,7 @@ fn calls_in() -> LegEvent {
         from: Address::Number(E164::parse("+15557654321").unwrap()),
         to: Address::Number(E164::parse("+15550001000").unwrap()),
         display_name: Some("Romeo".to_owned()),
+        conceals: false,
         offer: Offering::Described(rtp(vec![pcmu()])),
         trunk: Some("first".to_owned()),
     }

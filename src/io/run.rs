@@ -15,7 +15,7 @@ use super::media::Workers;
 use super::sip::SipNet;
 use crate::border::MediaEvent;
 use crate::call::{MediaFacts, WorkerFacts};
-use crate::config::{Config, XmppConfig};
+use crate::config::{Config, MixConfig, XmppConfig};
 use crate::gateway::{Gateway, Input, Output};
 use crate::id::{TokenMaker, WorkerId};
 use crate::net::SipTransport;
@@ -383,6 +383,10 @@ impl Running {
             ("media", config.media != old.media),
             ("trunk", config.trunks != old.trunks),
             ("admin", config.admin != old.admin),
+            (
+                "mix",
+                !is_same_service(config.mix.as_ref(), old.mix.as_ref()),
+            ),
         ];
         for (section, _) in kept.iter().filter(|(_, changed)| *changed) {
             tracing::warn!(section, "changed, and takes effect at the next start");
@@ -392,6 +396,9 @@ impl Running {
         config.media = old.media.clone();
         config.trunks = old.trunks.clone();
         config.admin = old.admin.clone();
+        if !is_same_service(config.mix.as_ref(), old.mix.as_ref()) {
+            config.mix = old.mix.clone();
+        }
         tracing::info!("configuration reloaded");
         self.config = Arc::new(config);
         Some(Arc::clone(&self.config))
@@ -411,6 +418,20 @@ impl Running {
             why,
         }
     }
+}
+
+/// True if the MIX service is linked as before, so that the rest of its section can take effect.
+fn is_same_service(new: Option<&MixConfig>, old: Option<&MixConfig>) -> bool {
+    let link = |mix: &MixConfig| {
+        let MixConfig {
+            server,
+            domain,
+            secret,
+            ..
+        } = mix;
+        (server.clone(), domain.clone(), secret.clone())
+    };
+    new.map(link) == old.map(link)
 }
 
 /// What the link tells next; never anything if there is none.

@@ -5,7 +5,9 @@
 #[path = "../../fuzz/src/bodies.rs"]
 mod bodies;
 mod calls;
+mod channels;
 mod chaos;
+mod checks;
 mod conf;
 mod corpus;
 mod floors;

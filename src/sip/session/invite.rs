@@ -163,6 +163,7 @@ impl Sip {
             from,
             to,
             display_name,
+            conceals: false,
             offer: offering,
             trunk: trunk_name,
         };

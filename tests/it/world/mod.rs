@@ -218,6 +218,24 @@ pub fn config_with_backup() -> Config {
     config
 }
 
+/// What the gateway of a world knows of its media.
+pub fn facts() -> MediaFacts {
+    MediaFacts {
+        fingerprint: Fingerprint {
+            hash: "sha-256".to_owned(),
+            value: vec![0x5a; 32],
+            setup: Setup::Actpass,
+        },
+        rtp_bind: GATEWAY.ip(),
+        rtp_address: GATEWAY.ip(),
+        rtp_ports: 20_000..=20_199,
+        workers: vec![WorkerFacts {
+            rtp: vec![SocketAddr::new(GATEWAY.ip(), 40_000)],
+            rtcp: vec![SocketAddr::new(GATEWAY.ip(), 40_001)],
+        }],
+    }
+}
+
 impl World {
     pub fn new(seed: u64, phone: phone::Plan) -> Self {
         Self::with_config(seed, phone, config())
@@ -230,22 +248,8 @@ impl World {
         let mut tokens = TokenMaker::new(bytes);
         let mut gateway_seed = [0; 32];
         tokens.fill(&mut gateway_seed);
-        let facts = MediaFacts {
-            fingerprint: Fingerprint {
-                hash: "sha-256".to_owned(),
-                value: vec![0x5a; 32],
-                setup: Setup::Actpass,
-            },
-            rtp_bind: GATEWAY.ip(),
-            rtp_address: GATEWAY.ip(),
-            rtp_ports: 20_000..=20_199,
-            workers: vec![WorkerFacts {
-                rtp: vec![SocketAddr::new(GATEWAY.ip(), 40_000)],
-                rtcp: vec![SocketAddr::new(GATEWAY.ip(), 40_001)],
-            }],
-        };
         let start = Instant::now();
-        let mut gateway = Gateway::new(Arc::new(config), facts, gateway_seed).unwrap();
+        let mut gateway = Gateway::new(Arc::new(config), facts(), gateway_seed).unwrap();
         gateway.watch_ladder();
         gateway.start(start);
         let mut world = Self {
