@@ -10,6 +10,8 @@ use crate::{Failure, machine};
 
 /// The domain of the contacts.
 pub const DOMAIN: &str = "phone.bench";
+/// The domain of the channels.
+pub const MIX: &str = "mix.bench";
 
 /// `offhook run`, connected to [`Link`]; ends when dropped.
 pub struct Gateway {
@@ -17,11 +19,36 @@ pub struct Gateway {
     folder: PathBuf,
     /// The XMPP server's end.
     pub link: Option<Link>,
+    /// The XMPP server's end of the MIX service's link, if there is one.
+    pub mix: Option<Link>,
+    /// Where it takes SIP.
+    pub sip: SocketAddr,
 }
 
 impl Gateway {
     /// Starts it toward a telephone network at `phone`.
     pub fn start(offhook: &Path, phone: SocketAddr) -> Result<Self, Failure> {
+        Self::start_with(offhook, phone, None)
+    }
+
+    /// The same, with a MIX service.
+    pub fn start_with_mix(offhook: &Path, phone: SocketAddr) -> Result<Self, Failure> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::start_with(offhook, phone, Some(&listener))
+    }
+
+    fn start_with(
+        offhook: &Path,
+        phone: SocketAddr,
+        mix: Option<&TcpListener>,
+    ) -> Result<Self, Failure> {
+        let section = match mix {
+            Some(mix) => format!(
+                "[mix]\ndomain = \"{MIX}\"\nserver = \"{}\"\ncreate = [\"users.bench\"]\n",
+                mix.local_addr()?
+            ),
+            None => String::new(),
+        };
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let folder = std::env::temp_dir().join(format!("offhook-bench.{}", std::process::id()));
         fs::create_dir_all(&folder)?;
@@ -57,7 +84,7 @@ connect_limit_s = 600
             listener.local_addr()?,
             free_port()?.port(),
         );
-        fs::write(&path, config)?;
+        fs::write(&path, config + &section)?;
         let log = fs::File::create(folder.join("log"))?;
         let child = machine::on_last_processor(offhook)
             .args(["run", "--config"])
@@ -70,8 +97,11 @@ connect_limit_s = 600
             child,
             folder,
             link: None,
+            mix: None,
+            sip,
         };
         gateway.link = Some(Link::accept(&listener)?);
+        gateway.mix = mix.map(Link::accept).transpose()?;
         Ok(gateway)
     }
 

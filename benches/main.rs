@@ -13,8 +13,10 @@
 mod calls;
 mod dtls;
 mod gateway;
+mod hold;
 mod load;
 mod machine;
+mod mix;
 mod phone;
 mod relay;
 mod rooms;
@@ -37,7 +39,7 @@ struct Part {
     run: fn(&Path, &mut Table) -> Result<(), Failure>,
 }
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 9] = [
     Part {
         name: "calls",
         about: "CPU and latency of answered calls",
@@ -59,9 +61,24 @@ const PARTS: [Part; 6] = [
         run: relay::compare,
     },
     Part {
+        name: "mix",
+        about: "channels: memory, presence, relayed IQs",
+        run: mix::mix,
+    },
+    Part {
         name: "sip",
         about: "the SIP room alone",
         run: rooms::sip,
+    },
+    Part {
+        name: "hold",
+        about: "10,000 calls at a time through the SIP room",
+        run: hold::hold,
+    },
+    Part {
+        name: "scanner",
+        about: "10,000 requests of strangers a second",
+        run: hold::scanner,
     },
     Part {
         name: "gateway",

@@ -90,6 +90,11 @@ impl Link {
         Ok(())
     }
 
+    /// True if something is not written yet.
+    pub fn is_behind(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// Reads what there is.
     pub fn read(&mut self) -> Result<(), Failure> {
         match self.tcp.read(&mut self.buffer) {

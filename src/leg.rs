@@ -22,6 +22,8 @@ pub enum LegEvent {
         to: Address,
         /// The name that the caller shows, if the wire had one.
         display_name: Option<String>,
+        /// The callee must not learn who calls.
+        conceals: bool,
         /// What is offered.
         offer: Offering,
         /// The trunk that a SIP call came from.

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 4 | `io`: sockets, clock, files, threads; `main` |
 //! | 3 | `gateway`: wiring of the whole, pure |
-//! | 2 | `call`: the call table |
+//! | 2 | `call`: the call table; `mix`: the MIX service; `store`: what waits until it is kept |
 //! | 1 | `xmpp`, `sip`, `media`: a wire each; strangers to each other |
 //! | 0 | ground: `address`, `border`, `config`, `description`, `hash`, `id`, `leg`, `net`, `pii`, `timer` |
 //!
@@ -30,5 +30,6 @@ pub mod observe;
 pub mod phone;
 pub mod pii;
 pub mod sip;
+pub mod store;
 pub mod timer;
 pub mod xmpp;

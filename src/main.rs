@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 }
 
 /// These crates write passwords and whole stanzas at debug or trace: never asked for by accident.
-const TOO_OPEN: [&str; 2] = ["is=warn", "tokio_xmpp=warn"];
+const TOO_OPEN: [&str; 3] = ["is=warn", "sqlx=warn", "tokio_xmpp=warn"];
 
 /// Logs to stderr; `OFFHOOK_LOG` says what, such as `debug` or `offhook::sip=trace`.
 fn log() {

@@ -13,15 +13,19 @@ use crate::world::{World, client, phone, scenario};
 
 #[path = "media.rs"]
 mod media;
+#[path = "mix.rs"]
+mod mix;
 
 pub use media::{rtp, stun};
+pub use mix::mix;
 
 /// A target.
 pub type Body = fn(&[u8]);
 
 /// All of them by name.
-pub const TARGETS: [(&str, Body); 7] = [
+pub const TARGETS: [(&str, Body); 8] = [
     ("stanza", stanza),
+    ("mix", mix),
     ("sip_message", sip_message),
     ("sip_stream", sip_stream),
     ("sdp", sdp),

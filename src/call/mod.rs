@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use jid::BareJid;
+
+use crate::address::Address;
 use crate::border::{BridgeStats, MediaCommand, MediaEvent, Side};
 use crate::config::Config;
 use crate::id::{BridgeId, CallId, LegId, TokenMaker, WorkerId};
@@ -167,6 +170,17 @@ impl Calls {
         };
     }
 
+    /// True if the user may call out.
+    pub fn permits(&self, user: &BareJid) -> bool {
+        self.dialplan.permits(user)
+    }
+
+    /// True if a trunk that a call to `to` may go over is not known to be down.
+    pub fn reaches(&self, to: &Address) -> bool {
+        let mut trunks = self.dialplan.trunks_to(to).iter();
+        trunks.any(|name| !self.down.contains(name))
+    }
+
     /// Takes no more calls; running ones go on.
     pub fn drain(&mut self) {
         self.draining = true;
@@ -276,7 +290,7 @@ impl Calls {
                     self.tell(leg, LegCommand::Digit(digit));
                 }
             }
-            MediaEvent::Closed { bridge, stats } => self.bridge_closed(now, bridge, stats),
+            MediaEvent::Closed { bridge, stats } => self.bridge_closed(now, bridge, *stats),
         }
     }
 

@@ -1,3 +1,5 @@
+mod transcoding;
+
 use std::time::Duration;
 
 use super::*;
@@ -28,6 +30,8 @@ fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
         outbound_proxy: None,
         srtp: Default::default(),
         srtp_keys: Default::default(),
+        early_media: false,
+        session_timer: Duration::ZERO,
     }
 }
 
@@ -43,6 +47,8 @@ fn config() -> Config {
             listen: Vec::new(),
             advertise: None,
             user_agent: String::new(),
+            nameserver: None,
+            tls: TlsConfig::default(),
         },
         media: MediaConfig {
             bind: [192, 0, 2, 1].into(),
@@ -50,6 +56,7 @@ fn config() -> Config {
             xmpp_port: 40_000,
             rtp_ports: 20_000..=20_009,
             threads: 1,
+            transcode: Transcode::WhenNeeded,
         },
         trunks: vec![
             trunk("first", &["opus", "PCMU"]),
@@ -80,6 +87,7 @@ fn config() -> Config {
             connect_limit: Duration::from_secs(15),
         },
         mix: None,
+        store: None,
         admin: None,
     }
 }
@@ -178,7 +186,7 @@ impl Desk {
             if let MediaCommand::Close { bridge } = command {
                 self.media(MediaEvent::Closed {
                     bridge,
-                    stats: BridgeStats::default(),
+                    stats: Box::default(),
                 });
             }
         }
@@ -266,6 +274,7 @@ fn dials(offer: Offering) -> LegEvent {
         from: Address::Xmpp("juliet@example.org".parse().unwrap()),
         to: Address::Number(E164::parse("+15551234567").unwrap()),
         display_name: None,
+        conceals: false,
         offer,
         trunk: None,
     }
@@ -276,6 +285,7 @@ fn calls_in() -> LegEvent {
         from: Address::Number(E164::parse("+15557654321").unwrap()),
         to: Address::Number(E164::parse("+15550001000").unwrap()),
         display_name: Some("Romeo".to_owned()),
+        conceals: false,
         offer: Offering::Described(rtp(vec![pcmu()])),
         trunk: Some("first".to_owned()),
     }
@@ -286,26 +296,34 @@ fn later() -> Offering {
 }
 
 #[test]
-fn a_trunk_is_offered_only_what_both_sides_speak() {
-    let mut desk = Desk::new();
-    desk.event(
-        JULIET,
-        dials(Offering::Described(ice(
-            vec![pcma(), pcmu()],
-            Setup::Actpass,
-        ))),
-    );
-    let offers = desk.offers();
-    let [(_, offer, trunk)] = offers.as_slice() else {
-        panic!("{offers:?}")
-    };
-    assert_eq!(trunk.as_deref(), Some("first"));
-    let names: Vec<&str> = offer.streams[0]
-        .codecs
-        .iter()
-        .map(|c| c.name.as_str())
-        .collect();
-    assert_eq!(names, ["PCMU", "telephone-event"]);
+fn a_trunk_is_offered_first_what_both_sides_speak_and_nothing_else_without_transcoding() {
+    for (transcode, wanted) in [
+        (Transcode::Never, vec!["PCMU", "telephone-event"]),
+        (
+            Transcode::WhenNeeded,
+            vec!["PCMU", "opus", "telephone-event", "telephone-event"],
+        ),
+    ] {
+        let mut desk = Desk::with(|config| config.media.transcode = transcode);
+        desk.event(
+            JULIET,
+            dials(Offering::Described(ice(
+                vec![pcma(), pcmu()],
+                Setup::Actpass,
+            ))),
+        );
+        let offers = desk.offers();
+        let [(_, offer, trunk)] = offers.as_slice() else {
+            panic!("{offers:?}")
+        };
+        assert_eq!(trunk.as_deref(), Some("first"));
+        let names: Vec<&str> = offer.streams[0]
+            .codecs
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect();
+        assert_eq!(names, wanted);
+    }
 }
 
 #[test]
@@ -350,6 +368,49 @@ fn an_unprotected_call_rings_nobody_where_protection_is_required() {
     };
     assert_eq!(end.reason, EndReason::Security);
     desk.assert_empty();
+}
+
+#[test]
+fn a_caller_is_connected_to_sound_before_the_answer_where_the_trunk_says_so() {
+    let mut desk = Desk::with(|config| config.trunks[0].early_media = true);
+    desk.event(JULIET, dials(later()));
+    let (phone, ..) = desk.offers().remove(0);
+    desk.event(phone, LegEvent::Progress(Some(rtp(vec![pcmu()]))));
+    assert_eq!(desk.told(), [(JULIET, LegCommand::Accept)]);
+    desk.event(JULIET, LegEvent::Updated(ice(vec![pcmu()], Setup::Actpass)));
+    assert!(matches!(
+        desk.told().as_slice(),
+        [(JULIET, LegCommand::Answer(_))]
+    ));
+    assert!(desk.last_spec(Side::Callee).format.is_some());
+    // Nobody has to speak before the answer, and nothing is answered.
+    assert_eq!(desk.last_spec(Side::Callee).silence_limit, None);
+    desk.event(phone, LegEvent::Answered(rtp(vec![pcmu()])));
+    assert!(desk.told().is_empty());
+    assert!(desk.last_spec(Side::Caller).silence_limit.is_some());
+    desk.event(phone, LegEvent::Ended(EndReason::Hangup.into()));
+    desk.close_bridges();
+    assert!(desk.records[0].answered_after.is_some());
+    desk.assert_empty();
+}
+
+#[test]
+fn early_sound_that_comes_to_nothing_is_no_answered_call() {
+    let mut desk = Desk::with(|config| config.trunks[0].early_media = true);
+    desk.event(JULIET, dials(later()));
+    let (phone, ..) = desk.offers().remove(0);
+    desk.event(phone, LegEvent::Progress(Some(rtp(vec![pcmu()]))));
+    desk.event(JULIET, LegEvent::Ended(EndReason::Hangup.into()));
+    desk.close_bridges();
+    assert_eq!(desk.records[0].end.reason, EndReason::Cancelled);
+    assert_eq!(desk.records[0].answered_after, None);
+    desk.assert_empty();
+    // Elsewhere the caller only hears that there is some.
+    let mut desk = Desk::new();
+    desk.event(JULIET, dials(later()));
+    let (phone, ..) = desk.offers().remove(0);
+    desk.event(phone, LegEvent::Progress(Some(rtp(vec![pcmu()]))));
+    assert_eq!(desk.told(), [(JULIET, LegCommand::Progress(None))]);
 }
 
 #[test]
@@ -416,8 +477,8 @@ fn a_caller_who_describes_later_is_asked_when_the_callee_answers() {
 }
 
 #[test]
-fn a_caller_without_the_callees_codec_makes_the_callee_choose_again() {
-    let mut desk = Desk::new();
+fn without_transcoding_a_caller_without_the_callees_codec_makes_the_callee_choose_again() {
+    let mut desk = Desk::with(|config| config.media.transcode = Transcode::Never);
     desk.event(JULIET, dials(later()));
     let (phone, ..) = desk.offers().remove(0);
     desk.event(phone, LegEvent::Answered(rtp(vec![opus()])));

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jid::{BareJid, DomainPart};
@@ -20,6 +21,7 @@ pub mod keys;
 pub mod meant;
 mod mix;
 pub mod report;
+mod store;
 mod trunks;
 pub mod values;
 pub mod written;
@@ -83,6 +85,8 @@ pub struct Config {
     pub call: CallConfig,
     /// The MIX service, if there is one.
     pub mix: Option<MixConfig>,
+    /// Where the MIX service's state is kept, if it is.
+    pub store: Option<StoreConfig>,
     /// Where the operator looks in, if anywhere.
     pub admin: Option<AdminConfig>,
 }
@@ -92,6 +96,32 @@ pub struct Config {
 pub struct AdminConfig {
     /// Where metrics, health and the console are served by HTTP.
     pub listen: SocketAddr,
+}
+
+/// Where state is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// In a file of SQLite.
+    Sqlite {
+        /// Its path.
+        path: String,
+    },
+    /// In a database of a PostgreSQL server.
+    Postgres {
+        /// The URL as it was written; it may hold a password.
+        url: Secret,
+        /// The URL without that.
+        shown: String,
+    },
+}
+
+impl fmt::Display for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite { path } => write!(f, "sqlite://{path}"),
+            Self::Postgres { url: _, shown } => f.write_str(shown),
+        }
+    }
 }
 
 /// The MIX service.
@@ -160,6 +190,30 @@ pub struct SipConfig {
     pub advertise: Option<IpAddr>,
     /// `User-Agent` and `Server`.
     pub user_agent: String,
+    /// Who is asked for DNS records; `None`: the system's nameservers.
+    pub nameserver: Option<SocketAddr>,
+    /// Certificates.
+    pub tls: TlsConfig,
+}
+
+/// TLS for SIP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Our certificate, with those between it and the authority, and its key.
+    pub own: Option<CertifiedFiles>,
+    /// Authorities whose certificates peers may have; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// Whoever connects to us must have a certificate of [`Self::ca`]. Default false.
+    pub verify_client: bool,
+}
+
+/// A certificate and its key, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertifiedFiles {
+    /// The chain, ours first.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
 }
 
 /// The media side.
@@ -176,6 +230,30 @@ pub struct MediaConfig {
     pub rtp_ports: RangeInclusive<u16>,
     /// Media threads; at least 1.
     pub threads: usize,
+    /// When sound is encoded anew.
+    pub transcode: Transcode,
+}
+
+/// When sound is encoded anew on its way from one side of a call to the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transcode {
+    /// Never: sides that share no encoding cannot talk.
+    Never,
+    /// If the sides share no encoding.
+    #[default]
+    WhenNeeded,
+    /// Also to speak Opus with XMPP clients, whatever the other side speaks: it mends losses on bad
+    /// networks.
+    PreferOpus,
+}
+
+impl Transcode {
+    /// Every choice with its name in the configuration.
+    pub const NAMES: [(&'static str, Self); 3] = [
+        ("when-needed", Self::WhenNeeded),
+        ("never", Self::Never),
+        ("prefer-opus", Self::PreferOpus),
+    ];
 }
 
 /// A SIP network that we send calls to or get calls from.
@@ -215,6 +293,10 @@ pub struct TrunkConfig {
     pub srtp: Srtp,
     /// How our offers bring the keys for that.
     pub srtp_keys: SrtpKeys,
+    /// Users hear the sound that comes before the answer.
+    pub early_media: bool,
+    /// What we ask for as the session timer (RFC 4028); zero asks for none.
+    pub session_timer: Duration,
 }
 
 /// Whether sound to and from a trunk is protected.
@@ -237,6 +319,16 @@ pub enum SrtpKeys {
     Sdes,
     /// By DTLS on the media's path (RFC 5763).
     Dtls,
+}
+
+impl TrunkConfig {
+    /// The transport that requests go by, if the configuration says so.
+    pub fn requested_transport(&self) -> Option<SipTransport> {
+        match &self.outbound_proxy {
+            Some(proxy) => proxy.transport,
+            None => self.transport,
+        }
+    }
 }
 
 /// Where a trunk is told who calls.

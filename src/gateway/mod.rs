@@ -3,6 +3,8 @@
 //! Wiring only. No protocol word stands here, and nothing is kept: bytes in, a few calls, bytes
 //! out, all within one [`Gateway::handle`].
 
+mod phones;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,11 +19,13 @@ use crate::call::record::CallRecord;
 use crate::call::{CallCensus, CallOutput, Calls, MediaFacts};
 use crate::config::{ChannelConfig, Config, MixConfig};
 use crate::id::{Room, TokenMaker, WorkerId};
-use crate::leg::{EndReason, LegEvent};
-use crate::mix::{Mix, MixCensus, MixRoomConfig, StaticChannel};
+use crate::leg::EndReason;
+use crate::mix::store::{Change, Snapshot};
+use crate::mix::{self, Mix, MixCensus, MixRoomConfig, StaticChannel};
 use crate::net::{NetInput, NetOutput};
 use crate::observe::ladder::{Ladder, Rung};
 use crate::sip::{Sip, SipCensus, SipStats};
+use crate::store::{Gate, StoreEvent};
 use crate::xmpp::jingle::Protection;
 use crate::xmpp::{Identity, Xmpp, XmppCensus, XmppRoomConfig};
 
@@ -50,6 +54,8 @@ pub enum Input {
     Media(MediaEvent),
     /// A new configuration.
     Config(Arc<Config>),
+    /// What was to be kept has been, or cannot be.
+    Store(StoreEvent),
     /// A deadline has come.
     Timeout,
     /// Take no more calls.
@@ -69,6 +75,8 @@ pub enum Output {
     Net(NetOutput),
     /// Tell a media worker.
     Media(WorkerId, MediaCommand),
+    /// Keep a change; [`StoreEvent::Kept`] with its number says that it is.
+    Store(u64, Box<Change>),
     /// A call is over.
     Record(Box<CallRecord>),
     /// Something to show on the ladder, if it is watched.
@@ -94,14 +102,27 @@ pub struct Gateway {
     sip: Sip,
     calls: Calls,
     mix: Option<Mix>,
+    /// Holds the MIX service's stanzas back until what they tell of is kept; `None` if nothing is.
+    gate: Option<Gate<Element>>,
     ladder: Option<Ladder>,
     outputs: VecDeque<Output>,
 }
 
 impl Gateway {
     /// Builds every room; `seed` is the only source of randomness. Fails if the configured domain
-    /// or resource cannot stand in a JID.
+    /// or resource cannot stand in a JID. Nothing is kept.
     pub fn new(config: Arc<Config>, facts: MediaFacts, seed: [u8; 32]) -> Result<Self, jid::Error> {
+        Self::restore(config, facts, None, seed)
+    }
+
+    /// The same, going on from what has been `kept`; changes are [`Output::Store`].
+    pub fn restore(
+        config: Arc<Config>,
+        facts: MediaFacts,
+        kept: Option<Snapshot>,
+        seed: [u8; 32],
+    ) -> Result<Self, jid::Error> {
+        let gate = kept.is_some().then(Gate::default);
         let mut tokens = TokenMaker::new(seed);
         let identity = Identity::Component {
             domain: DomainPart::new(&config.xmpp.domain)?.into_owned(),
@@ -114,7 +135,10 @@ impl Gateway {
         };
         let (xmpp, sip, calls) = (tokens.fork(), tokens.fork(), tokens.fork());
         let mix = match &config.mix {
-            Some(mix) => Some(Mix::new(service(&config, mix)?, tokens.fork())),
+            Some(mix) => {
+                let kept = kept.unwrap_or_default();
+                Some(Mix::restore(service(&config, mix)?, kept, tokens.fork()))
+            }
             None => None,
         };
         Ok(Self {
@@ -122,6 +146,7 @@ impl Gateway {
             sip: Sip::new(&config.sip, &config.trunks, sip),
             calls: Calls::new(config, facts, calls),
             mix,
+            gate,
             ladder: None,
             outputs: VecDeque::new(),
         })
@@ -156,7 +181,20 @@ impl Gateway {
             Input::MixDown => self.with_mix(|mix| mix.link_down(now)),
             Input::Net(input) => self.sip.handle(now, input),
             Input::Media(event) => self.calls.media_event(now, event),
-            Input::Config(config) => self.calls.set_config(config),
+            Input::Config(config) => {
+                if let (Some(mix), Some(written)) = (&mut self.mix, &config.mix)
+                    && let Ok(room) = service(&config, written)
+                {
+                    mix.set_config(now, room);
+                }
+                self.calls.set_config(config);
+                self.refresh_phones(now);
+            }
+            Input::Store(event) => {
+                if let Some(gate) = &mut self.gate {
+                    gate.handle(event, mix::taken_back);
+                }
+            }
             Input::Timeout => {
                 self.xmpp.handle_timeout(now);
                 self.sip.handle_timeout(now);
@@ -231,6 +269,7 @@ impl Gateway {
                 self.calls.leg_event(now, leg, event);
             } else if let Some((trunk, up)) = self.sip.poll_trunk() {
                 self.calls.set_trunk_up(trunk, up);
+                self.refresh_phones(now);
             } else if let Some(output) = self.calls.poll_output() {
                 match output {
                     CallOutput::Leg(leg, command) => match leg.room {
@@ -253,27 +292,31 @@ impl Gateway {
     /// Sends what waits, and hands what the two XMPP rooms have for each other: phones take part in
     /// channels by their contact JIDs. True if there was such.
     fn exchange(&mut self, now: Instant) -> bool {
-        let (mut to_mix, mut to_xmpp) = (Vec::new(), Vec::new());
+        let was_invited = self.answer_invitations(now);
+        let (mut to_mix, mut to_xmpp, mut to_server) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(stanza) = self.xmpp.poll_stanza() {
             let mix = self.mix.as_ref();
             if mix.is_some_and(|mix| goes_to(&stanza, mix.domain().as_str())) {
-                to_mix.push(stanza);
+                if !self.is_out_of_reach(&stanza) {
+                    to_mix.push(stanza);
+                }
                 continue;
             }
             self.show(|ladder| ladder.stanza_out(now, &stanza));
             self.outputs.push_back(Output::Stanza(stanza));
         }
+        // Before the phones hear from the channel that nobody is there to be told.
+        let was_parted = self.see_off(now);
         if let Some(mix) = &mut self.mix {
             while let Some(stanza) = mix.poll_stanza() {
                 match goes_to(&stanza, self.xmpp.domain()) {
                     true => to_xmpp.push(stanza),
-                    false => self.outputs.push_back(Output::MixStanza(stanza)),
+                    false => to_server.push(stanza),
                 }
             }
-            // Nothing keeps the service's state yet; what is not taken would pile up.
-            while mix.poll_change().is_some() {}
         }
-        let crossed = !to_mix.is_empty() || !to_xmpp.is_empty();
+        self.keep(to_server);
+        let crossed = was_invited || was_parted || !to_mix.is_empty() || !to_xmpp.is_empty();
         for stanza in to_mix {
             self.with_mix(|mix| mix.handle(now, stanza));
         }
@@ -283,19 +326,34 @@ impl Gateway {
         crossed
     }
 
-    /// A call through a visible channel comes from the participant itself: its rights, its limits
-    /// and its caller ID are those of a direct call. One through a hidden channel comes from a JID
-    /// that may not call out.
-    fn revealed(&self, mut event: LegEvent) -> LegEvent {
-        if let LegEvent::Offered {
-            from: Address::Xmpp(from),
-            ..
-        } = &mut event
-            && let Some(real) = self.mix.as_ref().and_then(|mix| mix.revealed(from))
-        {
-            *from = real.clone();
+    /// Gives what the MIX service changed to be kept, and sends what it says: what tells of a change
+    /// not before it is kept.
+    fn keep(&mut self, stanzas: Vec<Element>) {
+        let Some(mix) = &mut self.mix else { return };
+        let Some(gate) = &mut self.gate else {
+            while mix.poll_change().is_some() {}
+            let stanzas = stanzas.into_iter().map(Output::MixStanza);
+            return self.outputs.extend(stanzas);
+        };
+        let mut promises = false;
+        while let Some(change) = mix.poll_change() {
+            promises |= change.is_promise();
+            // Presence is asked for again after a start, so what of it is lost does no harm.
+            if change.is_promise() || gate.is_open() {
+                let number = gate.number();
+                self.outputs
+                    .push_back(Output::Store(number, Box::new(change)));
+            }
         }
-        event
+        for stanza in stanzas {
+            let to = stanza.attr("to").unwrap_or_default().to_owned();
+            let bare = to.split('/').next().unwrap_or_default();
+            gate.send(bare, stanza, promises);
+        }
+        while let Some(stanza) = gate.poll() {
+            self.outputs.push_back(Output::MixStanza(stanza));
+        }
+        mix.set_keeps(gate.is_open());
     }
 
     fn with_mix(&mut self, does: impl FnOnce(&mut Mix)) {
@@ -322,6 +380,7 @@ impl Gateway {
             | Input::MixDown
             | Input::Media(_)
             | Input::Config(_)
+            | Input::Store(_)
             | Input::Timeout
             | Input::Drain
             | Input::EndCalls => {}
@@ -377,7 +436,7 @@ fn service(config: &Config, mix: &MixConfig) -> Result<MixRoomConfig, jid::Error
         domain: DomainPart::new(domain)?.into_owned(),
         phones: Some(phones.clone().into_owned()),
         // As long as nothing is kept, the same secret makes the same ids after a restart.
-        key: crate::mix::address::derived(secret.0.as_bytes(), "stable ids"),
+        key: mix::address::derived(secret.0.as_bytes(), "stable ids"),
         creators: create.iter().cloned().collect(),
         legacy_presence: *legacy_presence,
         ejabberd_domains: ejabberd_domains.iter().map(ToString::to_string).collect(),

@@ -13,13 +13,15 @@ use super::admin::{Admin, Question, View};
 use super::component::{Link, LinkEvent};
 use super::media::Workers;
 use super::sip::SipNet;
+use super::store::Store;
 use crate::border::MediaEvent;
 use crate::call::{MediaFacts, WorkerFacts};
-use crate::config::{Config, XmppConfig};
+use crate::config::{Config, MixConfig, SipConfig, XmppConfig};
 use crate::gateway::{Gateway, Input, Output};
 use crate::id::{TokenMaker, WorkerId};
 use crate::net::SipTransport;
 use crate::observe::ladder::Ladder;
+use crate::store::StoreEvent;
 
 /// Inputs taken in a row before other tasks have a turn.
 const INPUTS_A_TURN: usize = 64;
@@ -49,6 +51,9 @@ pub enum RunError {
         /// Why.
         source: std::io::Error,
     },
+    /// What was kept cannot be read.
+    #[error("{0}")]
+    Store(#[from] super::store::StoreError),
     /// The media side cannot start.
     #[error("{0}")]
     Media(#[from] super::media::MediaStartError),
@@ -84,13 +89,20 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         Admin::start(listen).map_err(|source| RunError::Admin { listen, source })
     });
     let admin = admin.transpose()?;
+    let (store, kept) = match (&config.store, &config.mix) {
+        (Some(store), Some(mix)) => {
+            let (store, kept) = Store::start(store, &mix.domain).await?;
+            (Some(store), Some(kept))
+        }
+        (None, _) | (_, None) => (None, None),
+    };
     let sip = SipNet::start(&mut config.sip, leaving)?;
     let config = Arc::new(config);
     let (workers, media_events) = Workers::start(&config.media, tokens.fork())?;
     let facts = media_facts(&config, &workers, leaving);
     let mut seed = [0; 32];
     tokens.fill(&mut seed);
-    let mut gateway = Gateway::new(Arc::clone(&config), facts, seed)?;
+    let mut gateway = Gateway::restore(Arc::clone(&config), facts, kept, seed)?;
     if show_ladder {
         gateway.watch_ladder();
         super::print(&Ladder::heading());
@@ -109,6 +121,7 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         xmpp_up: false,
         mix_up: false,
         mix_link,
+        store,
         listen,
         config,
         path,
@@ -142,6 +155,7 @@ struct Running {
     link: Link,
     media_events: mpsc::Receiver<(WorkerId, MediaEvent)>,
     mix_link: Option<Link>,
+    store: Option<Store>,
     xmpp_up: bool,
     mix_up: bool,
     ready: bool,
@@ -247,6 +261,7 @@ impl Running {
                         continue;
                     }
                 },
+                Some(event) = kept(&mut self.store) => Input::Store(event),
                 input = self.sip.next() => Input::Net(input),
                 Some(question) = question_of(&mut self.admin) => {
                     self.show(question);
@@ -290,6 +305,11 @@ impl Running {
                     let wake_at = || Instant::now() + MEDIA_DELAY;
                     self.wake_media_at.get_or_insert_with(wake_at);
                 }
+                Output::Store(number, change) => {
+                    if let Some(store) = &self.store {
+                        store.keep(number, change);
+                    }
+                }
                 // The call table has logged it.
                 Output::Record(record) => {
                     if let Some(admin) = &mut self.admin {
@@ -331,6 +351,7 @@ impl Running {
             let input = tokio::select! {
                 input = self.sip.next() => Input::Net(input),
                 Some((_, event)) = self.media_events.recv() => Input::Media(event),
+                Some(event) = kept(&mut self.store) => Input::Store(event),
                 () = tokio::time::sleep(Duration::from_millis(20)) => Input::Timeout,
             };
             self.gateway.handle(Instant::now(), input);
@@ -341,6 +362,9 @@ impl Running {
             self.gateway.handle(Instant::now(), Input::Media(event));
         }
         self.perform();
+        if let Some(store) = self.store.take() {
+            store.finish().await;
+        }
         tracing::info!("stopped");
         Ok(())
     }
@@ -375,7 +399,7 @@ impl Running {
         super::notify_systemd();
     }
 
-    /// Reads the configuration again. What sockets and threads were made from stays as it is until
+    /// Reads the configuration and the certificates again. What sockets and threads were made from stays as it is until
     /// the next start; routes, numbers, access and time limits are for the calls to come.
     fn reload(&mut self) -> Option<Arc<Config>> {
         let mut config = match super::config::read(&self.path) {
@@ -385,23 +409,41 @@ impl Running {
                 return None;
             }
         };
+        if let Err(mistake) = self.sip.reload(&config.sip.tls) {
+            // Somebody is writing the files just now.
+            tracing::error!(%mistake, "the configuration was not reloaded");
+            return None;
+        }
         let old = &self.config;
         let resolved = std::mem::replace(&mut config.sip.listen, old.sip.listen.clone());
+        let sip = SipConfig {
+            tls: config.sip.tls.clone(),
+            ..old.sip.clone()
+        };
         let kept = [
             ("xmpp", config.xmpp != old.xmpp),
-            ("sip", config.sip != old.sip || resolved != self.listen),
+            ("sip", sip != config.sip || resolved != self.listen),
             ("media", config.media != old.media),
             ("trunk", config.trunks != old.trunks),
+            ("store", config.store != old.store),
             ("admin", config.admin != old.admin),
+            (
+                "mix",
+                !is_same_service(config.mix.as_ref(), old.mix.as_ref()),
+            ),
         ];
         for (section, _) in kept.iter().filter(|(_, changed)| *changed) {
             tracing::warn!(section, "changed, and takes effect at the next start");
         }
         config.xmpp = old.xmpp.clone();
-        config.sip = old.sip.clone();
+        config.sip = sip;
         config.media = old.media.clone();
         config.trunks = old.trunks.clone();
+        config.store = old.store.clone();
         config.admin = old.admin.clone();
+        if !is_same_service(config.mix.as_ref(), old.mix.as_ref()) {
+            config.mix = old.mix.clone();
+        }
         tracing::info!("configuration reloaded");
         self.config = Arc::new(config);
         Some(Arc::clone(&self.config))
@@ -423,6 +465,20 @@ impl Running {
     }
 }
 
+/// True if the MIX service is linked as before, so that the rest of its section can take effect.
+fn is_same_service(new: Option<&MixConfig>, old: Option<&MixConfig>) -> bool {
+    let link = |mix: &MixConfig| {
+        let MixConfig {
+            server,
+            domain,
+            secret,
+            ..
+        } = mix;
+        (server.clone(), domain.clone(), secret.clone())
+    };
+    new.map(link) == old.map(link)
+}
+
 /// What the link tells next; never anything if there is none.
 async fn next_of(link: &mut Option<Link>) -> Option<LinkEvent> {
     match link {
@@ -435,6 +491,14 @@ async fn next_of(link: &mut Option<Link>) -> Option<LinkEvent> {
 async fn question_of(admin: &mut Option<Admin>) -> Option<Question> {
     match admin {
         Some(admin) => admin.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What is heard next of what is to be kept; never anything if nothing is.
+async fn kept(store: &mut Option<Store>) -> Option<StoreEvent> {
+    match store {
+        Some(store) => store.events.recv().await,
         None => std::future::pending().await,
     }
 }

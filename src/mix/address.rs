@@ -2,6 +2,7 @@
 //! the service may name.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jid::{BareJid, DomainRef, Jid, NodePart, ResourcePart};
 use ring::hmac;
@@ -20,13 +21,13 @@ const SHOWN_DIGITS: usize = 16;
 /// Who a participant is within one channel, for good (XEP-0369 §4.3). Lower case only: it stands in
 /// the local part of a JID, where servers fold case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct StableId(String);
+pub struct StableId(Arc<str>);
 
 impl StableId {
     /// The id of `jid` in the channel with this secret: the same after leaving and joining again,
     /// another in each channel, and of no use to find the JID.
     pub fn of(secret: &[u8; 32], jid: &BareJid) -> Self {
-        Self(digits(secret, &format!("id\0{jid}"), ID_DIGITS))
+        Self(digits(secret, &format!("id\0{jid}"), ID_DIGITS).into())
     }
 
     /// Reads an id that somebody wrote.
@@ -36,7 +37,7 @@ impl StableId {
             && text
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        fits.then(|| Self(text.to_owned()))
+        fits.then(|| Self(text.into()))
     }
 
     /// The id as text.

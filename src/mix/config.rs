@@ -81,12 +81,6 @@ const RIGHTS: &[Right] = &[
     ),
 ];
 
-const RELAYS: [(&str, RelayPolicy); 3] = [
-    ("listed", RelayPolicy::Listed),
-    ("all", RelayPolicy::All),
-    ("none", RelayPolicy::None),
-];
-
 /// Only the fields that were sent change; those that this service does not have are passed over.
 pub(super) fn set_config(settings: &mut Settings, form: &Element) -> Outcome {
     if let Some(owners) = form::values(form, "Owner") {
@@ -121,8 +115,7 @@ pub(super) fn set_config(settings: &mut Settings, form: &Element) -> Outcome {
     if let Some(visibility) = one(form, "JID Visibility", JidVisibility::parse)? {
         settings.visibility = visibility;
     }
-    let relay = |word: &str| Some(RELAYS.into_iter().find(|(w, _)| *w == word)?.1);
-    if let Some(relay) = one(form, "IQ Relay", relay)? {
+    if let Some(relay) = one(form, "IQ Relay", RelayPolicy::parse)? {
         settings.relay = relay;
     }
     Ok(())
@@ -191,8 +184,6 @@ pub(super) fn config_item(ns: &str, channel: &Channel) -> Element {
         let access = set.unwrap_or(usual_access(*node));
         fields.push((field, "list-single", word(access.as_str())));
     }
-    let relay = RELAYS.iter().find(|(_, policy)| *policy == settings.relay);
-    let relay = relay.map_or("listed", |(word, _)| word);
     let visibility = settings.visibility.as_str();
     for (field, of, _) in RIGHTS {
         fields.push((field, "list-single", word(of(&mut settings).as_str())));
@@ -201,7 +192,7 @@ pub(super) fn config_item(ns: &str, channel: &Channel) -> Element {
         fields.push((field, "boolean", vec![of(&mut settings).to_string()]));
     }
     fields.push(("JID Visibility", "list-single", word(visibility)));
-    fields.push(("IQ Relay", "list-single", word(relay)));
+    fields.push(("IQ Relay", "list-single", word(settings.relay.as_str())));
     let form = form::result(NS_ADMIN, fields);
     item(ns, &settings.revision.to_string(), [form])
 }
@@ -244,7 +235,7 @@ impl Mix {
         });
         for (id, clients) in otherwise.iter().zip(clients) {
             self.tell_participant(name, id);
-            self.present_again(now, name, id, clients);
+            self.present_again(now, name, id, &clients);
         }
     }
 }

@@ -9,20 +9,24 @@
 //! A phone is a participant like any other: its JID lies in the gateway's other domain, and whoever
 //! wires this room hands stanzas between the two rooms.
 //!
-//! It does not: archive messages (XEP-0313), register nicks or
-//! invite (XEP-0407), or hold connections (`io/` does).
+//! It does not: archive messages (XEP-0313), register nicks (XEP-0407), or hold connections (`io/` does).
 
 pub mod address;
 mod admin;
 mod anonymity;
+pub mod clients;
+mod commands;
 mod config;
 mod disco;
+mod farewell;
 mod form;
+mod invitations;
 mod messages;
 mod nodes;
 mod participant;
 pub mod preferences;
 mod presence;
+pub mod record;
 mod relay;
 pub mod rights;
 pub mod store;
@@ -38,11 +42,12 @@ use tracing::debug;
 use crate::id::TokenMaker;
 use crate::pii::Pii;
 use crate::xmpp::stanza::{
-    Condition, Identity, IqType, Kind, MessageType, Outbox, StanzaError, StanzaHead, Unreadable,
-    element,
+    Condition, ErrorType, Identity, IqType, Kind, MessageType, Outbox, StanzaError, StanzaHead,
+    Unreadable, element,
 };
 use address::{Encoded, Place};
 use anonymity::HiddenResources;
+pub use farewell::Parted;
 use presence::Watch;
 use relay::Relay;
 use store::{Change, Channel, JidVisibility, Node, Settings, Snapshot};
@@ -65,6 +70,8 @@ pub const NS_ANON: &str = "urn:xmpp:mix:anon:0";
 pub const NS_ADMIN: &str = "urn:xmpp:mix:admin:0";
 /// XEP-0407.
 pub const NS_MISC: &str = "urn:xmpp:mix:misc:0";
+/// XEP-0050.
+pub const NS_COMMANDS: &str = "http://jabber.org/protocol/commands";
 /// XEP-0060.
 pub const NS_PUBSUB: &str = "http://jabber.org/protocol/pubsub";
 
@@ -135,6 +142,9 @@ pub struct Mix {
     relay: Relay,
     watch: Watch,
     hidden: HiddenResources,
+    parted: VecDeque<Parted>,
+    /// What is changed can be kept.
+    keeps: bool,
     tokens: TokenMaker,
     out: Outbox,
 }
@@ -164,13 +174,64 @@ impl Mix {
             relay: Relay::default(),
             watch: Watch::default(),
             hidden: HiddenResources::default(),
+            parted: VecDeque::new(),
+            keeps: true,
             tokens,
             config,
         };
         for channel in mix.config.channels.clone() {
+            let (name, hidden) = (channel.name.clone(), channel.hidden);
             mix.add_static(channel);
+            if hidden {
+                mix.hide(&name);
+            }
         }
         mix
+    }
+
+    /// Takes a new configuration: who may create channels, what servers need, further channels and
+    /// the phones of those that are there. Domain and keys stay.
+    pub fn set_config(&mut self, now: Instant, config: MixRoomConfig) {
+        let MixRoomConfig {
+            domain: _,
+            phones: _,
+            key: _,
+            creators,
+            legacy_presence,
+            ejabberd_domains,
+            echo_error_domains,
+            channels,
+        } = config;
+        self.config.creators = creators;
+        self.config.legacy_presence = legacy_presence;
+        self.config.ejabberd_domains = ejabberd_domains;
+        self.config.echo_error_domains = echo_error_domains;
+        for channel in channels {
+            let name = address::channel_name(&channel.name).unwrap_or_default();
+            let hidden = channel.hidden;
+            let is_new = !self.state.channels.contains_key(&name);
+            let before = self.ids_in(&name);
+            self.add_static(channel);
+            if is_new && hidden {
+                self.hide(&name);
+            }
+            for id in self.ids_in(&name).difference(&before) {
+                self.tell_participant(&name, id);
+                let joined = &self.state.channels[&name].participants[id];
+                let jid = joined.jid.clone();
+                self.probe(now, &name, &jid);
+            }
+            if let (true, Some(channel)) = (hidden, self.state.channels.get(&name)) {
+                let mut settings = channel.settings.clone();
+                settings.visibility = JidVisibility::Hidden;
+                self.settle(now, &name, settings);
+            }
+        }
+    }
+
+    fn ids_in(&self, name: &str) -> BTreeSet<address::StableId> {
+        let channel = self.state.channels.get(name);
+        channel.map_or_else(BTreeSet::new, |c| c.participants.keys().cloned().collect())
     }
 
     /// A stanza has come in.
@@ -251,6 +312,11 @@ impl Mix {
         self.changes.pop_front()
     }
 
+    /// Says whether changes can be kept. While they cannot, what asks for one is refused.
+    pub fn set_keeps(&mut self, keeps: bool) {
+        self.keeps = keeps;
+    }
+
     /// Everything there is to keep.
     pub fn snapshot(&self) -> &Snapshot {
         &self.state
@@ -261,16 +327,35 @@ impl Mix {
         &self.config.domain
     }
 
-    /// Who is behind an encoded JID, if its channel lets that be known.
-    pub fn revealed(&self, encoded: &BareJid) -> Option<&BareJid> {
+    /// Shows and hides phones by whether they can be called.
+    pub fn refresh_phones(&mut self, now: Instant, can_be_called: impl Fn(&BareJid) -> bool) {
+        let phones = |(name, channel): (&String, &Channel)| {
+            let phones = channel.participants.iter().filter(|(_, p)| p.phone);
+            let seen = phones.map(|(id, p)| (id.clone(), p.jid.clone(), !p.clients.is_empty()));
+            let name = name.clone();
+            seen.map(move |(id, jid, seen)| (name.clone(), id, jid, seen))
+                .collect::<Vec<_>>()
+        };
+        let all: Vec<_> = self.state.channels.iter().flat_map(phones).collect();
+        for (name, id, jid, seen) in all {
+            match (can_be_called(&jid), seen) {
+                (true, false) => self.probe(now, &name, &jid),
+                (false, true) => self.hide_all(&name, &id),
+                (true, true) | (false, false) => {}
+            }
+        }
+    }
+
+    /// Who is behind an encoded JID, and whether its channel hides that from others.
+    pub fn revealed(&self, encoded: &BareJid) -> Option<(&BareJid, bool)> {
         let Place::Encoded(Encoded { id, channel, .. }) = Place::of(&encoded.clone().into()) else {
             return None;
         };
         let channel = self.state.channels.get(&channel)?;
         let participant = channel.participants.get(&id?)?;
         let hides = channel.hides(participant.preferences.visibility);
-        let visible = encoded.domain() == &*self.config.domain && !hides;
-        visible.then_some(&participant.jid)
+        let is_ours = encoded.domain() == &*self.config.domain;
+        is_ours.then_some((&participant.jid, hides))
     }
 
     /// How much is there.
@@ -300,6 +385,10 @@ impl Mix {
             return self.out.error(head, &Condition::BadRequest.into());
         };
         let outcome = match place {
+            // Whatever is set here is to be kept.
+            Place::Service | Place::Channel { .. } if kind == IqType::Set && !self.keeps => {
+                Err(not_kept())
+            }
             Place::Service => self.service_request(kind, head, payload),
             Place::Channel {
                 name,
@@ -379,6 +468,8 @@ impl Mix {
             (IqType::Get | IqType::Set, "user-preference", NS_ANON) => {
                 self.user_preference(now, kind, head, payload, name)
             }
+            (IqType::Get, "invite", NS_MISC) => self.invite(head, payload, name),
+            (IqType::Set, "command", NS_COMMANDS) => self.command(now, head, payload, name),
             (IqType::Get, "query", crate::xmpp::disco::NS_INFO) => {
                 self.channel_info(head, payload, name)
             }
@@ -396,6 +487,9 @@ impl Mix {
 
     /// Takes a step and keeps it.
     fn change(&mut self, change: Change) {
+        if self.state.has(&change) {
+            return;
+        }
         self.changes.push_back(change.clone());
         self.state.apply(change);
     }
@@ -432,17 +526,31 @@ impl Mix {
         }
     }
 
+    /// Hides the JIDs of a channel that nobody is told of yet.
+    fn hide(&mut self, name: &str) {
+        let name = address::channel_name(name).unwrap_or_default();
+        let Some(channel) = self.state.channels.get(&name) else {
+            return;
+        };
+        let mut settings = Box::new(channel.settings.clone());
+        settings.visibility = JidVisibility::Hidden;
+        self.change(Change::Settings {
+            channel: name,
+            settings,
+        });
+    }
+
     fn add_static(&mut self, wanted: StaticChannel) {
         let StaticChannel {
             name,
             owners,
-            hidden,
+            hidden: _,
             phones,
         } = wanted;
         let Some(name) = address::channel_name(&name) else {
             return;
         };
-        let mut settings = match self.state.channels.get(&name) {
+        let settings = match self.state.channels.get(&name) {
             Some(kept) => Settings {
                 owners: kept.settings.owners.union(&owners).cloned().collect(),
                 ..kept.settings.clone()
@@ -452,9 +560,6 @@ impl Mix {
                 ..Settings::fresh(owners, address::derived(&self.config.key, &name))
             },
         };
-        if hidden {
-            settings.visibility = JidVisibility::Hidden;
-        }
         let settings = Box::new(settings);
         let channel = name.clone();
         self.change(Change::Settings { channel, settings });
@@ -476,6 +581,32 @@ fn readdress(stanza: &mut Element, kind: &str, from: &Jid, to: &Jid, id: &str) {
         let name = NcName::try_from(name).expect("attribute names are literals of ours");
         stanza.set_attr(Namespace::NONE, name, value);
     }
+}
+
+/// What is told of a change that cannot be kept.
+fn not_kept() -> StanzaError {
+    StanzaError {
+        kind: ErrorType::Wait,
+        ..StanzaError::because(
+            Condition::InternalServerError,
+            "it cannot be kept at the moment",
+        )
+    }
+}
+
+/// What goes out instead of an answer that promises something which cannot be kept: the error.
+pub fn taken_back(stanza: &Element) -> Option<Element> {
+    if stanza.name() != "iq" || stanza.attr("type") != Some("result") {
+        return None;
+    }
+    let ns = stanza.ns();
+    let error = element("iq", &ns)
+        .attr("type", "error")
+        .attr_opt("from", stanza.attr("from"))
+        .attr_opt("to", stanza.attr("to"))
+        .attr_opt("id", stanza.attr("id"))
+        .child(not_kept().element(&ns));
+    Some(error.build())
 }
 
 /// An event or an answer with one kind of child: `<items node='…'>…</items>`.

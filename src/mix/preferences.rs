@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use minidom::Element;
 
+use super::clients::Clients;
 use super::form::{self, Field};
 use super::store::{Channel, JidVisibility, Participant};
 use super::{Mix, NS_ANON, Outcome};
@@ -166,7 +167,7 @@ impl Mix {
         let clients = match shown_otherwise {
             // XEP-0404 §2.4: the client appears under another resource.
             true => self.withdraw(name, &id),
-            false => Vec::new(),
+            false => Clients::default(),
         };
         if wanted.hides_presence {
             self.hide_all(name, &id);
@@ -175,7 +176,7 @@ impl Mix {
         self.joined(name, &id, participant);
         if shown_otherwise {
             self.tell_participant(name, &id);
-            self.present_again(now, name, &id, clients);
+            self.present_again(now, name, &id, &clients);
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 //! (XEP-0403 §4.3): servers do not always answer a channel's probes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jid::{BareJid, Jid};
@@ -12,6 +13,7 @@ use minidom::Element;
 use tracing::debug;
 
 use super::address::{self, Encoded, StableId};
+use super::clients::{self, Clients, Texts};
 use super::store::{Change, Channel, Node, Participant};
 use super::{MAX_CLIENTS, Mix, NS_PRESENCE, NS_PRESENCE_LEGACY, anonymity, participant};
 use crate::timer::Timers;
@@ -31,8 +33,8 @@ const MAX_PAYLOAD: usize = 16 * 1024;
 const BURST: usize = 500;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Channel, participant, real resource.
-type Client = (String, StableId, String);
+/// Channel, participant, real resource: as cheap to clone as it is often held.
+type Client = (Arc<str>, StableId, Arc<str>);
 
 /// Who is to be asked whether it is there, and who has been.
 #[derive(Default)]
@@ -41,6 +43,8 @@ pub(super) struct Watch {
     /// By id of our question. As many as there are clients at most.
     asked: BTreeMap<String, Client>,
     question_of: BTreeMap<Client, String>,
+    /// The names in the keys above, each once.
+    names: Texts,
     /// Who is to be probed after a start. As many as there are participants at most.
     probes: VecDeque<(String, BareJid)>,
     next_probes: Option<Instant>,
@@ -54,11 +58,24 @@ impl Watch {
             .min()
     }
 
+    fn client(&mut self, name: &str, id: &StableId, resource: &str) -> Client {
+        (
+            self.names.share(name),
+            id.clone(),
+            self.names.share(resource),
+        )
+    }
+
     fn seen(&mut self, now: Instant, client: Client) {
+        self.ask_at(now + SILENCE, client);
+    }
+
+    /// Asks at that time whether the client is there.
+    fn ask_at(&mut self, at: Instant, client: Client) {
         if let Some(id) = self.question_of.remove(&client) {
             self.asked.remove(&id);
         }
-        self.timers.set(client, now + SILENCE);
+        self.timers.set(client, at);
     }
 
     fn forget(&mut self, client: &Client) {
@@ -136,7 +153,7 @@ impl Mix {
         };
         let shown: Vec<Element> = participant
             .clients
-            .keys()
+            .resources()
             .filter_map(|resource| {
                 self.shown(&to.channel, channel, id, participant, resource, &head.from)
             })
@@ -165,20 +182,19 @@ impl Mix {
             return;
         }
         let hidden = channel.hides(wanted.visibility);
-        let payload: Vec<Element> = stanza
+        let shared = stanza
             .children()
-            .filter(|child| is_shared(child, hidden, self.out.ns()))
-            .cloned()
-            .collect();
-        let size: usize = payload.iter().map(|child| String::from(child).len()).sum();
+            .filter(|child| is_shared(child, hidden, self.out.ns()));
+        let presence = clients::written(shared.cloned());
+        let size = presence.len();
         let known = participant.clients.get(&resource);
         let full = known.is_none() && participant.clients.len() >= MAX_CLIENTS;
         if full || size > MAX_PAYLOAD {
             debug!(size, "presence is too large, or there are too many clients");
             return;
         }
-        let client = (name.to_owned(), id.clone(), resource.clone());
-        let same = known == Some(&payload);
+        let same = known.is_some_and(|known| **known == *presence);
+        let client = self.watch.client(name, id, &resource);
         self.watch.seen(now, client);
         // COMPAT(ejabberd, 23.01): sends it twice if the channel is in the roster too.
         if same {
@@ -189,7 +205,7 @@ impl Mix {
             channel: name.to_owned(),
             id: id.clone(),
             resource: resource.clone(),
-            payload,
+            presence,
         });
         self.show(name, id, &resource);
     }
@@ -202,30 +218,29 @@ impl Mix {
         let Some(participant) = channel.participants.get(id) else {
             return;
         };
-        if !participant.clients.contains_key(resource) {
+        if participant.clients.get(resource).is_none() {
             return;
         }
         let kind = PresenceType::Unavailable;
         let payload = payload.as_slice();
         let told = self.told(name, channel, id, participant, resource, kind, payload);
-        let client = (name.to_owned(), id.clone(), resource.to_owned());
+        let client = self.watch.client(name, id, resource);
         self.watch.forget(&client);
-        let (channel, id, resource) = client;
         self.change(Change::Gone {
-            channel,
-            id,
-            resource,
+            channel: name.to_owned(),
+            id: id.clone(),
+            resource: resource.to_owned(),
         });
         self.tell(told);
     }
 
     /// Takes every client of a participant away, to be shown otherwise by [`Self::present_again`].
-    pub(super) fn withdraw(&mut self, name: &str, id: &StableId) -> Vec<(String, Vec<Element>)> {
+    pub(super) fn withdraw(&mut self, name: &str, id: &StableId) -> Clients {
         let channel = self.state.channels.get(name);
         let Some(participant) = channel.and_then(|c| c.participants.get(id)) else {
-            return Vec::new();
+            return Clients::default();
         };
-        let clients = participant.clients.clone().into_iter().collect();
+        let clients = participant.clients.clone();
         self.hide_all(name, id);
         clients
     }
@@ -237,11 +252,11 @@ impl Mix {
         now: Instant,
         name: &str,
         id: &StableId,
-        clients: Vec<(String, Vec<Element>)>,
+        clients: &Clients,
     ) {
-        for (resource, payload) in clients {
-            let presence = element("presence", self.out.ns()).children(payload);
-            self.present(now, name, id, resource, &presence.build());
+        for (resource, presence) in clients.iter() {
+            let presence = element("presence", self.out.ns()).children(clients::read(presence));
+            self.present(now, name, id, resource.to_owned(), &presence.build());
         }
     }
 
@@ -251,7 +266,7 @@ impl Mix {
         let Some(participant) = channel.and_then(|c| c.participants.get(id)) else {
             return;
         };
-        let resources: Vec<String> = participant.clients.keys().cloned().collect();
+        let resources: Vec<String> = participant.clients.resources().map(str::to_owned).collect();
         for resource in resources {
             self.gone(name, id, &resource, None);
         }
@@ -263,7 +278,7 @@ impl Mix {
         let Some(participant) = channel.and_then(|c| c.participants.get(id)) else {
             return;
         };
-        let resources: Vec<String> = participant.clients.keys().cloned().collect();
+        let resources: Vec<String> = participant.clients.resources().map(str::to_owned).collect();
         for resource in resources {
             self.show(name, id, &resource);
         }
@@ -276,11 +291,12 @@ impl Mix {
         let Some(participant) = channel.participants.get(id) else {
             return;
         };
-        let Some(payload) = participant.clients.get(resource) else {
+        let Some(presence) = participant.clients.get(resource) else {
             return;
         };
         let kind = PresenceType::Available;
-        let told = self.told(name, channel, id, participant, resource, kind, payload);
+        let payload = clients::read(presence);
+        let told = self.told(name, channel, id, participant, resource, kind, &payload);
         self.tell(told);
     }
 
@@ -335,7 +351,7 @@ impl Mix {
         };
         let mut all = Vec::new();
         for (id, participant) in &channel.participants {
-            for resource in participant.clients.keys() {
+            for resource in participant.clients.resources() {
                 all.extend(self.shown(name, channel, id, participant, resource, to));
             }
         }
@@ -353,7 +369,7 @@ impl Mix {
         resource: &str,
         to: &Jid,
     ) -> Option<Element> {
-        let payload = participant.clients.get(resource)?;
+        let payload = clients::read(participant.clients.get(resource)?);
         let kind = PresenceType::Available;
         let names = channel.names(participant.preferences.visibility, &to.to_bare());
         self.presence_of(
@@ -363,7 +379,7 @@ impl Mix {
             participant,
             resource,
             kind,
-            payload,
+            &payload,
             names,
         )
     }
@@ -434,10 +450,9 @@ impl Mix {
                 }
                 let probe = (name.clone(), participant.jid.clone());
                 self.watch.probes.push_back(probe);
-                for resource in participant.clients.keys() {
-                    let client = (name.clone(), id.clone(), resource.clone());
-                    self.watch.forget(&client);
-                    self.watch.timers.set(client, now);
+                for resource in participant.clients.resources() {
+                    let client = self.watch.client(name, id, resource);
+                    self.watch.ask_at(now, client);
                 }
             }
         }
@@ -473,7 +488,7 @@ impl Mix {
 
     fn ask(&mut self, now: Instant, client: Client) {
         let (name, id, resource) = &client;
-        let channel = self.state.channels.get(name);
+        let channel = self.state.channels.get(&**name);
         let Some(participant) = channel.and_then(|c| c.participants.get(id)) else {
             return;
         };
@@ -493,7 +508,7 @@ impl Mix {
         let Some(client) = self.watch.asked.get(head.id()).cloned() else {
             return;
         };
-        let channel = self.state.channels.get(&client.0);
+        let channel = self.state.channels.get(&*client.0);
         let Some(participant) = channel.and_then(|c| c.participants.get(&client.1)) else {
             return;
         };

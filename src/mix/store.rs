@@ -3,12 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jid::BareJid;
-use minidom::Element;
-
 use super::address::StableId;
+use super::clients::{Clients, Nodes, Texts};
 use super::preferences::{Preferences, Visibility};
 use super::rights::Access;
+use jid::BareJid;
 
 /// A node of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +105,25 @@ pub enum RelayPolicy {
     None,
 }
 
+impl RelayPolicy {
+    /// Every value.
+    pub const ALL: [Self; 3] = [Self::Listed, Self::All, Self::None];
+
+    /// The value in a form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Listed => "listed",
+            Self::All => "all",
+            Self::None => "none",
+        }
+    }
+
+    /// Reads the value of a form.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.as_str() == word)
+    }
+}
+
 /// The settings of a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -193,7 +211,7 @@ pub struct Participant {
     /// The nick.
     pub nick: Option<String>,
     /// What it hears.
-    pub nodes: BTreeSet<Node>,
+    pub nodes: Nodes,
     /// A number of this gateway.
     pub phone: bool,
     /// Joined by the configuration.
@@ -201,7 +219,7 @@ pub struct Participant {
     /// What it has set for itself.
     pub preferences: Preferences,
     /// What each present client last sent, by real resource.
-    pub clients: BTreeMap<String, Vec<Element>>,
+    pub clients: Clients,
 }
 
 /// A channel.
@@ -214,10 +232,19 @@ pub struct Channel {
 }
 
 /// Everything that is kept.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The channels by name.
     pub channels: BTreeMap<String, Channel>,
+    /// What clients sent, each text once.
+    texts: Texts,
+}
+
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { channels, texts: _ } = other;
+        self.channels == *channels
+    }
 }
 
 /// One step from a snapshot to the next.
@@ -259,8 +286,8 @@ pub enum Change {
         id: StableId,
         /// Its real resource.
         resource: String,
-        /// What it sent.
-        payload: Vec<Element>,
+        /// What it sent, as text.
+        presence: String,
     },
     /// A client has gone.
     Gone {
@@ -273,7 +300,49 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// True for what must outlive a crash once somebody has been told of it. Presence need not: after
+    /// a start everybody is asked for it.
+    pub fn is_promise(&self) -> bool {
+        match self {
+            Self::Settings { .. }
+            | Self::Destroyed { .. }
+            | Self::Joined { .. }
+            | Self::Left { .. } => true,
+            Self::Present { .. } | Self::Gone { .. } => false,
+        }
+    }
+}
+
 impl Snapshot {
+    /// True if the step leads to where we are already.
+    pub fn has(&self, change: &Change) -> bool {
+        match change {
+            Change::Settings { channel, settings } => {
+                let known = self.channels.get(channel);
+                known.is_some_and(|channel| channel.settings == **settings)
+            }
+            Change::Joined {
+                channel,
+                id,
+                participant,
+            } => {
+                let channel = self.channels.get(channel);
+                let known = channel.and_then(|c| c.participants.get(id));
+                known.is_some_and(|known| {
+                    // Those of the change are not looked at.
+                    let clients = known.clients.clone();
+                    let joined = (**participant).clone();
+                    *known == Participant { clients, ..joined }
+                })
+            }
+            Change::Destroyed { .. }
+            | Change::Left { .. }
+            | Change::Present { .. }
+            | Change::Gone { .. } => false,
+        }
+    }
+
     /// Takes one step. What fits nothing is ignored.
     pub fn apply(&mut self, change: Change) {
         match change {
@@ -312,10 +381,11 @@ impl Snapshot {
                 channel,
                 id,
                 resource,
-                payload,
+                presence,
             } => {
+                let presence = self.texts.share(&presence);
                 if let Some(participant) = self.participant_mut(&channel, &id) {
-                    participant.clients.insert(resource, payload);
+                    participant.clients.insert(&resource, presence);
                 }
             }
             Change::Gone {
@@ -381,7 +451,7 @@ impl Channel {
     /// The bare JIDs that hear of the node.
     pub fn subscribers(&self, node: Node) -> Vec<BareJid> {
         let all = self.participants.values();
-        all.filter(|p| p.nodes.contains(&node))
+        all.filter(|p| p.nodes.contains(node))
             .map(|p| p.jid.clone())
             .collect()
     }

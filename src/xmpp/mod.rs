@@ -3,7 +3,7 @@
 //! This file is the router: one match on stanza, type and payload. It follows RFC 6120 §8 (stanzas,
 //! errors), RFC 6121 (presence), and hands on to one file a XEP: `presence` with `decloak`
 //! (XEP-0276) and `caps` (XEP-0115), `disco` (XEP-0030), `gateway_iq` (XEP-0100), `ping` (XEP-0199),
-//! `vcard` (XEP-0054, XEP-0292), `version` (XEP-0092), and `jingle` (XEP-0166 and its kin, XEP-0353).
+//! `vcard` (XEP-0054, XEP-0292), `version` (XEP-0092), `channels` (XEP-0405, XEP-0407), and `jingle` (XEP-0166 and its kin, XEP-0353).
 //!
 //! It does not: hold rosters (contacts approve everybody, and remember nobody), decide who may call
 //! (the call table does), keep connections (`io/` does), or carry text: it writes its own
@@ -13,6 +13,7 @@
 //! answer to an answer is ever written.
 
 pub mod caps;
+mod channels;
 pub mod decloak;
 pub mod disco;
 pub mod gateway_iq;
@@ -41,6 +42,7 @@ use crate::id::{LegId, TokenMaker};
 use crate::leg::{LegCommand, LegEvent};
 use crate::pii::Pii;
 use caps::{Abilities, Announced, Resources};
+pub use channels::Invited;
 use disco::Face;
 use iq::Requests;
 use jingle::{Jingle, JingleCensus, Protection};
@@ -172,6 +174,8 @@ pub struct Xmpp {
     /// What is said after everything else.
     words: Outbox,
     notices: VecDeque<Notice>,
+    invited: VecDeque<Invited>,
+    joins: Requests<Invited>,
 }
 
 impl Xmpp {
@@ -202,6 +206,8 @@ impl Xmpp {
             words: Outbox::new(&identity, tokens.fork()),
             out: Outbox::new(&identity, tokens),
             notices: VecDeque::new(),
+            invited: VecDeque::new(),
+            joins: Requests::default(),
             identity,
             config,
         }
@@ -283,6 +289,11 @@ impl Xmpp {
         self.clock.set(now, since_1970);
     }
 
+    /// Ends the calls of these two, peer and contact.
+    pub fn part(&mut self, are_parted: impl Fn(&BareJid, &BareJid) -> bool) {
+        self.jingle.part(are_parted);
+    }
+
     /// Asks a contact for its presence (XEP-0276); the answer comes as [`Notice`]. Only a client
     /// asks: a component's contacts have nobody's presence to give in return.
     pub fn decloak(&mut self, _now: Instant, contact: &BareJid) {
@@ -302,13 +313,18 @@ impl Xmpp {
             debug!(of = ?Pii(&question.of), "disco#info was not answered");
             self.resources.unanswered(&question.of);
         }
+        while self.joins.pop_due(now).is_some() {}
         self.jingle.handle_timeout(now);
         self.bid_farewell(now);
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let times = [self.questions.soonest(), self.jingle.poll_timeout()];
+        let times = [
+            self.questions.soonest(),
+            self.joins.soonest(),
+            self.jingle.poll_timeout(),
+        ];
         times.into_iter().flatten().min()
     }
 
@@ -338,7 +354,7 @@ impl Xmpp {
         let (users, hashes) = self.resources.counts();
         XmppCensus {
             jingle: self.jingle.census(),
-            requests: self.questions.len(),
+            requests: self.questions.len() + self.joins.len(),
             users,
             hashes,
             pairs: self.courtesy.len(),
@@ -433,6 +449,9 @@ impl Xmpp {
         head: &StanzaHead,
         outcome: Result<Option<&Element>, StanzaError>,
     ) {
+        if self.joins.knows(head.id()) {
+            return self.join_answered(head, outcome.map(|_| ()));
+        }
         if !self.questions.knows(head.id()) {
             let outcome = outcome.map(|_| ());
             return self
@@ -461,6 +480,10 @@ impl Xmpp {
         let invitation = stanza.children().find(|c| c.ns() == jingle::NS_JMI);
         if let (true, Some(payload)) = (takes_calls, invitation) {
             return self.jingle.handle_message(now, head, payload);
+        }
+        let is_contact = matches!(self.addressee(&head.to), Addressee::Contact(_));
+        if takes_calls && is_contact && self.invitation(head, stanza) {
+            return;
         }
         // Receipts, chat states and markers want no answer.
         if let Some(body) = stanza.children().find(|c| c.name() == "body")

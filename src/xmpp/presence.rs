@@ -19,6 +19,11 @@ use crate::address::Address;
 use crate::address::contact::{self, Spelling};
 use crate::pii::Pii;
 
+/// True for presence that says that somebody is there.
+pub fn is_available(stanza: &Element) -> bool {
+    stanza.name() == "presence" && stanza.attr("type").is_none()
+}
+
 /// Presences that one resource may have answered by one contact at once: a login, a few changes of
 /// status, a click on each button of the client.
 const COURTESY_BURST: u32 = 10;
@@ -213,7 +218,7 @@ impl Xmpp {
 
     /// Sends the presence of one of our JIDs: capabilities and, to whom it has called, its name; and
     /// neither show, status nor priority (XEP-0276 §7).
-    fn show(&mut self, contact: &Jid, to: &Jid) {
+    pub(super) fn show(&mut self, contact: &Jid, to: &Jid) {
         self.show_with(contact, to, None);
     }
 

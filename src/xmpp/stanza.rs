@@ -470,7 +470,7 @@ impl StanzaError {
         read
     }
 
-    fn element(&self, ns: &str) -> Element {
+    pub(crate) fn element(&self, ns: &str) -> Element {
         element("error", ns)
             .attr("type", self.kind.as_str())
             .child(element(self.condition.as_str(), NS_STANZAS))

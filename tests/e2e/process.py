@@ -44,12 +44,12 @@ class Process:
     def running(self) -> bool:
         return self.popen is not None and self.popen.poll() is None
 
-    def logged(self, pattern: str, timeout: float = 10) -> re.Match:
-        """Waits until the log holds `pattern`; blocks, so only for the time before a call."""
+    def logged(self, pattern: str, timeout: float = 10, after: int = 0) -> re.Match:
+        """Waits until the log holds `pattern` `after` so many characters; blocks, so only for the time before a call."""
         end = time.monotonic() + timeout
         while True:
             ended = not self.running
-            if found := re.search(pattern, self.log, re.M):
+            if found := re.search(pattern, self.log[after:], re.M):
                 return found
             if ended or time.monotonic() > end:
                 why = f"ended with {self.popen.returncode}" if ended else f"{timeout} s passed"

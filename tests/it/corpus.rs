@@ -113,6 +113,7 @@ macro_rules! replays {
 
 replays! {
     the_stanza_corpus_is_harmless "stanza",
+    the_mix_corpus_is_harmless "mix",
     the_sip_message_corpus_is_harmless "sip_message",
     the_sip_stream_corpus_is_harmless "sip_stream",
     the_sdp_corpus_is_harmless "sdp",

@@ -56,7 +56,8 @@ fn value_of_presence_node() {
     bench.send(SETS);
     let channel = &bench.mix.snapshot().channels["coven"];
     let id = StableIdOf(&bench).hag66();
-    let kept = &channel.participants[&id].clients["UUID-a1j/7533"];
+    let kept = &channel.participants[&id].clients.get("UUID-a1j/7533");
+    let kept = clients::read(kept.unwrap());
     let words: Vec<String> = kept.iter().map(Element::text).collect();
     assert_eq!(words, ["dnd", "Making a Brew"]);
 }

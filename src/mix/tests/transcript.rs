@@ -98,7 +98,7 @@ impl Conversation {
         let participant = channel.participants.get(&id);
         let resources: Vec<String> = participant
             .iter()
-            .flat_map(|p| p.clients.keys())
+            .flat_map(|p| p.clients.resources())
             .map(|r| anonymity::shown_resource(channel, &id, r))
             .collect();
         match self.dice.below(6) {

@@ -161,6 +161,7 @@ impl Jingle {
                 from,
                 to,
                 display_name: None,
+                conceals: false,
                 offer: Offering::Described(offer),
                 trunk: None,
             },

@@ -120,6 +120,7 @@ impl Jingle {
                 from,
                 to,
                 display_name: None,
+                conceals: false,
                 offer: Offering::Later(kinds),
                 trunk: None,
             },

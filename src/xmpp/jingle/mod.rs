@@ -201,6 +201,17 @@ impl Jingle {
         legs.map(|(_, leg)| *leg).filter(is_there).collect()
     }
 
+    /// Ends every session of these two, peer and contact, since they cannot reach each other any more.
+    pub fn part(&mut self, are_parted: impl Fn(&BareJid, &BareJid) -> bool) {
+        let parted = self.sessions.iter();
+        let parted = parted.filter(|(_, s)| are_parted(&s.key.peer, &s.key.local));
+        let legs: Vec<LegId> = parted.map(|(leg, _)| *leg).collect();
+        for leg in legs {
+            let end = End::because(EndReason::PeerGone, "the channel between them is gone");
+            self.close_as(leg, "gone", end);
+        }
+    }
+
     /// The time of [`Self::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         while self.requests.pop_due(now).is_some() {}
@@ -310,6 +321,11 @@ impl Jingle {
 
     /// Ends a session from our side: says goodbye as its state wants it, and forgets it.
     fn close(&mut self, leg: LegId, end: End) {
+        self.close_as(leg, reason::for_terminate(end.reason), end);
+    }
+
+    /// The same with a condition of its own for `session-terminate`.
+    fn close_as(&mut self, leg: LegId, condition: &'static str, end: End) {
         self.note_end(leg, &end);
         let Some(session) = self.sessions.get(&leg) else {
             return;
@@ -339,7 +355,6 @@ impl Jingle {
                 (true, true)
             }
         };
-        let condition = reason::for_terminate(end.reason);
         if terminate {
             self.terminate(leg, condition, text);
         }

@@ -1,0 +1,454 @@
+//! Where the MIX service's state is kept: SQLite or PostgreSQL, with the same tables and statements.
+//!
+//! A thread of its own owns the connection. Changes go there in order and are written in batches,
+//! each a transaction; the gateway hears of it when they are committed, and never waits. The queue
+//! has no bound of its own: [`crate::store::Gate`] begins no more changes when many are on the way.
+//!
+//! A batch that cannot be written (the disk is full, the server is away) is tried again until it
+//! can; meanwhile the gateway is told that nothing can be kept.
+
+use std::thread;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use sqlx::any::{AnyConnectOptions, AnyRow};
+use sqlx::{AnyConnection, ConnectOptions, Connection, Row};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::StoreConfig;
+use crate::mix::address::StableId;
+use crate::mix::record;
+use crate::mix::store::{Change, Snapshot};
+use crate::store::StoreEvent;
+
+/// Changes of one transaction at most.
+const BATCH: usize = 1_000;
+/// A transaction that takes longer has failed: the server may have gone without a word.
+const LIMIT: Duration = Duration::from_secs(20);
+/// The pause before what failed is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long the last changes have at the end of the program.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What brings the tables from each version to the next. A step that was released never changes.
+const STEPS: &[&[&str]] = &[&[
+    "CREATE TABLE mix_channel (
+        service TEXT NOT NULL, channel TEXT NOT NULL, settings TEXT NOT NULL,
+        PRIMARY KEY (service, channel))",
+    "CREATE TABLE mix_participant (
+        service TEXT NOT NULL, channel TEXT NOT NULL, id TEXT NOT NULL, record TEXT NOT NULL,
+        PRIMARY KEY (service, channel, id))",
+    "CREATE TABLE mix_client (
+        service TEXT NOT NULL, channel TEXT NOT NULL, id TEXT NOT NULL, resource TEXT NOT NULL,
+        presence TEXT NOT NULL, PRIMARY KEY (service, channel, id, resource))",
+]];
+
+/// Why the state cannot be read at the start.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It is not there, not ours to read, or not what it should be.
+    #[error("store.url: {place}: {why}")]
+    Database {
+        /// Where.
+        place: String,
+        /// The library's words.
+        why: sqlx::Error,
+    },
+    /// A later version of the program wrote it.
+    #[error(
+        "store.url: {place} was written by a later version of the program: its tables have version \
+         {found}, and this program knows those up to {known}"
+    )]
+    Newer {
+        /// Where.
+        place: String,
+        /// The version of the tables.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// A record makes no sense.
+    #[error("store.url: {place} is damaged: {what}")]
+    Damaged {
+        /// Where.
+        place: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The thread that reads it ended.
+    #[error("store.url: {0}: the thread ended")]
+    Thread(String),
+}
+
+/// The gateway's end.
+pub struct Store {
+    changes: mpsc::UnboundedSender<(u64, Box<Change>)>,
+    /// What is heard.
+    pub events: mpsc::UnboundedReceiver<StoreEvent>,
+    done: oneshot::Receiver<()>,
+}
+
+impl Store {
+    /// Opens it, brings its tables up to date and reads all that is kept of `service`.
+    pub async fn start(
+        config: &StoreConfig,
+        service: &str,
+    ) -> Result<(Self, Snapshot), StoreError> {
+        let (changes, from_gateway) = mpsc::unbounded_channel();
+        let (to_gateway, events) = mpsc::unbounded_channel();
+        let (opened, opening) = oneshot::channel();
+        let (farewell, done) = oneshot::channel();
+        let place = config.to_string();
+        let ended = StoreError::Thread(place.clone());
+        let url = match config {
+            StoreConfig::Sqlite { path } => format!("sqlite://{path}?mode=rwc"),
+            StoreConfig::Postgres { url, shown: _ } => url.0.clone(),
+        };
+        let keeper = Keeper {
+            url,
+            place,
+            service: service.to_owned(),
+            connection: None,
+        };
+        let work = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            let Ok(runtime) = runtime else { return };
+            runtime.block_on(keeper.work(opened, from_gateway, to_gateway));
+            let _ = farewell.send(());
+        };
+        let thread = thread::Builder::new().name("store".to_owned()).spawn(work);
+        if thread.is_err() {
+            return Err(ended);
+        }
+        let kept = opening.await.map_err(|_| ended)??;
+        let store = Self {
+            changes,
+            events,
+            done,
+        };
+        Ok((store, kept))
+    }
+
+    /// Keeps a change.
+    pub fn keep(&self, number: u64, change: Box<Change>) {
+        // A thread that is gone keeps nothing, and says nothing: what tells of the change waits.
+        let _ = self.changes.send((number, change));
+    }
+
+    /// Gives what is on its way some time to be written.
+    pub async fn finish(self) {
+        drop(self.changes);
+        if tokio::time::timeout(FAREWELL, self.done).await.is_err() {
+            tracing::warn!("the last changes could not be kept");
+        }
+    }
+}
+
+/// The thread's end.
+struct Keeper {
+    url: String,
+    place: String,
+    service: String,
+    connection: Option<AnyConnection>,
+}
+
+impl Keeper {
+    async fn work(
+        mut self,
+        opened: oneshot::Sender<Result<Snapshot, StoreError>>,
+        mut changes: mpsc::UnboundedReceiver<(u64, Box<Change>)>,
+        events: mpsc::UnboundedSender<StoreEvent>,
+    ) {
+        let read = self.open().await;
+        let failed = read.is_err();
+        if opened.send(read).is_err() || failed {
+            return;
+        }
+        let mut batch = Vec::new();
+        while changes.recv_many(&mut batch, BATCH).await > 0 {
+            if !self.insist(&batch, &events, &changes).await {
+                return;
+            }
+            batch.clear();
+        }
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.close().await;
+        }
+    }
+
+    /// Writes until it is written. False if the program ends before.
+    async fn insist(
+        &mut self,
+        batch: &[(u64, Box<Change>)],
+        events: &mpsc::UnboundedSender<StoreEvent>,
+        changes: &mpsc::UnboundedReceiver<(u64, Box<Change>)>,
+    ) -> bool {
+        let Some((last, _)) = batch.last() else {
+            return true;
+        };
+        let mut failing = false;
+        loop {
+            let written = tokio::time::timeout(LIMIT, self.write(batch)).await;
+            let error = match written {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            // What is left of the transaction goes with the connection.
+            self.connection = None;
+            if !failing {
+                failing = true;
+                tracing::warn!(place = self.place, error, "the state cannot be kept");
+                if events.send(StoreEvent::Failing).is_err() {
+                    return false;
+                }
+            }
+            if changes.is_closed() {
+                return false;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        if failing {
+            tracing::warn!(place = self.place, "the state is kept again");
+        }
+        events.send(StoreEvent::Kept(*last)).is_ok()
+    }
+
+    async fn write(&mut self, batch: &[(u64, Box<Change>)]) -> Result<(), sqlx::Error> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            None => self.connection.insert(connect(&self.url).await?),
+        };
+        let mut transaction = connection.begin().await?;
+        for (_, change) in batch {
+            write(&mut transaction, &self.service, change).await?;
+        }
+        transaction.commit().await
+    }
+
+    async fn open(&mut self) -> Result<Snapshot, StoreError> {
+        let place = self.place.clone();
+        let failed = |why| StoreError::Database {
+            place: place.clone(),
+            why,
+        };
+        let connected = tokio::time::timeout(LIMIT, connect(&self.url)).await;
+        let connected = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        let mut connection = connected.map_err(failed)?;
+        let (found, known) = migrate(&mut connection).await.map_err(failed)?;
+        if found > known {
+            return Err(StoreError::Newer {
+                place,
+                found,
+                known,
+            });
+        }
+        let kept = load(&mut connection, &self.service).await;
+        let kept = kept.map_err(|error| match error {
+            Unread::Database(why) => failed(why),
+            Unread::Record(what) => StoreError::Damaged {
+                place: place.clone(),
+                what,
+            },
+        })?;
+        self.connection = Some(connection);
+        tracing::info!(place, channels = kept.channels.len(), "state read");
+        Ok(kept)
+    }
+}
+
+async fn connect(url: &str) -> Result<AnyConnection, sqlx::Error> {
+    sqlx::any::install_default_drivers();
+    let options: AnyConnectOptions = url.parse()?;
+    let options = options.disable_statement_logging();
+    let mut connection = AnyConnection::connect_with(&options).await?;
+    if url.starts_with("sqlite:") {
+        // A commit is on the disk when it returns, and readers (a backup) do not stand in its way.
+        for pragma in ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL"] {
+            sqlx::query(pragma).fetch_all(&mut connection).await?;
+        }
+    }
+    Ok(connection)
+}
+
+/// Brings the tables up to date; the version that was found and ours. Does nothing if it is newer.
+async fn migrate(connection: &mut AnyConnection) -> Result<(i64, i64), sqlx::Error> {
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    let mut transaction = connection.begin().await?;
+    sqlx::query("CREATE TABLE IF NOT EXISTS offhook_version (version BIGINT NOT NULL)")
+        .execute(&mut *transaction)
+        .await?;
+    let found: Option<i64> = sqlx::query_scalar("SELECT version FROM offhook_version")
+        .fetch_optional(&mut *transaction)
+        .await?;
+    let from = found.unwrap_or(0);
+    if from < known {
+        let done = usize::try_from(from).unwrap_or(0);
+        for statement in STEPS.iter().skip(done).copied().flatten() {
+            sqlx::query(*statement).execute(&mut *transaction).await?;
+        }
+        let set = match found {
+            Some(_) => "UPDATE offhook_version SET version = $1",
+            None => "INSERT INTO offhook_version (version) VALUES ($1)",
+        };
+        sqlx::query(set)
+            .bind(known)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+    }
+    Ok((from, known))
+}
+
+/// Why a record cannot be taken in.
+enum Unread {
+    Database(sqlx::Error),
+    Record(String),
+}
+
+impl From<sqlx::Error> for Unread {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// Reads everything of a service: as the changes that lead there.
+async fn load(connection: &mut AnyConnection, service: &str) -> Result<Snapshot, Unread> {
+    type Read = fn(&AnyRow) -> Result<Change, Unread>;
+    const PARTS: [(&str, Read); 3] = [
+        (
+            "SELECT channel, settings FROM mix_channel WHERE service = $1",
+            read_channel,
+        ),
+        (
+            "SELECT channel, id, record FROM mix_participant WHERE service = $1",
+            read_participant,
+        ),
+        (
+            "SELECT channel, id, resource, presence FROM mix_client WHERE service = $1",
+            read_client,
+        ),
+    ];
+    let mut kept = Snapshot::default();
+    for (select, read) in PARTS {
+        let mut rows = sqlx::query(select).bind(service).fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await? {
+            kept.apply(read(&row)?);
+        }
+    }
+    Ok(kept)
+}
+
+fn read_channel(row: &AnyRow) -> Result<Change, Unread> {
+    let channel: String = row.try_get(0)?;
+    let settings = record::read_settings(row.try_get(1)?);
+    let settings =
+        settings.map_err(|why| Unread::Record(format!("the settings of a channel: {why}")))?;
+    Ok(Change::Settings {
+        channel,
+        settings: Box::new(settings),
+    })
+}
+
+fn read_participant(row: &AnyRow) -> Result<Change, Unread> {
+    let participant = record::read_participant(row.try_get(2)?);
+    let participant = participant.map_err(|why| Unread::Record(format!("a participant: {why}")))?;
+    Ok(Change::Joined {
+        channel: row.try_get(0)?,
+        id: stable_id(row)?,
+        participant: Box::new(participant),
+    })
+}
+
+fn read_client(row: &AnyRow) -> Result<Change, Unread> {
+    Ok(Change::Present {
+        channel: row.try_get(0)?,
+        id: stable_id(row)?,
+        resource: row.try_get(2)?,
+        presence: row.try_get(3)?,
+    })
+}
+
+fn stable_id(row: &AnyRow) -> Result<StableId, Unread> {
+    StableId::read(row.try_get(1)?).ok_or_else(|| Unread::Record("a stable id".to_owned()))
+}
+
+/// Writes one change. What was written before stays right if it is written once more.
+async fn write(
+    connection: &mut AnyConnection,
+    service: &str,
+    change: &Change,
+) -> Result<(), sqlx::Error> {
+    let (statements, values): (&[&'static str], Vec<&str>);
+    let record;
+    match change {
+        Change::Settings { channel, settings } => {
+            record = record::write_settings(settings);
+            statements = &["INSERT INTO mix_channel (service, channel, settings) \
+                 VALUES ($1, $2, $3) \
+                 ON CONFLICT (service, channel) DO UPDATE SET settings = excluded.settings"];
+            values = vec![channel, &record];
+        }
+        Change::Destroyed { channel } => {
+            statements = &[
+                "DELETE FROM mix_client WHERE service = $1 AND channel = $2",
+                "DELETE FROM mix_participant WHERE service = $1 AND channel = $2",
+                "DELETE FROM mix_channel WHERE service = $1 AND channel = $2",
+            ];
+            values = vec![channel];
+        }
+        Change::Joined {
+            channel,
+            id,
+            participant,
+        } => {
+            record = record::write_participant(participant);
+            statements = &[
+                "INSERT INTO mix_participant (service, channel, id, record) \
+                 VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (service, channel, id) DO UPDATE SET record = excluded.record",
+            ];
+            values = vec![channel, id.as_str(), &record];
+        }
+        Change::Left { channel, id } => {
+            statements = &[
+                "DELETE FROM mix_client WHERE service = $1 AND channel = $2 AND id = $3",
+                "DELETE FROM mix_participant WHERE service = $1 AND channel = $2 AND id = $3",
+            ];
+            values = vec![channel, id.as_str()];
+        }
+        Change::Present {
+            channel,
+            id,
+            resource,
+            presence,
+        } => {
+            statements = &[
+                "INSERT INTO mix_client (service, channel, id, resource, presence) \
+                 VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT (service, channel, id, resource) \
+                 DO UPDATE SET presence = excluded.presence",
+            ];
+            values = vec![channel, id.as_str(), resource, presence];
+        }
+        Change::Gone {
+            channel,
+            id,
+            resource,
+        } => {
+            statements = &["DELETE FROM mix_client \
+                 WHERE service = $1 AND channel = $2 AND id = $3 AND resource = $4"];
+            values = vec![channel, id.as_str(), resource];
+        }
+    }
+    for statement in statements {
+        let mut query = sqlx::query(*statement).bind(service);
+        for value in &values {
+            query = query.bind(*value);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
