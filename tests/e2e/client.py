@@ -97,6 +97,8 @@ class Client:
         self.port = port
         self.bare = f"{user}@{domain}"
         self.password = password
+        # What the stream is in; servers put it on every stanza that names no other.
+        self.language = "en"
         self.seen: list[Seen] = []
         self.calls: dict[str, Call] = {}
         self._news = asyncio.Condition()
@@ -111,7 +113,7 @@ class Client:
 
     async def __aenter__(self) -> "Client":
         # slixmpp ties itself to the running loop, so not before.
-        self.stream = ClientXMPP(f"{self.bare}/e2e-{uuid.uuid4().hex[:6]}", self.password)
+        self.stream = ClientXMPP(f"{self.bare}/e2e-{uuid.uuid4().hex[:6]}", self.password, lang=self.language)
         self.stream.enable_plaintext = True
         self.stream.enable_starttls = False
         self.stream.enable_direct_tls = False
