@@ -6,6 +6,7 @@
 mod bodies;
 mod calls;
 mod chaos;
+mod clients;
 mod conf;
 mod corpus;
 mod floors;
