@@ -362,14 +362,17 @@ class Call:
         await self._take_description(accept.xml, "answer")
 
     async def _offer(self) -> None:
+        self._add_track()
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        mid = self.pc.getTransceivers()[0].mid
+        await self._describe("session-initiate", mid, jingle_sdp.TELEPHONE_EVENTS)
+
+    def _add_track(self) -> None:
         transceiver = self.pc.addTransceiver(self.track, "sendrecv")
         if self.codecs:
             known = RTCRtpSender.getCapabilities("audio").codecs
             wanted = [c for name in self.codecs for c in known if c.mimeType.lower() == f"audio/{name.lower()}"]
             transceiver.setCodecPreferences(wanted)
-        await self.pc.setLocalDescription(await self.pc.createOffer())
-        mid = self.pc.getTransceivers()[0].mid
-        await self._describe("session-initiate", mid, jingle_sdp.TELEPHONE_EVENTS)
 
     # --- as callee ---
 
@@ -382,7 +385,7 @@ class Call:
         initiate = await self.sees("session-initiate", timeout)
         self.peer = initiate.sender
         content = initiate.xml.find(tag(JINGLE, "content"))
-        self.pc.addTrack(self.track)
+        self._add_track()
         await self._take_description(initiate.xml, "offer")
         await self.pc.setLocalDescription(await self.pc.createAnswer())
         self._watch_keys()
