@@ -8,6 +8,7 @@ mod calls;
 mod channels;
 mod chaos;
 mod checks;
+mod clients;
 mod conf;
 mod corpus;
 mod day;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use minidom::Element;
 
+use super::dialect::{self, CallsOffBy, Dialect, HangsUpBy};
+
 /// What the user does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
@@ -70,6 +72,9 @@ pub struct Client {
     pub jid: String,
     pub plan: Plan,
     pub habits: Habits,
+    pub dialect: Dialect,
+    /// What was said to the user in words.
+    pub read: Vec<String>,
     pub is_online: bool,
     pub state: State,
     /// How it ended, as the client would show it.
@@ -80,6 +85,12 @@ pub struct Client {
     next_id: u32,
 }
 
+/// What most clients do, and no `finish`, so that ladders are short.
+const DEFAULT: Dialect = Dialect {
+    hangs_up_by: HangsUpBy::Terminate,
+    ..dialect::CONVERSATIONS
+};
+
 const FINGERPRINT: &str = "AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:\
 AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89";
 
@@ -89,6 +100,8 @@ impl Client {
             jid: jid.to_owned(),
             plan,
             habits: Habits::default(),
+            dialect: DEFAULT,
+            read: Vec::new(),
             is_online: true,
             state: State::Idle,
             ended: None,
@@ -157,15 +170,39 @@ impl Client {
         Act::Send(xml.parse().expect("our own XML"))
     }
 
-    fn content(setup: &str, payloads: &str) -> String {
-        format!(
+    fn content(&self, setup: &str, payloads: &str) -> String {
+        let Dialect {
+            mux,
+            groups,
+            dtls,
+            transport_first,
+            content: name,
+            ..
+        } = self.dialect;
+        let group = format!(
             "<group xmlns='urn:xmpp:jingle:apps:grouping:0' semantics='BUNDLE'>\
-             <content name='0'/></group><content creator='initiator' name='0'>\
-             <description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'>{payloads}<rtcp-mux/>\
-             </description><transport xmlns='urn:xmpp:jingle:transports:ice-udp:1' ufrag='r8tL' \
-             pwd='88yXZajgGS00ziBDQ0yLtr9t'><fingerprint xmlns='urn:xmpp:jingle:apps:dtls:0' \
-             hash='sha-256' setup='{setup}'>{FINGERPRINT}</fingerprint></transport></content>"
-        )
+             <content name='{name}'/></group>"
+        );
+        let mux = if mux { "<rtcp-mux/>" } else { "" };
+        let fingerprint = format!(
+            "<fingerprint xmlns='urn:xmpp:jingle:apps:dtls:0' hash='sha-256' \
+             setup='{setup}'>{FINGERPRINT}</fingerprint>"
+        );
+        let fingerprint = if dtls { fingerprint.as_str() } else { "" };
+        let description = format!(
+            "<description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'>{payloads}{mux}\
+             </description>"
+        );
+        let transport = format!(
+            "<transport xmlns='urn:xmpp:jingle:transports:ice-udp:1' ufrag='r8tL' \
+             pwd='88yXZajgGS00ziBDQ0yLtr9t'>{fingerprint}</transport>"
+        );
+        let inner = match transport_first {
+            true => transport + &description,
+            false => description + &transport,
+        };
+        let group = if groups { group.as_str() } else { "" };
+        format!("{group}<content creator='initiator' name='{name}'>{inner}</content>")
     }
 
     fn initiate(&mut self) -> Act {
@@ -174,7 +211,8 @@ impl Client {
              <payload-type id='110' name='telephone-event' clockrate='48000'/>\
              <payload-type id='126' name='telephone-event' clockrate='8000'/>";
         self.state = State::Initiated;
-        self.jingle("session-initiate", &Self::content("actpass", payloads))
+        let content = self.content("actpass", payloads);
+        self.jingle("session-initiate", &content)
     }
 
     /// Dials a contact.
@@ -220,7 +258,9 @@ impl Client {
                     stanza.attr("id").unwrap_or_default(),
                     self.jid
                 );
-                acts.push(Act::Send(xml.parse().expect("our own XML")));
+                if self.dialect.acks {
+                    acts.push(Act::Send(xml.parse().expect("our own XML")));
+                }
                 if let Some(jingle) = stanza.get_child("jingle", "urn:xmpp:jingle:1") {
                     acts.extend(self.receive_jingle(jingle, &from));
                 }
@@ -232,6 +272,8 @@ impl Client {
                 if let Some(payload) = payload {
                     acts.extend(self.receive_message(payload, &from));
                 }
+                let body = stanza.children().find(|c| c.name() == "body");
+                self.read.extend(body.map(Element::text));
             }
             _ => {}
         }
@@ -270,8 +312,10 @@ impl Client {
                     "<ringing xmlns='urn:xmpp:jingle-message:0' id='{}'/>",
                     self.sid
                 );
-                let mut acts = vec![self.message(from, &ringing)];
-                acts.extend(self.habitual());
+                let mut acts = self.habitual();
+                if self.dialect.rings {
+                    acts.insert(0, self.message(from, &ringing));
+                }
                 match self.plan {
                     Plan::Answer { after, .. } => acts.push(Act::Wake(after, Wake::Answer)),
                     Plan::Decline { after } => acts.push(Act::Wake(after, Wake::Decline)),
@@ -314,8 +358,8 @@ impl Client {
             ("session-initiate", State::Proceeded) => {
                 self.peer = from.to_owned();
                 let payloads = "<payload-type id='0' name='PCMU' clockrate='8000'/>";
-                let mut acts =
-                    vec![self.jingle("session-accept", &Self::content("active", payloads))];
+                let content = self.content("active", payloads);
+                let mut acts = Vec::from([self.jingle("session-accept", &content)]);
                 acts.extend(self.talk());
                 if let Plan::Answer {
                     hangup_after: Some(after),
@@ -381,11 +425,20 @@ impl Client {
             }
             (Wake::Decline, State::Ringing) => {
                 self.over("declined");
-                vec![self.message(&peer, &jmi("reject", "busy"))]
+                let said = self.dialect.declines.map(|reason| jmi("reject", reason));
+                said.map(|said| self.message(&peer, &said))
+                    .into_iter()
+                    .collect()
             }
             (Wake::End, State::Proposed) => {
                 self.over("retracted");
-                vec![self.message(&peer, &jmi("retract", "cancel"))]
+                let said = match self.dialect.calls_off_by {
+                    CallsOffBy::Retract => jmi("retract", "cancel"),
+                    CallsOffBy::Reject => {
+                        format!("<reject xmlns='urn:xmpp:jingle-message:0' id='{sid}'/>")
+                    }
+                };
+                vec![self.message(&peer, &said)]
             }
             (Wake::End, State::Initiated) => {
                 self.over("cancelled");
@@ -393,7 +446,17 @@ impl Client {
             }
             (Wake::End, State::Talking) => {
                 self.over("hung up");
-                vec![self.jingle("session-terminate", "<reason><success/></reason>")]
+                let terminate = self.jingle("session-terminate", "<reason><success/></reason>");
+                let bare = peer.split('/').next().unwrap_or_default().to_owned();
+                match self.dialect.hangs_up_by {
+                    HangsUpBy::Terminate => vec![terminate],
+                    HangsUpBy::TerminateAndFinish => {
+                        vec![terminate, self.message(&peer, &jmi("finish", "success"))]
+                    }
+                    HangsUpBy::FinishBareAndTerminate => {
+                        vec![self.message(&bare, &jmi("finish", "success")), terminate]
+                    }
+                }
             }
             _ => Vec::new(),
         }

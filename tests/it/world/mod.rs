@@ -26,6 +26,7 @@ use offhook::leg::EndReason;
 use offhook::net::{Flow, NetInput, NetOutput, SipTransport};
 
 pub mod client;
+pub mod dialect;
 pub mod phone;
 pub mod reference;
 pub mod scenario;
@@ -124,6 +125,8 @@ pub struct World {
     pub media: MediaPlan,
     pub gateway: Gateway,
     pub records: Vec<CallRecord>,
+    /// Keys that a media worker was told to press, each toward its side.
+    pub pressed: Vec<(Side, char)>,
     pub trace: Vec<String>,
     tokens: TokenMaker,
     start: Instant,
@@ -275,6 +278,7 @@ impl World {
             media: MediaPlan::Connects(Duration::from_millis(80)),
             gateway,
             records: Vec::new(),
+            pressed: Vec::new(),
             trace: Vec::new(),
             tokens,
             start,
@@ -642,7 +646,8 @@ impl World {
                     }
                 }
             }
-            MediaCommand::Candidates { .. } | MediaCommand::Digit { .. } => {}
+            MediaCommand::Digit { side, digit, .. } => self.pressed.push((side, digit.as_char())),
+            MediaCommand::Candidates { .. } => {}
             MediaCommand::Close { bridge } => {
                 assert!(
                     self.bridges.remove(&bridge).is_some(),
