@@ -22,6 +22,10 @@ fn talking(desk: &mut Desk) -> LegId {
     desk.event(JULIET, dials(Offering::Described(offer)));
     let (phone, ..) = desk.offers().remove(0);
     desk.event(phone, LegEvent::Answered(rtp(vec![pcmu()])));
+    desk.media(MediaEvent::Connected {
+        bridge: crate::id::BridgeId(1),
+        side: Side::Caller,
+    });
     desk.told();
     phone
 }
