@@ -23,6 +23,7 @@ mod rooms;
 mod rtpengine;
 mod server;
 mod table;
+mod transcode;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,7 +40,7 @@ struct Part {
     run: fn(&Path, &mut Table) -> Result<(), Failure>,
 }
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     Part {
         name: "calls",
         about: "CPU and latency of answered calls",
@@ -59,6 +60,11 @@ const PARTS: [Part; 9] = [
         name: "relay",
         about: "SRTP to RTP beside rtpengine",
         run: relay::compare,
+    },
+    Part {
+        name: "transcode",
+        about: "calls of Opus and G.711 that a core transcodes",
+        run: transcode::transcode,
     },
     Part {
         name: "mix",
@@ -101,7 +107,7 @@ fn main() -> ExitCode {
     if unknown.is_some() || !offhook.is_file() {
         eprintln!("usage: scripts/bench [NAME…]");
         for part in &PARTS {
-            eprintln!("  {:<8} {}", part.name, part.about);
+            eprintln!("  {:<9} {}", part.name, part.about);
         }
         return ExitCode::from(2);
     }

@@ -1,4 +1,5 @@
 mod transcoding;
+mod trunks;
 
 use std::time::Duration;
 
@@ -11,7 +12,6 @@ use crate::id::{Role, Room};
 use crate::leg::{Digit, Key, LegEvent, Offering};
 use crate::net::SipTransport;
 
-mod early_and_keyed;
 mod transfers;
 
 fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
@@ -300,63 +300,46 @@ fn later() -> Offering {
 }
 
 #[test]
-fn a_trunk_is_offered_first_what_both_sides_speak_and_nothing_else_without_transcoding() {
-    for (transcode, wanted) in [
-        (Transcode::Never, vec!["PCMU", "telephone-event"]),
-        (
-            Transcode::WhenNeeded,
-            vec!["PCMU", "opus", "telephone-event", "telephone-event"],
-        ),
-    ] {
-        let mut desk = Desk::with(|config| config.media.transcode = transcode);
-        desk.event(
-            JULIET,
-            dials(Offering::Described(ice(
-                vec![pcma(), pcmu()],
-                Setup::Actpass,
-            ))),
-        );
-        let offers = desk.offers();
-        let [(_, offer, trunk)] = offers.as_slice() else {
-            panic!("{offers:?}")
-        };
-        assert_eq!(trunk.as_deref(), Some("first"));
-        let names: Vec<&str> = offer.streams[0]
-            .codecs
-            .iter()
-            .map(|c| c.name.as_str())
-            .collect();
-        assert_eq!(names, wanted);
-    }
-}
-
-#[test]
-fn a_failing_trunk_is_followed_by_the_next_and_a_busy_callee_is_not() {
-    let mut desk = Desk::new();
+fn a_caller_is_connected_to_sound_before_the_answer_where_the_trunk_says_so() {
+    let mut desk = Desk::with(|config| config.trunks[0].early_media = true);
     desk.event(JULIET, dials(later()));
-    let (first, ..) = desk.offers().remove(0);
-    desk.event(first, LegEvent::Ended(EndReason::NoRoute.into()));
-    let offers = desk.offers();
-    assert_eq!(offers.len(), 1);
-    assert_eq!(offers[0].2.as_deref(), Some("second"));
-    desk.event(offers[0].0, LegEvent::Ended(EndReason::Busy.into()));
-    assert_eq!(
-        desk.told(),
-        [(JULIET, LegCommand::End(EndReason::Busy.into()))]
-    );
+    let (phone, ..) = desk.offers().remove(0);
+    desk.event(phone, LegEvent::Progress(Some(rtp(vec![pcmu()]))));
+    assert_eq!(desk.told(), [(JULIET, LegCommand::Accept)]);
+    desk.event(JULIET, LegEvent::Updated(ice(vec![pcmu()], Setup::Actpass)));
+    assert!(matches!(
+        desk.told().as_slice(),
+        [(JULIET, LegCommand::Answer(_))]
+    ));
+    assert!(desk.last_spec(Side::Callee).format.is_some());
+    // Nobody has to speak before the answer, and nothing is answered.
+    assert_eq!(desk.last_spec(Side::Callee).silence_limit, None);
+    desk.event(phone, LegEvent::Answered(rtp(vec![pcmu()])));
+    assert!(desk.told().is_empty());
+    assert!(desk.last_spec(Side::Caller).silence_limit.is_some());
+    desk.event(phone, LegEvent::Ended(EndReason::Hangup.into()));
+    desk.close_bridges();
+    assert!(desk.records[0].answered_after.is_some());
     desk.assert_empty();
-    assert_eq!(desk.records.len(), 1);
 }
 
 #[test]
-fn a_trunk_that_is_down_is_tried_last() {
-    let mut desk = Desk::new();
-    desk.calls.set_trunk_up("first".to_owned(), false);
+fn early_sound_that_comes_to_nothing_is_no_answered_call() {
+    let mut desk = Desk::with(|config| config.trunks[0].early_media = true);
     desk.event(JULIET, dials(later()));
-    let offers = desk.offers();
-    assert_eq!(offers[0].2.as_deref(), Some("second"));
-    desk.event(offers[0].0, LegEvent::Ended(EndReason::NoRoute.into()));
-    assert_eq!(desk.offers()[0].2.as_deref(), Some("first"));
+    let (phone, ..) = desk.offers().remove(0);
+    desk.event(phone, LegEvent::Progress(Some(rtp(vec![pcmu()]))));
+    desk.event(JULIET, LegEvent::Ended(EndReason::Hangup.into()));
+    desk.close_bridges();
+    assert_eq!(desk.records[0].end.reason, EndReason::Cancelled);
+    assert_eq!(desk.records[0].answered_after, None);
+    desk.assert_empty();
+    // Elsewhere the caller only hears that there is some.
+    let mut desk = Desk::new();
+    desk.event(JULIET, dials(later()));
+    let (phone, ..) = desk.offers().remove(0);
+    desk.event(phone, LegEvent::Progress(Some(rtp(vec![pcmu()]))));
+    assert_eq!(desk.told(), [(JULIET, LegCommand::Progress(None))]);
 }
 
 #[test]
@@ -482,38 +465,6 @@ fn one_user_who_declines_leaves_the_others_ringing() {
         [(TRUNK, LegCommand::End(EndReason::Busy.into()))]
     );
     desk.assert_empty();
-}
-
-#[test]
-fn a_full_trunk_is_passed_over_and_two_full_ones_refuse_the_call() {
-    let mut desk = Desk::new();
-    let leg = |number| LegId { number, ..JULIET };
-    let trunks: Vec<Option<String>> = (1..=4)
-        .map(|n| {
-            desk.event(leg(n), dials(later()));
-            desk.offers().remove(0).2
-        })
-        .collect();
-    let name = |n: &str| Some(n.to_owned());
-    assert_eq!(
-        trunks,
-        [name("first"), name("first"), name("second"), name("second")]
-    );
-    let mut other = dials(later());
-    if let LegEvent::Offered { from, .. } = &mut other {
-        *from = Address::Xmpp("nurse@example.org".parse().unwrap());
-    }
-    desk.event(leg(5), other);
-    let told = desk.told();
-    assert!(
-        matches!(&told[0].1, LegCommand::End(end) if end.reason == EndReason::Overloaded),
-        "{told:?}"
-    );
-    for n in 1..=4 {
-        desk.event(leg(n), LegEvent::Ended(EndReason::Cancelled.into()));
-    }
-    desk.assert_empty();
-    assert_eq!(desk.records.len(), 5);
 }
 
 #[test]

@@ -97,6 +97,8 @@ class Client:
         self.port = port
         self.bare = f"{user}@{domain}"
         self.password = password
+        # What the stream is in; servers put it on every stanza that names no other.
+        self.language = "en"
         self.seen: list[Seen] = []
         self.calls: dict[str, Call] = {}
         self._news = asyncio.Condition()
@@ -111,7 +113,7 @@ class Client:
 
     async def __aenter__(self) -> "Client":
         # slixmpp ties itself to the running loop, so not before.
-        self.stream = ClientXMPP(f"{self.bare}/e2e-{uuid.uuid4().hex[:6]}", self.password)
+        self.stream = ClientXMPP(f"{self.bare}/e2e-{uuid.uuid4().hex[:6]}", self.password, lang=self.language)
         self.stream.enable_plaintext = True
         self.stream.enable_starttls = False
         self.stream.enable_direct_tls = False
@@ -360,14 +362,17 @@ class Call:
         await self._take_description(accept.xml, "answer")
 
     async def _offer(self) -> None:
+        self._add_track()
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        mid = self.pc.getTransceivers()[0].mid
+        await self._describe("session-initiate", mid, jingle_sdp.TELEPHONE_EVENTS)
+
+    def _add_track(self) -> None:
         transceiver = self.pc.addTransceiver(self.track, "sendrecv")
         if self.codecs:
             known = RTCRtpSender.getCapabilities("audio").codecs
             wanted = [c for name in self.codecs for c in known if c.mimeType.lower() == f"audio/{name.lower()}"]
             transceiver.setCodecPreferences(wanted)
-        await self.pc.setLocalDescription(await self.pc.createOffer())
-        mid = self.pc.getTransceivers()[0].mid
-        await self._describe("session-initiate", mid, jingle_sdp.TELEPHONE_EVENTS)
 
     # --- as callee ---
 
@@ -380,7 +385,7 @@ class Call:
         initiate = await self.sees("session-initiate", timeout)
         self.peer = initiate.sender
         content = initiate.xml.find(tag(JINGLE, "content"))
-        self.pc.addTrack(self.track)
+        self._add_track()
         await self._take_description(initiate.xml, "offer")
         await self.pc.setLocalDescription(await self.pc.createAnswer())
         self._watch_keys()

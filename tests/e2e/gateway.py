@@ -98,7 +98,8 @@ class Gateway(Process):
         # What the program is started by, such as `nsenter …`.
         self.under = under
         self.start()
-        self.idle = self.sockets()
+        # The kernel's list may leave out some while others come and go: what is missed here would be a leak later.
+        self.idle = sorted({one for _ in range(3) for one in self.sockets()})
 
     def start(self) -> None:
         """Starts it, also once more after its end, and waits until it is ready."""

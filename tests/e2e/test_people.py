@@ -23,9 +23,9 @@ LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 )
 async def test_a_failed_call_says_why_in_the_language_of_the_client(gateway, sipp, alice, language, text):
     trunk = sipp("fails", code=486, text="Busy Here")
+    alice.language = language
     async with alice:
         offhook = gateway(f"sip:127.0.0.1:{trunk.sip}")
-        alice.send(f"<presence to='{CONTACT}' xml:lang='{language}'/>")
         call = alice.call(CONTACT)
         await call.sees("reject", reason="busy")
         said = await alice.will_see("body", timeout=20)
@@ -87,6 +87,7 @@ async def _pressed(phone, keys: str) -> None:
 
 
 async def test_numbers_are_typed_as_people_write_them(gateway, alice):
+    alice.language = "fr"
     async with alice:
         gateway("sip:127.0.0.1:9")
         asked = await alice.iq(prosody.GATEWAY, "get", f"<query xmlns='{GATEWAY_IQ}'/>")
@@ -101,7 +102,6 @@ async def test_numbers_are_typed_as_people_write_them(gateway, alice):
             answer = await alice.iq(prosody.GATEWAY, "set", prompt)
             found = answer.find(f".//{{{GATEWAY_IQ}}}jid")
             assert found is not None and found.text == f"{jid}@{prosody.GATEWAY}"
-        alice.send(f"<presence to='{prosody.GATEWAY}' xml:lang='fr'/>")
         wrong = f"<query xmlns='{GATEWAY_IQ}'><prompt>appelle-moi</prompt></query>"
         refused = await alice.iq(prosody.GATEWAY, "set", wrong)
         text = refused.find(f".//{{{STANZAS}}}text")

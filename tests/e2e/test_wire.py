@@ -202,3 +202,33 @@ async def test_options_take_a_trunk_down_and_up(prosody, gateway, tmp_path):
     invite = await peer.will_get("INVITE")
     peer.send(invite.answer(486))
     assert (await calling).json["result"] == "busy"
+
+
+@pytest.mark.parametrize("method", ["UPDATE", "INVITE"])
+async def test_a_new_contact_is_where_the_next_request_goes(prosody, gateway, tmp_path, method):
+    """RFC 3261 §12.2: the target is refreshed by UPDATE and by re-INVITE."""
+    first, second = await Udp.open(), await Udp.open()
+    gateway(f"sip:127.0.0.1:{first.port};transport=udp")
+    calling = asyncio.ensure_future(dial(prosody, tmp_path, CONTACT, "--seconds", 4))
+    invite = await first.will_get("INVITE")
+    media = ports.free(2)
+    first.send(invite.answer(200, "OK", f"Contact: <sip:old@127.0.0.1:{first.port}>", body=sdp(media)))
+    await first.will_get("ACK")
+    target = invite["contact"].strip("<>")
+    moved = f"Contact: <sip:new@127.0.0.1:{second.port}>"
+    change = request(
+        method, target, f"{first.via};rport", moved, call=invite["call-id"], to=invite["from"], cseq=7,
+        body=sdp(media) if method == "INVITE" else "",
+    )
+    own = f"From: {invite['to']};tag=wire".encode()
+    first.send(re.sub(rb"(?m)^From: .*?(?=\r$)", own, change))
+    answer = await first.will_get(lambda m: m.status >= 200 and m["cseq"] == f"7 {method}")
+    assert answer.status == 200
+    if method == "INVITE":
+        ack = request("ACK", target, first.via, call=invite["call-id"], to=invite["from"], cseq=7)
+        first.send(re.sub(rb"(?m)^From: .*?(?=\r$)", own, ack))
+    bye = await second.will_get("BYE")
+    assert bye.first == f"BYE sip:new@127.0.0.1:{second.port} SIP/2.0"
+    second.send(bye.answer(200))
+    await calling
+    assert not [m for m in first.seen if m.method == "BYE"]
