@@ -75,6 +75,7 @@ fn trunk(remote: SocketAddr) -> TrunkConfig {
         outbound_proxy: None,
         srtp: Default::default(),
         srtp_keys: Default::default(),
+        dtmf: Default::default(),
         early_media: false,
         session_timer: Duration::ZERO,
     }
@@ -196,6 +197,7 @@ pub fn offer() -> LegCommand {
         display_name: None,
         offer: description(4000),
         trunk: Some("peer".into()),
+        replaces: None,
     }
 }
 

@@ -10,6 +10,7 @@
 
 use crate::address::Address;
 use crate::description::{Description, Media, TransportInfo};
+use crate::id::LegId;
 
 /// What a leg tells the call table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,24 @@ pub enum LegEvent {
     Keys(Vec<Key>),
     /// The peer holds the call or takes it up again, said without a new description.
     Held(bool),
+    /// The peer asks us to call somebody in its place. Wants [`LegCommand::Transfer`] until it is
+    /// over.
+    Transfer {
+        /// Who is to be called.
+        to: Address,
+        /// What the call is to take the place of at the callee, in the room's own words.
+        replaces: Option<String>,
+    },
+    /// Somebody calls in the place of another leg of the room. A caller leg's first event, instead
+    /// of [`LegEvent::Offered`]; wants [`LegCommand::Answer`] or [`LegCommand::End`].
+    Replaces {
+        /// Whose place it takes.
+        old: LegId,
+        /// What is offered.
+        offer: Description,
+        /// The trunk that it came from.
+        trunk: Option<String>,
+    },
     /// The leg is over.
     Ended(End),
 }
@@ -84,6 +103,8 @@ pub enum LegCommand {
         offer: Description,
         /// The trunk to use, for SIP legs.
         trunk: Option<String>,
+        /// What the call takes the place of at the callee: see [`LegEvent::Transfer`].
+        replaces: Option<String>,
     },
     /// Tells the caller that the callee's phone rings.
     Ring,
@@ -105,8 +126,21 @@ pub enum LegCommand {
     Digit(Digit),
     /// Holds the call, or takes it up again.
     Hold(bool),
+    /// Tells how the transfer goes that the peer asked for.
+    Transfer(Transfer),
     /// Ends the leg: refuses it, cancels it or hangs up, whichever fits its state.
     End(End),
+}
+
+/// How a transfer goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// The new callee's phone rings.
+    Ringing,
+    /// The new callee has answered; the leg that asked ends next.
+    Done,
+    /// It came to nothing; the call goes on as before.
+    Failed(End),
 }
 
 /// A key of a telephone.

@@ -46,6 +46,14 @@ impl Calls {
             return;
         };
         self.by_leg.remove(&leg);
+        if let Some(moving) = &mut call.moving
+            && moving.by == leg
+        {
+            // Its place is kept until somebody has taken it.
+            moving.gone = true;
+            self.calls.insert(id, call);
+            return;
+        }
         if leg == call.caller {
             let answered = call.answered.is_some();
             let end = if answered || end.reason != EndReason::Hangup {
@@ -96,6 +104,9 @@ impl Calls {
         }
         self.by_bridge.remove(&call.bridge);
         self.forget_counts(&call);
+        if let Some(moving) = &call.moving {
+            self.drop_moving(moving, &end);
+        }
         if self.by_leg.remove(&call.caller).is_some() {
             self.tell(call.caller, LegCommand::End(end.clone()));
         }

@@ -8,6 +8,7 @@ use jid::BareJid;
 use super::negotiate::Encoding;
 use super::record::{CallRecord, EndedBy};
 use super::side::SideMedia;
+use super::transfer::Moving;
 use crate::address::Address;
 use crate::border::{BridgeStats, Side};
 use crate::description::Description;
@@ -47,6 +48,8 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Callee {
     pub(super) leg: LegId,
+    /// The XMPP user, if it is one.
+    pub(super) user: Option<BareJid>,
     pub(super) media: SideMedia,
 }
 
@@ -65,6 +68,8 @@ pub(super) struct Call {
     pub(super) caller_media: SideMedia,
     /// Every callee that may still answer; the one that did, once one did.
     pub(super) callees: Vec<Callee>,
+    /// The leg that is to take the place of another.
+    pub(super) moving: Option<Moving>,
     /// Trunks that were not tried yet.
     pub(super) trunks: VecDeque<String>,
     /// What callees see as the caller.

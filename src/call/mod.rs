@@ -7,7 +7,7 @@
 //!
 //! Files: `place.rs` how a call begins, `table.rs` what each event does, `offers.rs` what is offered and answered, `ending.rs`
 //! how it ends, `entry.rs` one call, `side.rs` one side of its media, `negotiate.rs` codecs, `dialplan.rs` who is meant,
-//! `endpoints.rs` ports and candidates, `keying.rs` protection without ICE, `keys.rs` keys that are written, `limits.rs` how much is too much, `record.rs` what remains.
+//! `endpoints.rs` ports and candidates, `transfer.rs` who takes whose place, `keying.rs` protection without ICE, `keys.rs` keys that are written, `limits.rs` how much is too much, `record.rs` what remains.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -37,6 +37,7 @@ mod side;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use dialplan::Dialplan;
 use endpoints::Endpoints;
@@ -66,6 +67,8 @@ enum CallTimer {
     Ring,
     /// Media did not connect.
     Connect,
+    /// Nobody answered to whom the call was transferred.
+    Transfer,
     /// A key is to be pressed.
     Keys,
     /// The call is as long as a call may be.
@@ -73,10 +76,11 @@ enum CallTimer {
 }
 
 impl CallTimer {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Ringback,
         Self::Ring,
         Self::Connect,
+        Self::Transfer,
         Self::Keys,
         Self::Length,
     ];
@@ -248,6 +252,10 @@ impl Calls {
                 CallTimer::Ring => End::because(EndReason::NoAnswer, "nobody answered"),
                 CallTimer::Connect => {
                     End::because(EndReason::Connectivity, "media did not connect")
+                }
+                CallTimer::Transfer => {
+                    self.transfer_late(now, call);
+                    continue;
                 }
                 CallTimer::Length => End::from(EndReason::TooLong),
             };

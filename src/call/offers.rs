@@ -47,7 +47,7 @@ impl Calls {
                 "the answer has no codec of the offer",
             )
         })?;
-        media.format = Some(format);
+        media.set_format(format);
         media.encoding = Some(encoding);
         media.set_peer(theirs);
         Ok(())
@@ -152,7 +152,7 @@ impl Calls {
             End::because(EndReason::NotAcceptable, text)
         })?;
         media.set_peer(audio);
-        media.format = Some(format);
+        media.set_format(format);
         media.encoding = Some(encoding);
         media.ours = Some(stream.clone());
         let mut streams = Vec::with_capacity(offer.streams.len());

@@ -14,6 +14,7 @@ use super::table::Offered;
 use super::{CallTimer, Calls};
 use crate::address::Address;
 use crate::border::Side;
+use crate::config::Dtmf;
 use crate::description::{Description, Direction, Media, Setup, Stream, Transport};
 use crate::id::{BridgeId, CallId, LegId, Role, Room, WorkerId};
 use crate::leg::{End, EndReason, LegCommand, Offering};
@@ -78,6 +79,7 @@ impl Calls {
             // Replaced below, once nothing can fail but the want of ports.
             caller_media: SideMedia::new(LocalEnd::Rtp { port: 0 }, keying, false),
             callees: Vec::new(),
+            moving: None,
             trunks,
             shown_caller,
             trunk: None,
@@ -152,6 +154,7 @@ impl Calls {
         let local = self.local_end(now, call, call.caller.room)?;
         let offers = matches!(call.offering, Offering::Delayed);
         call.caller_media = SideMedia::new(local, call.caller_media.keying, offers);
+        call.caller_media.signals_keys = self.signals_keys(from_trunk);
         if let Offering::Described(offer) = &call.offering
             && let Some(audio) = offer.audio()
         {
@@ -224,13 +227,18 @@ impl Calls {
         };
         let keying = self.keying(trunk.as_deref());
         let mut media = SideMedia::new(local, keying, true);
+        media.signals_keys = self.signals_keys(trunk.as_deref());
         let stream = self.offered_stream(call.worker, room, &media, encodings);
         let offer = Description {
             streams: vec![stream.clone()],
             bundle: room == Room::Xmpp,
         };
         media.ours = Some(stream);
-        call.callees.push(Callee { leg, media });
+        let user = match &to {
+            Address::Xmpp(user) => Some(user.clone()),
+            Address::Number(_) | Address::Sip(_) | Address::Anonymous => None,
+        };
+        call.callees.push(Callee { leg, user, media });
         self.by_leg.insert(leg, call.id);
         if alone {
             // The port is bound, and early checks are kept, before the peer can know of it.
@@ -242,6 +250,7 @@ impl Calls {
             display_name: call.display_name.clone(),
             offer,
             trunk,
+            replaces: None,
         };
         self.tell(leg, command);
         Ok(())
@@ -277,8 +286,14 @@ impl Calls {
         }
     }
 
+    /// True if keys go to a trunk in signalling only.
+    pub(super) fn signals_keys(&self, trunk: Option<&str>) -> bool {
+        let known = self.config.trunks.iter().find(|t| Some(&*t.name) == trunk);
+        known.is_some_and(|trunk| trunk.dtmf == Dtmf::Info)
+    }
+
     /// How sound of a trunk is protected.
-    fn keying(&self, trunk: Option<&str>) -> Keying {
+    pub(super) fn keying(&self, trunk: Option<&str>) -> Keying {
         let known = self.config.trunks.iter().find(|t| Some(&*t.name) == trunk);
         known.map_or(Keying::NONE, |trunk| Keying {
             srtp: trunk.srtp,
@@ -286,7 +301,12 @@ impl Calls {
         })
     }
 
-    fn local_end(&mut self, now: Instant, call: &mut Call, room: Room) -> Result<LocalEnd, End> {
+    pub(super) fn local_end(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        room: Room,
+    ) -> Result<LocalEnd, End> {
         match room {
             Room::Xmpp => Ok(Endpoints::ice_end(&mut self.tokens)),
             Room::Sip => {

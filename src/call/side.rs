@@ -21,6 +21,8 @@ const MAX_CANDIDATES: usize = 100;
 pub(super) struct SideMedia {
     pub(super) local: LocalEnd,
     pub(super) keying: Keying,
+    /// Keys go to the peer in signalling only.
+    pub(super) signals_keys: bool,
     /// The audio stream as we described it last.
     pub(super) ours: Option<Stream>,
     /// The audio stream as the peer described it last.
@@ -50,6 +52,7 @@ impl SideMedia {
         Self {
             local,
             keying,
+            signals_keys: false,
             ours: None,
             peer: None,
             format: None,
@@ -121,6 +124,14 @@ impl SideMedia {
             }
         }
         fresh
+    }
+
+    /// What the packets of the side hold from now on.
+    pub(super) fn set_format(&mut self, mut format: Format) {
+        if self.signals_keys {
+            format.send_digits = None;
+        }
+        self.format = Some(format);
     }
 
     /// Our end without ICE as it was agreed on.

@@ -27,6 +27,9 @@ pub(super) struct Offered {
 impl Calls {
     /// Takes what a leg tells.
     pub fn leg_event(&mut self, now: Instant, leg: LegId, event: LegEvent) {
+        if self.is_moving(leg) {
+            return self.moving_event(now, leg, event);
+        }
         match event {
             LegEvent::Offered {
                 from,
@@ -63,6 +66,10 @@ impl Calls {
                 if let Some(other) = self.other_leg(leg) {
                     self.tell(other, LegCommand::Hold(held));
                 }
+            }
+            LegEvent::Transfer { to, replaces } => self.transfer(now, leg, &to, replaces),
+            LegEvent::Replaces { old, offer, trunk } => {
+                self.replaces(now, leg, old, trunk.as_deref(), &offer);
             }
             LegEvent::Ended(end) => self.ended(now, leg, end),
         }

@@ -14,6 +14,8 @@ use crate::id::{Role, Room};
 use crate::leg::{Digit, LegEvent, Offering};
 use crate::net::SipTransport;
 
+mod transfers;
+
 fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
     TrunkConfig {
         name: name.to_owned(),
@@ -33,6 +35,7 @@ fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
         outbound_proxy: None,
         srtp: Default::default(),
         srtp_keys: Default::default(),
+        dtmf: Default::default(),
         early_media: false,
         session_timer: Duration::ZERO,
     }

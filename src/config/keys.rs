@@ -104,6 +104,7 @@ pub const KEYS: &[Key] = &[
     key("trunk[].caller_id", Kind::Text, Some(r#""from""#)),
     key("trunk[].srtp", Kind::Text, Some(r#""off""#)),
     key("trunk[].srtp_keys", Kind::Text, Some(r#""sdes""#)),
+    key("trunk[].dtmf", Kind::Text, Some(r#""auto""#)),
     key("trunk[].early_media", Kind::Switch, Some("false")),
     key("trunk[].session_expires_s", Kind::Number, Some("0")),
     key("route[].match", Kind::Text, None),

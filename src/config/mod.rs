@@ -293,6 +293,8 @@ pub struct TrunkConfig {
     pub srtp: Srtp,
     /// How our offers bring the keys for that.
     pub srtp_keys: SrtpKeys,
+    /// How keys go there.
+    pub dtmf: Dtmf,
     /// Users hear the sound that comes before the answer.
     pub early_media: bool,
     /// What we ask for as the session timer (RFC 4028); zero asks for none.
@@ -309,6 +311,18 @@ pub enum Srtp {
     Offer,
     /// Nothing goes unprotected.
     Require,
+}
+
+/// How pressed keys go to a trunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dtmf {
+    /// In RTP where it says that it takes them there, else by INFO.
+    #[default]
+    Auto,
+    /// In RTP (RFC 4733) or not at all.
+    Rtp,
+    /// By INFO, whatever it says.
+    Info,
 }
 
 /// How keys for SRTP are agreed on.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::values::TrunkUri;
 use super::{
-    AccessConfig, AdminConfig, CallConfig, CallerId, CertifiedFiles, ChannelConfig, Config,
+    AccessConfig, AdminConfig, CallConfig, CallerId, CertifiedFiles, ChannelConfig, Config, Dtmf,
     MediaConfig, MixConfig, NumberConfig, RouteMatch, SipConfig, Srtp, SrtpKeys, TlsConfig,
     Transcode, TrunkConfig, XmppConfig,
 };
@@ -248,6 +248,7 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         outbound_proxy,
         srtp,
         srtp_keys,
+        dtmf,
         early_media,
         session_timer,
     } = trunk;
@@ -291,6 +292,11 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         Srtp::Off => {}
         Srtp::Offer => writeln!(out, "         SRTP is offered ({keys})")?,
         Srtp::Require => writeln!(out, "         SRTP or no call ({keys})")?,
+    }
+    match dtmf {
+        Dtmf::Auto => {}
+        Dtmf::Rtp => writeln!(out, "         keys go in RTP or not at all")?,
+        Dtmf::Info => writeln!(out, "         keys go by INFO")?,
     }
     if *early_media {
         writeln!(out, "         users hear its sound before the answer")?;

@@ -8,7 +8,7 @@ use super::keys::nearest;
 use super::meant::Notes;
 use super::values;
 use super::written;
-use super::{CallerId, NumberConfig, RouteConfig, RouteMatch, Srtp, SrtpKeys, TrunkConfig};
+use super::{CallerId, Dtmf, NumberConfig, RouteConfig, RouteMatch, Srtp, SrtpKeys, TrunkConfig};
 use crate::net::SipTransport;
 
 /// The codecs that a trunk can be told to use. `telephone-event` and comfort noise go along.
@@ -59,6 +59,7 @@ impl Notes {
             caller_id,
             srtp,
             srtp_keys,
+            dtmf,
             early_media,
             session_expires_s,
         } = written;
@@ -137,6 +138,7 @@ impl Notes {
         let srtp = self.take(&at("srtp"), srtp_of(srtp.as_deref()), Srtp::Off);
         let keys = srtp_keys_of(srtp_keys.as_deref());
         let srtp_keys = self.take(&at("srtp_keys"), keys, SrtpKeys::Sdes);
+        let dtmf = self.take(&at("dtmf"), dtmf_of(dtmf.as_deref()), Dtmf::Auto);
         let session_expires_s = self.number(&at("session_expires_s"), session_expires_s, 0, 86_400);
         // RFC 4028 §4: nobody has to take less.
         if (1..90).contains(&session_expires_s) {
@@ -168,6 +170,7 @@ impl Notes {
             outbound_proxy,
             srtp,
             srtp_keys,
+            dtmf,
             early_media,
             session_timer: Duration::from_secs(session_expires_s),
         }
@@ -291,6 +294,15 @@ fn caller_id_of(text: &str) -> Result<CallerId, String> {
         other => Err(format!(
             "`{other}` is none of from, p-asserted-identity, remote-party-id"
         )),
+    }
+}
+
+fn dtmf_of(text: Option<&str>) -> Result<Dtmf, String> {
+    match text {
+        None | Some("auto") => Ok(Dtmf::Auto),
+        Some("rfc4733") => Ok(Dtmf::Rtp),
+        Some("info") => Ok(Dtmf::Info),
+        Some(other) => Err(format!("`{other}` is none of auto, rfc4733, info")),
     }
 }
 

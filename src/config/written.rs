@@ -105,6 +105,7 @@ pub struct Trunk {
     pub caller_id: Option<String>,
     pub srtp: Option<String>,
     pub srtp_keys: Option<String>,
+    pub dtmf: Option<String>,
     pub early_media: bool,
     pub session_expires_s: Option<u64>,
 }

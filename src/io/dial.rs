@@ -388,6 +388,7 @@ impl Handset {
                 bundle: true,
             },
             trunk: None,
+            replaces: None,
         };
         self.stage = Stage::Calling;
         self.deadline = now + ANSWER_LIMIT;
@@ -431,7 +432,9 @@ impl Handset {
             | LegEvent::UpdateRefused
             | LegEvent::Digit(_)
             | LegEvent::Keys(_)
-            | LegEvent::Held(_) => {}
+            | LegEvent::Held(_)
+            | LegEvent::Transfer { .. }
+            | LegEvent::Replaces { .. } => {}
         }
     }
 

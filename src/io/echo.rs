@@ -17,7 +17,7 @@ use crate::call::negotiate::{self, Encoding};
 use crate::config::SipConfig;
 use crate::description::{Description, RtpTransport, Security, Stream, Transport};
 use crate::id::{LegId, TokenMaker};
-use crate::leg::{End, EndReason, LegCommand, LegEvent, Offering};
+use crate::leg::{End, EndReason, LegCommand, LegEvent, Offering, Transfer};
 use crate::net::SipTransport;
 use crate::phone::{Phone, PhoneConfig, Play};
 use crate::sip::{Mode, Sip};
@@ -137,6 +137,16 @@ impl Endpoint {
                 | LegEvent::Digit(_)
                 | LegEvent::Keys(_)
                 | LegEvent::Held(_) => {}
+                // Nobody is here to be transferred.
+                LegEvent::Transfer { .. } => {
+                    let end = End::from(EndReason::NotAcceptable);
+                    self.sip
+                        .command(now, leg, LegCommand::Transfer(Transfer::Failed(end)));
+                }
+                LegEvent::Replaces { .. } => {
+                    let end = End::from(EndReason::Declined);
+                    self.sip.command(now, leg, LegCommand::End(end));
+                }
             }
         }
         let due: Vec<LegId> = self

@@ -6,8 +6,8 @@
 //!
 //! Done here: RFC 3261 (UAC and UAS, no proxy), RFC 6026, RFC 3264 as far as a leg needs it,
 //! RFC 3581, RFC 3311 (UPDATE), RFC 4028 (session timers), RFC 3326 (Reason), RFC 3263 without
-//! NAPTR, RFC 3262 (100rel), REGISTER as a client (trunk/register.rs). Not here: registrar, proxy,
-//! REFER.
+//! NAPTR, RFC 3262 (100rel), RFC 3515 and 3891 (REFER, Replaces), REGISTER as a client
+//! (trunk/register.rs). Not here: registrar, proxy.
 
 pub mod auth;
 pub mod dialog;
@@ -56,9 +56,9 @@ pub const MAX_PENDING_PER_SOURCE: usize = 2_000;
 /// Seconds that a refused peer shall wait (Retry-After).
 pub const RETRY_AFTER: &str = "5";
 /// What we do, for Allow.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER";
 /// What we understand, for Supported.
-pub const SUPPORTED: &str = "100rel, timer";
+pub const SUPPORTED: &str = "100rel, replaces, timer";
 /// What we take, for Accept.
 pub const ACCEPT: &str = "application/sdp";
 

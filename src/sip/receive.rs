@@ -199,6 +199,8 @@ impl Sip {
                     .with(Name::Accept, ACCEPT)
                     .with(Name::Supported, SUPPORTED)
             }),
+            // Outside of a call nobody is sent elsewhere for anybody.
+            Some(Method::Refer) => self.respond(now, server, 403, None, |r| r),
             Some(Method::Bye | Method::Update | Method::Info | Method::Prack) => {
                 self.respond(now, server, 481, None, |r| r);
             }

@@ -604,6 +604,7 @@ fn a_caller_shows_itself_before_it_calls_unless_it_is_anonymous() {
             display_name: None,
             offer: crate::description::Description::default(),
             trunk: None,
+            replaces: None,
         };
         room.xmpp.command(room.now, leg, offer);
         while room.xmpp.poll_event().is_some() {}

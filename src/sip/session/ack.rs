@@ -13,7 +13,7 @@ use crate::sip::{Sip, TimerKey};
 
 use super::said::{Heard, heard};
 use super::timer::SessionTimer;
-use super::{KeyWay, Session, SessionId, State};
+use super::{Session, SessionId, State};
 
 /// Dialogs that one INVITE of ours may make: more answers than that are no forking but a flood.
 pub const MAX_FORKS: usize = 8;
@@ -160,7 +160,7 @@ impl Sip {
                     self.next_offer(now, session);
                 }
                 (Held::Offer, Heard::Description(answer)) => {
-                    up.keys = KeyWay::of(&answer);
+                    up.keys = self.key_way(session.trunk, &answer);
                     session.state = State::Up(up);
                     self.tell(session, LegEvent::UpdateAnswered(answer));
                     self.next_offer(now, session);

@@ -39,6 +39,7 @@ impl Sip {
             next: _,
             keys: _,
             refresh: _,
+            referred: _,
         } = up;
         self.exchange_over(now, session, exchange);
         self.limit_invites(now, session);

@@ -43,6 +43,8 @@ pub struct Order {
     pub offer: Description,
     /// The trunk.
     pub trunk: Option<String>,
+    /// What the call takes the place of: a Replaces value.
+    pub replaces: Option<String>,
 }
 
 /// A call of ours that nobody has answered.
@@ -151,6 +153,10 @@ impl Sip {
         }
         if let Some(privacy) = parties.privacy {
             request.push(Name::Privacy, privacy);
+        }
+        if let Some(replaces) = &order.replaces {
+            request.push(Name::Replaces, replaces);
+            request.push(Name::Require, "replaces");
         }
         let request = request
             .with(Name::Allow, ALLOW)
@@ -380,6 +386,7 @@ impl Sip {
             handshake: Handshake::Done,
             exchange: Exchange::Idle,
             next: None,
+            referred: None,
             keys,
             refresh: match session.leg {
                 Some(_) => Refresh::of_answer(response, asked),
@@ -412,7 +419,13 @@ impl Sip {
             self.end_leg(session, end.clone());
             return self.leave(now, session, up, Some(&end));
         };
-        let up = self.up(session, dialog, KeyWay::of(&answer), response, asked);
+        let up = self.up(
+            session,
+            dialog,
+            self.key_way(session.trunk, &answer),
+            response,
+            asked,
+        );
         self.start_refresh(now, session.id, up.refresh);
         session.state = State::Up(Box::new(up));
         self.tell(session, LegEvent::Answered(answer));

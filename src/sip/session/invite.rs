@@ -93,7 +93,7 @@ impl Sip {
         }
         let (offering, came) = match heard(request) {
             Heard::Description(offer) => {
-                let keys = KeyWay::of(&offer);
+                let keys = self.key_way(trunk, &offer);
                 (
                     Offering::Described(offer),
                     Came::Offer(keys, offered(request)),
@@ -104,13 +104,22 @@ impl Sip {
                 return self.respond(now, server, status, None, |r| r.with(Name::Accept, ACCEPT));
             }
         };
+        let replaced = match self.replaced(request) {
+            Ok(replaced) => replaced,
+            Err(status) => return self.respond(now, server, status, None, |r| r),
+        };
         let to = request
             .request_uri()
             .and_then(|uri| Uri::parse(uri).ok())
             .and_then(|uri| self.called(trunk, &uri, request));
+        // Whoever takes the place of another is not called for anybody.
+        let to = to.or(replaced.map(|_| Address::Anonymous));
         let Some(to) = to else {
             return self.respond(now, server, 404, None, |r| r);
         };
+        if replaced.is_some() && came == Came::Nothing {
+            return self.respond(now, server, 488, None, |r| r);
+        }
         let (refresh, timer) = match Refresh::of_request(request) {
             Ok(agreed) => agreed,
             Err(min_se) => {
@@ -169,13 +178,20 @@ impl Sip {
             TimerKey::Session(session, SessionTimer::Remind),
             now + REMIND,
         );
-        let event = LegEvent::Offered {
-            from,
-            to,
-            display_name,
-            conceals: false,
-            offer: offering,
-            trunk: trunk_name,
+        let event = match (replaced, offering) {
+            (Some(old), Offering::Described(offer)) => LegEvent::Replaces {
+                old,
+                offer,
+                trunk: trunk_name,
+            },
+            (_, offer) => LegEvent::Offered {
+                from,
+                to,
+                display_name,
+                conceals: false,
+                offer,
+                trunk: trunk_name,
+            },
         };
         self.events.push_back((leg, event));
     }
@@ -320,6 +336,7 @@ impl Sip {
             handshake,
             exchange: Exchange::Idle,
             next: None,
+            referred: None,
             keys,
             refresh,
         }));

@@ -13,6 +13,7 @@ pub mod info;
 pub mod invite;
 pub mod prack;
 pub mod redirect;
+pub mod refer;
 pub mod reinvite;
 pub mod said;
 pub mod timer;
@@ -21,7 +22,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::description::Description;
+use crate::config::Dtmf;
+use crate::description::{Description, Stream};
 use crate::hash::Keyed;
 use crate::id::LegId;
 use crate::leg::{End, LegCommand, LegEvent};
@@ -101,6 +103,8 @@ pub struct Up {
     pub keys: KeyWay,
     /// The session timer.
     pub refresh: Refresh,
+    /// The transfer that the peer has asked for.
+    pub referred: Option<refer::Referred>,
 }
 
 /// How keys reach the peer.
@@ -110,16 +114,6 @@ pub enum KeyWay {
     Rtp,
     /// It does not, so INFO is all that is left.
     Info,
-}
-
-impl KeyWay {
-    /// As the peer described itself.
-    pub fn of(description: &Description) -> Self {
-        let events = description
-            .audio()
-            .is_some_and(|audio| audio.codecs.iter().any(|c| c.is("telephone-event")));
-        if events { Self::Rtp } else { Self::Info }
-    }
 }
 
 /// All calls, and how they are found.
@@ -190,6 +184,22 @@ impl Sessions {
 }
 
 impl Sip {
+    /// How keys reach a peer of a trunk that described itself so.
+    pub(super) fn key_way(&self, trunk: Option<usize>, description: &Description) -> KeyWay {
+        let wanted = trunk.and_then(|index| self.trunks.get(index));
+        match wanted.map_or(Dtmf::Auto, |trunk| trunk.dtmf) {
+            Dtmf::Rtp => KeyWay::Rtp,
+            Dtmf::Info => KeyWay::Info,
+            Dtmf::Auto => {
+                let events = |audio: &Stream| audio.codecs.iter().any(|c| c.is("telephone-event"));
+                match description.audio().is_some_and(events) {
+                    true => KeyWay::Rtp,
+                    false => KeyWay::Info,
+                }
+            }
+        }
+    }
+
     /// Works on a call, and takes it away if it is over.
     pub(super) fn on_session<R>(
         &mut self,
@@ -217,6 +227,7 @@ impl Sip {
             display_name,
             offer,
             trunk,
+            replaces,
         } = command
         {
             let order = call::Order {
@@ -225,6 +236,7 @@ impl Sip {
                 display_name,
                 offer,
                 trunk,
+                replaces,
             };
             return self.call(now, leg, order);
         }
@@ -239,6 +251,7 @@ impl Sip {
             LegCommand::Update(description) => sip.update(now, session, description),
             LegCommand::Digit(digit) => sip.send_digit(now, session, digit),
             LegCommand::Hold(hold) => sip.hold(now, session, hold),
+            LegCommand::Transfer(news) => sip.transfer_news(now, session, &news),
             LegCommand::End(end) => sip.end(now, session, end),
             // SIP legs offer whole descriptions at once and have no ICE.
             LegCommand::Offer { .. } | LegCommand::Accept | LegCommand::Transport(_) => {}

@@ -241,7 +241,7 @@ impl Sip {
                 self.start_refresh(now, session.id, refresh);
                 match heard(response) {
                     Heard::Description(answer) => {
-                        up.keys = KeyWay::of(&answer);
+                        up.keys = self.key_way(session.trunk, &answer);
                         session.state = State::Up(up);
                         if cause == Cause::Table {
                             self.tell(session, LegEvent::UpdateAnswered(answer));
@@ -381,7 +381,7 @@ impl Sip {
                 up.exchange = Exchange::Theirs(Theirs {
                     asked,
                     by: By::Invite,
-                    keys: KeyWay::of(&offer),
+                    keys: self.key_way(session.trunk, &offer),
                     body: offered(request),
                     refresh,
                     timer,
@@ -478,7 +478,7 @@ impl Sip {
         up.exchange = Exchange::Theirs(Theirs {
             asked,
             by: By::Update,
-            keys: KeyWay::of(&offer),
+            keys: self.key_way(session.trunk, &offer),
             body: offered(request),
             refresh,
             timer,

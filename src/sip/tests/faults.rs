@@ -84,6 +84,7 @@ fn an_anonymous_caller_says_nothing() {
             display_name,
             offer,
             trunk,
+            replaces: None,
         },
     );
     let invite = bench.sent().remove(0);
@@ -315,6 +316,7 @@ fn a_large_invite_goes_by_tcp_and_back_to_udp_if_that_fails() {
         display_name,
         mut offer,
         trunk,
+        replaces: _,
     } = offer_to(number("+15550199"), Some("south"))
     else {
         unreachable!("offer_to makes an offer");
@@ -331,6 +333,7 @@ fn a_large_invite_goes_by_tcp_and_back_to_udp_if_that_fails() {
             display_name,
             offer,
             trunk,
+            replaces: None,
         },
     );
     let Some(NetOutput::Connect { flow, .. }) = bench.sip.poll_output() else {

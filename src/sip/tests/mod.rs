@@ -6,6 +6,7 @@ mod pair;
 mod raw;
 mod register;
 mod reliable;
+mod transfers;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -88,6 +89,7 @@ fn trunk(name: &str, host: &str, port: u16) -> TrunkConfig {
         outbound_proxy: None,
         srtp: Default::default(),
         srtp_keys: Default::default(),
+        dtmf: Default::default(),
         early_media: false,
         session_timer: Duration::ZERO,
     }
@@ -121,6 +123,7 @@ fn offer_to(to: Address, trunk: Option<&str>) -> LegCommand {
         display_name: Some("Al \"x\"".into()),
         offer: description(4000),
         trunk: trunk.map(str::to_owned),
+        replaces: None,
     }
 }
 

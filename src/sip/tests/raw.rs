@@ -45,7 +45,7 @@ pub(super) fn within(method: &str, branch: &str, cseq: u32, tag: &str, more: &st
 }
 
 /// A call that came and was answered, with its ACK; returns our tag.
-fn answered(bench: &mut Bench) -> (LegId, String) {
+pub(super) fn answered(bench: &mut Bench) -> (LegId, String) {
     bench.hears(&invite("z9hG4bK1", SDP));
     let leg = bench.events.pop_front().unwrap().0;
     bench.tells(leg, LegCommand::Answer(description(5000)));

@@ -11,8 +11,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
-use crate::config::values::TrunkUri;
 use crate::config::{CallerId, TrunkConfig};
+use crate::config::{Dtmf, values::TrunkUri};
 use crate::id::TokenMaker;
 use crate::leg::{End, EndReason};
 use crate::net::{NetOutput, SipTransport};
@@ -45,6 +45,8 @@ pub struct Trunk {
     networks: Vec<(IpAddr, u8)>,
     max_calls: Option<u32>,
     options: Duration,
+    /// How keys go there.
+    pub dtmf: Dtmf,
     /// What our calls ask for as the session timer; zero asks for none.
     pub session_timer: Duration,
     from_domain: Option<String>,
@@ -94,6 +96,7 @@ impl Trunk {
             networks: config.from_networks.clone(),
             max_calls: config.max_calls,
             options: config.options,
+            dtmf: config.dtmf,
             session_timer: config.session_timer,
             from_domain: config.from_domain.clone(),
             health: Health::Unknown,

@@ -63,7 +63,8 @@ impl Jingle {
             "transport-replace" => self.reject(now, leg, "transport-reject", jingle),
             "content-add" => self.reject(now, leg, "content-reject", jingle),
             "content-remove" => self.removed(leg, jingle),
-            // description-info, content-modify, security-info, what answers things we never say,
+            "content-modify" => self.modified(leg, jingle),
+            // description-info, security-info, what answers things we never say,
             // and what nobody has defined.
             _ => debug!(%leg, action, "jingle action without effect"),
         }
@@ -302,6 +303,30 @@ impl Jingle {
             (Some(Info::Ringing | Info::Hold | Info::Unhold) | None, _) => return,
         };
         self.tell(leg, event);
+    }
+
+    /// Another `senders` of the sound: a peer that no longer wants to receive holds the call.
+    fn modified(&mut self, leg: LegId, jingle: &Element) {
+        let Some(session) = self.sessions.get_mut(&leg) else {
+            return;
+        };
+        let (ours, theirs) = (session.side, session.side.other());
+        let State::Active { theirs: _, held } = &mut session.state else {
+            return;
+        };
+        let senders = content::contents(jingle)
+            .take(MAX_CONTENTS)
+            .find(|content| session.wire.is_voice(content.attr("name").unwrap_or("")))
+            .and_then(|content| content.attr("senders"));
+        let holds = match senders {
+            Some("none") => true,
+            Some(who) if who == theirs.as_str() => true,
+            Some(who) if who == "both" || who == ours.as_str() => false,
+            Some(_) | None => return,
+        };
+        if std::mem::replace(held, holds) != holds {
+            self.tell(leg, LegEvent::Held(holds));
+        }
     }
 
     fn trickled(&mut self, leg: LegId, jingle: &Element) {

@@ -39,6 +39,7 @@ impl Jingle {
                 display_name,
                 offer,
                 trunk: _,
+                replaces: _,
             } => {
                 if self.sessions.contains_key(&leg) {
                     return;
@@ -64,7 +65,7 @@ impl Jingle {
                 None => {}
             },
             LegCommand::Transport(info) => self.trickle(now, leg, info),
-            LegCommand::Digit(_) | LegCommand::Hold(_) => {
+            LegCommand::Digit(_) | LegCommand::Hold(_) | LegCommand::Transfer(_) => {
                 debug!(%leg, "jingle clients have no word for it");
             }
             LegCommand::End(end) => self.close(leg, end),

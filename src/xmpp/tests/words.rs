@@ -126,6 +126,7 @@ fn ring(room: &mut Room, from: Address, name: Option<&str>) -> (Vec<Element>, Le
             bundle: true,
         },
         trunk: None,
+        replaces: None,
     };
     room.xmpp.command(room.now, leg, offer);
     (room.says(), leg)
@@ -192,6 +193,7 @@ fn a_second_call_of_a_number_that_rings_is_missed_at_once() {
             bundle: true,
         },
         trunk: None,
+        replaces: None,
     };
     room.xmpp.command(room.now, leg, again);
     let said = words(&room.says()).unwrap().1;

@@ -186,6 +186,7 @@ pub fn config() -> Config {
             outbound_proxy: None,
             srtp: Default::default(),
             srtp_keys: Default::default(),
+            dtmf: Default::default(),
             early_media: false,
             session_timer: Duration::ZERO,
         }],

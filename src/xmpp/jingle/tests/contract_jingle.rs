@@ -444,6 +444,28 @@ fn contract_31_every_session_info_is_acknowledged_and_hold_is_told_once() {
 }
 
 #[test]
+fn contract_32_a_content_modify_that_wants_no_sound_is_a_hold() {
+    let mut gw = gateway();
+    gw.user_call("s1");
+    for senders in ["none", "initiator", "both", "responder", "odd"] {
+        gw.does(
+            "content-modify",
+            "s1",
+            &format!("<content creator='initiator' name='0' senders='{senders}'/>"),
+        );
+        assert_eq!(gw.said(), ["result"], "{senders}");
+    }
+    // What is not the sound holds nothing.
+    gw.does(
+        "content-modify",
+        "s1",
+        "<content creator='initiator' name='video' senders='none'/>",
+    );
+    assert_eq!(gw.said(), ["result"]);
+    assert_eq!(gw.events(), [LegEvent::Held(true), LegEvent::Held(false)]);
+}
+
+#[test]
 fn contract_31_a_complaint_about_session_info_does_no_harm() {
     let mut gw = gateway();
     gw.does("session-initiate", "s1", &offer());

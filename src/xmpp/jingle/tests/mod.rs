@@ -178,6 +178,7 @@ impl Desk {
             display_name: None,
             offer: our_offer(),
             trunk: None,
+            replaces: None,
         };
         self.orders(leg, offer);
         leg

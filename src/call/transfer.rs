@@ -1,0 +1,279 @@
+//! Calls that move on: a peer asks us to call somebody in its place (a transfer), or somebody comes
+//! in the place of a peer. The other side of the call notices nothing but the new voice.
+
+use std::time::Instant;
+
+use jid::BareJid;
+
+use super::entry::{Call, Callee, State};
+use super::negotiate::{self, Encoding};
+use super::record::EndedBy;
+use super::side::SideMedia;
+use super::{CallTimer, Calls};
+use crate::address::Address;
+use crate::border::Side;
+use crate::description::{Description, Transport};
+use crate::id::{CallId, LegId, Role, Room};
+use crate::leg::{End, EndReason, LegCommand, LegEvent, Transfer};
+
+/// A leg that is called to take the place of another.
+#[derive(Debug)]
+pub(super) struct Moving {
+    /// The leg that asked for it.
+    pub(super) by: LegId,
+    /// It has hung up meanwhile, as many do at once.
+    pub(super) gone: bool,
+    /// The leg that is called.
+    pub(super) callee: Callee,
+    /// Its trunk.
+    pub(super) trunk: String,
+}
+
+impl Calls {
+    /// A peer asks us to call `to` in its place.
+    pub(super) fn transfer(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        to: &Address,
+        replaces: Option<String>,
+    ) {
+        self.with_call(now, leg, |table, call| {
+            match table.begin_transfer(now, call, leg, to, replaces) {
+                Ok(()) => tracing::debug!(call = %call.id, "transfer begins"),
+                Err(end) => table.tell(leg, LegCommand::Transfer(Transfer::Failed(end))),
+            }
+            Ok(())
+        });
+    }
+
+    fn begin_transfer(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        leg: LegId,
+        to: &Address,
+        replaces: Option<String>,
+    ) -> Result<(), End> {
+        let running = matches!(call.state, State::Up) && call.answered.is_some();
+        let stays = call.side_of(leg).other();
+        let spoken = call.side_mut(stays).and_then(|media| media.encoding);
+        let (true, None, Some(encoding)) = (running, &call.moving, spoken) else {
+            return Err(End::because(
+                EndReason::NotAcceptable,
+                "no transfer at this point of a call",
+            ));
+        };
+        // Whoever stays in the call makes the new one, and needs the right to.
+        let user = staying_user(call, leg).ok_or_else(|| {
+            End::because(EndReason::Forbidden, "nobody stays who may make the call")
+        })?;
+        let outgoing = self
+            .dialplan
+            .outgoing(&user, to)
+            .map_err(|refusal| End::because(refusal.reason, refusal.text))?;
+        let trunk = self
+            .trunk_for(&outgoing.trunks, encoding)
+            .ok_or_else(|| End::because(EndReason::NoRoute, "no trunk for the transfer"))?;
+        let local = self.local_end(now, call, Room::Sip)?;
+        *self.trunk_calls.entry(trunk.clone()).or_default() += 1;
+        self.last_leg += 1;
+        let callee = LegId {
+            room: Room::Sip,
+            role: Role::Callee,
+            number: self.last_leg,
+        };
+        let mut media = SideMedia::new(local, self.keying(Some(&trunk)), true);
+        media.signals_keys = self.signals_keys(Some(&trunk));
+        let stream = self.offered_stream(call.worker, Room::Sip, &media, &[encoding]);
+        media.ours = Some(stream.clone());
+        self.by_leg.insert(callee, call.id);
+        call.moving = Some(Moving {
+            by: leg,
+            gone: false,
+            callee: Callee {
+                leg: callee,
+                user: None,
+                media,
+            },
+            trunk: trunk.clone(),
+        });
+        self.timers.set(
+            (call.id, CallTimer::Transfer),
+            now + self.config.call.ring_limit,
+        );
+        let command = LegCommand::Offer {
+            from: outgoing.caller,
+            to: to.clone(),
+            display_name: None,
+            offer: Description {
+                streams: vec![stream],
+                bundle: false,
+            },
+            trunk: Some(trunk),
+            replaces,
+        };
+        self.tell(callee, command);
+        Ok(())
+    }
+
+    /// The first trunk that has room and speaks what the call speaks.
+    fn trunk_for(&self, names: &[String], encoding: Encoding) -> Option<String> {
+        let fits = |name: &&String| {
+            let known = self.config.trunks.iter().find(|trunk| trunk.name == **name);
+            known.is_some_and(|trunk| {
+                let running = self.trunk_calls.get(*name).copied().unwrap_or(0);
+                let speaks = |codec: &String| Encoding::named(codec) == Some(encoding);
+                trunk.max_calls.is_none_or(|max| running < max) && trunk.codecs.iter().any(speaks)
+            })
+        };
+        names.iter().find(fits).cloned()
+    }
+
+    /// True for a leg that is called to take the place of another.
+    pub(super) fn is_moving(&self, leg: LegId) -> bool {
+        let call = self.by_leg.get(&leg).and_then(|id| self.calls.get(id));
+        call.and_then(|call| call.moving.as_ref())
+            .is_some_and(|moving| moving.callee.leg == leg)
+    }
+
+    /// What a leg tells that is to take the place of another.
+    pub(super) fn moving_event(&mut self, now: Instant, leg: LegId, event: LegEvent) {
+        match event {
+            LegEvent::Ringing | LegEvent::Progress(_) => self.with_call(now, leg, |table, call| {
+                if let Some(moving) = &call.moving {
+                    table.tell(moving.by, LegCommand::Transfer(Transfer::Ringing));
+                }
+                Ok(())
+            }),
+            LegEvent::Answered(answer) => self.with_call(now, leg, |table, call| {
+                table.timers.stop(&(call.id, CallTimer::Transfer));
+                let Some(moving) = call.moving.take() else {
+                    return Ok(());
+                };
+                if let Some(trunk) = call.trunk.replace(moving.trunk) {
+                    table.uncount_trunk(&trunk);
+                }
+                table.tell(moving.by, LegCommand::Transfer(Transfer::Done));
+                let side = table.take_place(call, moving.by, moving.callee);
+                table.take_answer(call, side, &answer)?;
+                table.configure(call, side);
+                Ok(())
+            }),
+            LegEvent::Ended(end) => {
+                if let Some(id) = self.by_leg.remove(&leg) {
+                    self.transfer_failed(now, id, end);
+                }
+            }
+            // It has nothing to offer, to press or to hold before it has answered.
+            LegEvent::Offered { .. }
+            | LegEvent::Updated(_)
+            | LegEvent::UpdateAnswered(_)
+            | LegEvent::UpdateRefused
+            | LegEvent::Transport(_)
+            | LegEvent::Digit(_)
+            | LegEvent::Keys(_)
+            | LegEvent::Held(_)
+            | LegEvent::Transfer { .. }
+            | LegEvent::Replaces { .. } => {}
+        }
+    }
+
+    /// Nobody took the place in time.
+    pub(super) fn transfer_late(&mut self, now: Instant, id: CallId) {
+        self.transfer_failed(now, id, EndReason::NoAnswer.into());
+    }
+
+    fn transfer_failed(&mut self, now: Instant, id: CallId, end: End) {
+        self.timers.stop(&(id, CallTimer::Transfer));
+        let moving = self.calls.get_mut(&id).and_then(|call| call.moving.take());
+        let Some(moving) = moving else {
+            return;
+        };
+        self.drop_moving(&moving, &end);
+        match moving.gone {
+            true => self.end_call(now, id, end, EndedBy::Callee),
+            false => self.tell(moving.by, LegCommand::Transfer(Transfer::Failed(end))),
+        }
+    }
+
+    /// Gives up the leg that was to take a place.
+    pub(super) fn drop_moving(&mut self, moving: &Moving, end: &End) {
+        self.uncount_trunk(&moving.trunk);
+        if self.by_leg.remove(&moving.callee.leg).is_some() {
+            self.tell(moving.callee.leg, LegCommand::End(end.clone()));
+        }
+    }
+
+    /// Puts `new` in the place of `old`, which takes its leave.
+    fn take_place(&mut self, call: &mut Call, old: LegId, new: Callee) -> Side {
+        let side = call.side_of(old);
+        match side {
+            Side::Caller => {
+                call.caller = new.leg;
+                call.caller_media = new.media;
+            }
+            Side::Callee => call.callees = vec![new],
+        }
+        if self.by_leg.remove(&old).is_some() {
+            self.tell(old, LegCommand::End(EndReason::Hangup.into()));
+        }
+        side
+    }
+
+    /// Somebody comes with an offer in the place of the leg `old`.
+    pub(super) fn replaces(
+        &mut self,
+        now: Instant,
+        leg: LegId,
+        old: LegId,
+        trunk: Option<&str>,
+        offer: &Description,
+    ) {
+        let mut taken = false;
+        self.with_call(now, old, |table, call| {
+            let running = matches!(call.state, State::Up) && call.answered.is_some();
+            let keying = table.keying(trunk);
+            let stays = call.side_of(old).other();
+            let spoken = call.side_mut(stays).and_then(|media| media.encoding);
+            let speaks = offer.audio().is_some_and(|audio| {
+                let keyed = match &audio.transport {
+                    Transport::Rtp(rtp) => keying.check(rtp).is_ok(),
+                    Transport::Ice(_) => false,
+                };
+                keyed && spoken.is_some_and(|e| negotiate::encodings(audio).contains(&e))
+            });
+            if !running || !speaks || call.moving.is_some() {
+                return Ok(());
+            }
+            let Ok(local) = table.local_end(now, call, Room::Sip) else {
+                return Ok(());
+            };
+            taken = true;
+            table.by_leg.insert(leg, call.id);
+            let mut media = SideMedia::new(local, keying, false);
+            media.signals_keys = table.signals_keys(trunk);
+            let new = Callee {
+                leg,
+                user: None,
+                media,
+            };
+            let side = table.take_place(call, old, new);
+            let answer = table.take_offer(call, leg, offer)?;
+            table.configure(call, side);
+            table.tell(leg, LegCommand::Answer(answer));
+            Ok(())
+        });
+        if !taken {
+            self.tell(leg, LegCommand::End(EndReason::Declined.into()));
+        }
+    }
+}
+
+/// The XMPP user who is left in a call when `leg` leaves it.
+fn staying_user(call: &Call, leg: LegId) -> Option<BareJid> {
+    match call.side_of(leg) {
+        Side::Callee => call.user.clone(),
+        Side::Caller => call.callees.first()?.user.clone(),
+    }
+}
