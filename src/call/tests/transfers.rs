@@ -23,7 +23,7 @@ fn talking(desk: &mut Desk) -> LegId {
     let (phone, ..) = desk.offers().remove(0);
     desk.event(phone, LegEvent::Answered(rtp(vec![pcmu()])));
     desk.media(MediaEvent::Connected {
-        bridge: crate::id::BridgeId(1),
+        bridge: BridgeId(1),
         side: Side::Caller,
     });
     desk.told();
