@@ -7,7 +7,7 @@ import socket
 # Below Linux's ephemeral range (32768 and up), so that no outgoing connection takes one in between.
 _FIRST, _LAST = 12000, 32000
 # A port rests while so many others were handed out: longer than any test runs.
-_REST = 10000
+_REST = 4000
 _taken: collections.deque[int] = collections.deque(maxlen=_REST)
 
 
@@ -25,7 +25,7 @@ def _is_free(port: int) -> bool:
 
 def free(count: int = 1) -> int:
     """Returns the first of `count` free ports in a row, for TCP and UDP; it is even."""
-    for _ in range(500):
+    for _ in range(5000):
         first = random.randrange(_FIRST, _LAST - count) & ~1
         block = range(first, first + count)
         if not set(block).intersection(_taken) and all(map(_is_free, block)):
