@@ -2,6 +2,7 @@
 
 use minidom::Element;
 
+use super::archive::NS_MAM;
 use super::rights::Role;
 use super::store::Node;
 use super::{Mix, NS_ADMIN, NS_ANON, NS_CORE, NS_PRESENCE, Outcome};
@@ -55,7 +56,7 @@ impl Mix {
             true => name,
             false => &channel.settings.name,
         };
-        let features = [
+        let mut features = vec![
             NS_INFO,
             NS_ITEMS,
             NS_CORE,
@@ -64,6 +65,9 @@ impl Mix {
             NS_ADMIN,
             NS_PING,
         ];
+        if self.archives {
+            features.push(NS_MAM);
+        }
         let answer = info(query.attr("node"), title, &features);
         self.out.result(head, Some(answer));
         Ok(())

@@ -9,12 +9,13 @@
 //! A phone is a participant like any other: its JID lies in the gateway's other domain, and whoever
 //! wires this room hands stanzas between the two rooms.
 //!
-//! It does not: archive messages (XEP-0313), register nicks or
+//! It does not: register nicks or
 //! invite (XEP-0407), or hold connections (`io/` does).
 
 pub mod address;
 mod admin;
 mod anonymity;
+pub mod archive;
 pub mod clients;
 mod config;
 mod disco;
@@ -27,6 +28,7 @@ mod presence;
 pub mod record;
 mod relay;
 pub mod rights;
+mod stamp;
 pub mod store;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -45,6 +47,7 @@ use crate::xmpp::stanza::{
 };
 use address::{Encoded, Place};
 use anonymity::HiddenResources;
+use archive::{Asked, NS_MAM, Question};
 use presence::Watch;
 use relay::Relay;
 use store::{Change, Channel, JidVisibility, Node, Settings, Snapshot};
@@ -139,6 +142,9 @@ pub struct Mix {
     hidden: HiddenResources,
     /// What is changed can be kept.
     keeps: bool,
+    archives: bool,
+    questions: VecDeque<(u64, Question)>,
+    asked: Asked,
     tokens: TokenMaker,
     out: Outbox,
 }
@@ -169,6 +175,9 @@ impl Mix {
             watch: Watch::default(),
             hidden: HiddenResources::default(),
             keeps: true,
+            archives: false,
+            questions: VecDeque::new(),
+            asked: Asked::default(),
             tokens,
             config,
         };
@@ -208,6 +217,11 @@ impl Mix {
             Kind::Message(kind) => {
                 let outcome = match place {
                     Place::Encoded(to) => self.private_message(kind, &head, &stanza, &to),
+                    Place::Channel { .. }
+                        if kind == MessageType::Groupchat && self.archives && !self.keeps =>
+                    {
+                        Err(not_kept())
+                    }
                     Place::Channel { name, .. } => self.message(kind, &head, &stanza, &name),
                     Place::Service => match kind {
                         MessageType::Error => Ok(()),
@@ -403,6 +417,7 @@ impl Mix {
                 self.out.result(head, None);
                 Ok(())
             }
+            (IqType::Set, "query", NS_MAM) => self.query(head, payload, name),
             (IqType::Get | IqType::Set, "pubsub", _) => self.pubsub(now, kind, head, payload, name),
             _ => Err(Condition::ServiceUnavailable.into()),
         }
