@@ -140,8 +140,11 @@ impl Service {
             "<iq type='set' id='{id}' from='user0@users.bench/phone' to='{MIX}'>\
              <create xmlns='urn:xmpp:mix:core:1' channel='{channel}'/></iq>"
         ));
-        self.until(|stanza| attribute(&stanza, "id") == Some(&id) && stanza.contains("'result'"))
-            .or_else(|_| Err("a channel was not created".into()))
+        self.until(|stanza| {
+            attribute(&stanza, "id") == Some(id.as_str())
+                && attribute(&stanza, "type") == Some("result")
+        })
+        .map_err(|_| "a channel was not created".into())
     }
 
     /// Lets users join; their stable ids.
@@ -207,7 +210,9 @@ impl Service {
     fn hear(&mut self, count: usize) -> Result<(), Failure> {
         let mut heard = 0;
         self.until(|stanza| {
-            heard += usize::from(stanza.starts_with("<presence") && !stanza.contains("'probe'"));
+            heard += usize::from(
+                stanza.starts_with("<presence") && attribute(&stanza, "type") != Some("probe"),
+            );
             heard == count
         })
     }
@@ -266,7 +271,9 @@ impl Service {
                     self.send(&answer);
                 } else {
                     back.push(at.elapsed());
-                    let fits = *answered && from == addressed && stanza.contains("'result'");
+                    let fits = *answered
+                        && from == addressed.as_str()
+                        && attribute(&stanza, "type") == Some("result");
                     wrong += usize::from(!fits);
                     waiting.remove(id);
                 }

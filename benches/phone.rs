@@ -40,6 +40,7 @@ impl Phone {
 
     /// Answers what has come.
     pub fn answer(&mut self) -> Result<(), Failure> {
+        let own = self.socket.local_addr()?;
         loop {
             let (length, from) = match self.socket.recv_from(&mut self.buffer) {
                 Ok(received) => received,
@@ -54,15 +55,15 @@ impl Phone {
                     self.repeated += 1;
                 }
             }
-            for response in respond(&text, self.sound.port()) {
+            for response in respond(&text, own, self.sound.port()) {
                 self.socket.send_to(&response, from)?;
             }
         }
     }
 }
 
-/// What the phone says to a message; its sound is received at `port`.
-pub fn respond(text: &str, port: u16) -> Vec<Vec<u8>> {
+/// What the phone at `own` says to a message; its sound is received at `port`.
+pub fn respond(text: &str, own: SocketAddr, port: u16) -> Vec<Vec<u8>> {
     match text.split(' ').next().unwrap_or_default() {
         "INVITE" => {
             let body = format!(
@@ -70,10 +71,13 @@ pub fn respond(text: &str, port: u16) -> Vec<Vec<u8>> {
                  m=audio {port} RTP/AVP 0 101\r\na=rtpmap:0 PCMU/8000\r\n\
                  a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=sendrecv\r\n"
             );
-            vec![reply(text, "180 Ringing", ""), reply(text, "200 OK", &body)]
+            vec![
+                reply(text, own, "180 Ringing", ""),
+                reply(text, own, "200 OK", &body),
+            ]
         }
         "ACK" | "SIP/2.0" => Vec::new(),
-        _ => vec![reply(text, "200 OK", "")],
+        _ => vec![reply(text, own, "200 OK", "")],
     }
 }
 
@@ -88,7 +92,7 @@ fn sound_of(invite: &str) -> Option<SocketAddr> {
     Some(SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
-fn reply(request: &str, status: &str, body: &str) -> Vec<u8> {
+fn reply(request: &str, own: SocketAddr, status: &str, body: &str) -> Vec<u8> {
     let mut out = format!("SIP/2.0 {status}\r\n");
     for line in request.split("\r\n").take_while(|line| !line.is_empty()) {
         let Some((name, _)) = line.split_once(':') else {
@@ -111,7 +115,7 @@ fn reply(request: &str, status: &str, body: &str) -> Vec<u8> {
             _ => {}
         }
     }
-    out.push_str("Contact: <sip:phone@127.0.0.1>\r\n");
+    out.push_str(&format!("Contact: <sip:phone@{own}>\r\n"));
     if !body.is_empty() {
         out.push_str("Content-Type: application/sdp\r\n");
     }

@@ -393,7 +393,7 @@ impl World {
                     self.invite.clone_from(&bytes);
                 }
                 let text = String::from_utf8_lossy(&bytes);
-                for bytes in respond(&text, theirs().port()) {
+                for bytes in respond(&text, theirs(), theirs().port()) {
                     let input = Input::Net(NetInput::Datagram { flow, bytes });
                     self.inputs.push_back(input);
                 }

@@ -22,17 +22,18 @@ impl<K: Ord + Clone> Default for Timers<K> {
 impl<K: Ord + Clone> Timers<K> {
     /// Sets the deadline of `key`, replacing an earlier one.
     pub fn set(&mut self, key: K, at: Instant) {
-        self.stop(&key);
-        self.by_time.insert((at, key.clone()));
-        self.by_key.insert(key, at);
+        if let Some(old) = self.by_key.insert(key.clone(), at) {
+            self.by_time.remove(&(old, key.clone()));
+        }
+        self.by_time.insert((at, key));
     }
 
     /// Takes the deadline of `key` away; true if there was one.
     pub fn stop(&mut self, key: &K) -> bool {
-        let Some(at) = self.by_key.remove(key) else {
+        let Some((key, at)) = self.by_key.remove_entry(key) else {
             return false;
         };
-        self.by_time.remove(&(at, key.clone()))
+        self.by_time.remove(&(at, key))
     }
 
     /// The deadline of `key`.

@@ -3,7 +3,7 @@
 //! Each worker is a plain thread with its own sockets; workers share nothing, and no packet takes a
 //! lock or an allocation. A turn of the loop drains the shared sockets first and again after every 64
 //! packets of the legs, since all ICE peers share them. Above about 50 streams the loop does not wait
-//! for each packet, it sleeps 500 µs and takes what has gathered, unless the last turn was a full
+//! for each packet, it sleeps 1 ms and takes what has gathered, unless the last turn was a full
 //! one: a wake-up costs more than a packet. It waits again after a turn that found nothing.
 //!
 //! Commands come through a bounded channel with a waker; a full one blocks the sender until the
@@ -14,26 +14,28 @@
 //! With an unspecified bind address every address of the host gets sockets of its own, so that an
 //! answer leaves from where the question came to. Addresses that come up later are not noticed.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::TrySendError::{Disconnected, Full};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mio::net::UdpSocket;
-use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::readiness::{MOST_READY, Readiness, Waker};
 use crate::border::{MediaCommand, MediaEvent};
 use crate::config::MediaConfig;
 use crate::description::{Fingerprint, Setup};
+use crate::hash::Keyed;
 use crate::id::{TokenMaker, WorkerId};
 use crate::media::dtls::{Certificate, CertificateError};
 use crate::media::{Forward, Media, MediaSettings, SocketKey, SocketRequest, TAIL_ROOM};
@@ -48,21 +50,15 @@ const PACKET: usize = 2048;
 /// Packets of legs between two looks at the shared sockets.
 const LEG_BATCH: usize = 64;
 
-/// Packets of one socket at a time, so that a flood starves nobody.
-const SOCKET_BATCH: usize = 32;
-
 /// Packets of a shared socket at a time.
 const SHARED_BATCH: usize = 512;
-
-/// Packets in a turn before commands and timers are looked at.
-const TURN: usize = 2048;
 
 /// Streams above which packets are gathered.
 const GATHER_STREAMS: usize = 50;
 
-/// How long packets are gathered: a fortieth of a 20 ms frame. A wake-up costs as much as relaying a
+/// How long packets are gathered: a twentieth of a 20 ms frame. A wake-up costs as much as relaying a
 /// few packets.
-const GATHER: Duration = Duration::from_micros(500);
+const GATHER: Duration = Duration::from_millis(1);
 
 /// A turn with more packets is followed by one that does not wait.
 const FULL_TURN: usize = 400;
@@ -81,8 +77,6 @@ pub const MAX_BACKLOG: usize = 16_384;
 
 /// How soon waiting events are tried again.
 const RETRY: Duration = Duration::from_millis(5);
-
-const WAKE: Token = Token(usize::MAX);
 
 /// Why the media threads did not start.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +142,8 @@ struct Handle {
     waker: Waker,
     /// The worker was woken and has not looked at its orders since.
     woken: Arc<AtomicBool>,
+    /// There are orders that it was not woken for.
+    waiting: Cell<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -208,17 +204,16 @@ impl Workers {
                 shared_rtcp: second.iter().map(|(_, address)| *address).collect(),
                 certificate: certificate.clone(),
             };
-            let poll = Poll::new().map_err(MediaStartError::Thread)?;
-            let waker = Waker::new(poll.registry(), WAKE).map_err(MediaStartError::Thread)?;
+            let (readiness, waker) = Readiness::new().map_err(MediaStartError::Thread)?;
             let (orders, inbox) = sync_channel(COMMANDS);
             let woken = Arc::new(AtomicBool::new(false));
             let mut worker = Worker {
                 id,
-                poll,
+                readiness,
                 media: Media::new(settings, tokens.fork()),
                 shared: first.into_iter().chain(second).map(|(s, _)| s).collect(),
-                legs: HashMap::new(),
-                ready: VecDeque::new(),
+                legs: HashMap::with_hasher(Keyed::new(&mut tokens)),
+                ready: Vec::with_capacity(MOST_READY),
                 inbox,
                 woken: Arc::clone(&woken),
                 events: events.clone(),
@@ -226,7 +221,7 @@ impl Workers {
                 lost: 0,
                 buffer: Box::new([0; PACKET + TAIL_ROOM]),
             };
-            worker.register().map_err(MediaStartError::Thread)?;
+            worker.watch_shared().map_err(MediaStartError::Thread)?;
             let thread = std::thread::Builder::new()
                 .name(format!("media-{n}"))
                 .spawn(move || {
@@ -238,6 +233,7 @@ impl Workers {
                 orders,
                 waker,
                 woken,
+                waiting: Cell::new(false),
                 thread: Some(thread),
             });
         }
@@ -252,11 +248,25 @@ impl Workers {
 
     /// Hands a command to a worker; one for a worker that does not exist is ignored.
     pub fn command(&self, worker: WorkerId, command: MediaCommand) {
+        self.queue(worker, command);
+        self.wake();
+    }
+
+    /// The same, but the worker may not notice before [`Self::wake`]: a wake-up costs more than most
+    /// commands. A packet does not overtake a command.
+    pub fn queue(&self, worker: WorkerId, command: MediaCommand) {
         let handle = usize::try_from(worker.0)
             .ok()
             .and_then(|n| self.handles.get(n));
         if let Some(handle) = handle {
-            handle.tell(Order::Command(command));
+            handle.queue(Order::Command(command));
+        }
+    }
+
+    /// Has the workers look at their commands.
+    pub fn wake(&self) {
+        for handle in self.handles.iter().filter(|handle| handle.waiting.get()) {
+            handle.wake();
         }
     }
 
@@ -267,7 +277,8 @@ impl Workers {
 
     fn stop(&mut self) {
         for handle in &self.handles {
-            handle.tell(Order::Stop);
+            handle.queue(Order::Stop);
+            handle.wake();
         }
         for handle in &mut self.handles {
             if let Some(thread) = handle.thread.take()
@@ -286,12 +297,22 @@ impl Drop for Workers {
 }
 
 impl Handle {
-    fn tell(&self, order: Order) {
-        if self.orders.send(order).is_err() {
-            // The thread is gone; shutdown has its say about that.
-            return;
+    fn queue(&self, order: Order) {
+        self.waiting.set(true);
+        match self.orders.try_send(order) {
+            Ok(()) => {}
+            Err(Full(order)) => {
+                self.wake();
+                self.waiting.set(true);
+                // Fails if the thread is gone; shutdown has its say about that.
+                let _ = self.orders.send(order);
+            }
+            Err(Disconnected(_)) => {}
         }
-        // A call's commands come in a row: one wake-up does for all of them.
+    }
+
+    fn wake(&self) {
+        self.waiting.set(false);
         if !self.woken.swap(true, Ordering::AcqRel)
             && let Err(error) = self.waker.wake()
         {
@@ -303,19 +324,19 @@ impl Handle {
 struct Leg {
     socket: UdpSocket,
     connected: bool,
-    ready: bool,
 }
+
+type Legs = HashMap<SocketKey, Leg, Keyed>;
 
 struct Worker {
     id: WorkerId,
-    poll: Poll,
+    readiness: Readiness,
     media: Media,
     /// By their keys, which count from 0.
     shared: Vec<UdpSocket>,
-    legs: HashMap<SocketKey, Leg>,
-    /// Legs that may have packets. Polling is edge-triggered: they stay here until they are
-    /// drained.
-    ready: VecDeque<SocketKey>,
+    legs: Legs,
+    /// Sockets that have packets.
+    ready: Vec<SocketKey>,
     inbox: Receiver<Order>,
     woken: Arc<AtomicBool>,
     events: mpsc::Sender<(WorkerId, MediaEvent)>,
@@ -325,17 +346,14 @@ struct Worker {
 }
 
 impl Worker {
-    fn register(&mut self) -> std::io::Result<()> {
-        for (n, socket) in self.shared.iter_mut().enumerate() {
-            self.poll
-                .registry()
-                .register(socket, Token(n), Interest::READABLE)?;
+    fn watch_shared(&mut self) -> std::io::Result<()> {
+        for (n, socket) in (0..).zip(&self.shared) {
+            self.readiness.watch(socket, SocketKey(n))?;
         }
         Ok(())
     }
 
     fn run(&mut self) {
-        let mut polled = Events::with_capacity(1024);
         let (mut gathers, mut more) = (false, false);
         loop {
             if gathers {
@@ -346,70 +364,54 @@ impl Worker {
             } else {
                 self.timeout()
             };
-            if let Err(error) = self.poll.poll(&mut polled, timeout)
-                && error.kind() != ErrorKind::Interrupted
-            {
+            if let Err(error) = self.readiness.wait(timeout, &mut self.ready) {
                 tracing::error!(%error, "media poll failed");
                 std::thread::sleep(RETRY);
             }
-            for event in &polled {
-                self.note_ready(event.token());
-            }
+            // Before the packets, which may belong to a call that is still among the orders.
+            let Some(left) = self.take_orders() else {
+                return;
+            };
             let packets;
-            (packets, more) = self.turn();
+            (packets, more) = self.turn(left);
             let crowded = self.media.bridges() * 2 > GATHER_STREAMS;
             gathers = crowded && !more && (1..=FULL_TURN).contains(&packets);
-            if !self.take_orders(&mut more) {
-                return;
-            }
             let now = Instant::now();
             self.media.handle_timeout(now);
             self.flush();
         }
     }
 
-    fn note_ready(&mut self, token: Token) {
-        let Ok(key) = u32::try_from(token.0) else {
-            return;
-        };
-        if let Some(leg) = self.legs.get_mut(&SocketKey(key))
-            && !leg.ready
-        {
-            leg.ready = true;
-            self.ready.push_back(SocketKey(key));
+    /// Takes what the ready sockets have, one packet of each leg; how many packets, and whether there
+    /// are more.
+    fn turn(&mut self, mut more: bool) -> (usize, bool) {
+        more |= self.ready.len() == MOST_READY;
+        let is_shared = |key: &SocketKey| (key.0 as usize) < self.shared.len();
+        let (mut packets, mut batch) = (0, 0);
+        if self.ready.iter().any(is_shared) {
+            (packets, more) = self.drain_shared(more);
         }
-    }
-
-    /// Takes what the sockets have; how many packets, and whether there are more.
-    fn turn(&mut self) -> (usize, bool) {
-        let (mut packets, mut more) = self.drain_shared();
-        let mut batch = 0;
-        while let Some(key) = self.ready.pop_front() {
-            let (taken, drained) = self.drain_leg(key);
-            packets += taken;
-            batch += taken;
-            if let Some(leg) = self.legs.get_mut(&key) {
-                leg.ready = !drained;
-                if !drained {
-                    self.ready.push_back(key);
-                }
+        for n in 0..self.ready.len() {
+            let key = self.ready[n];
+            if (key.0 as usize) < self.shared.len() {
+                continue;
             }
-            if batch >= LEG_BATCH {
+            self.take_packet(key);
+            packets += 1;
+            batch += 1;
+            if batch == LEG_BATCH {
                 batch = 0;
-                let (taken, left) = self.drain_shared();
+                let taken;
+                (taken, more) = self.drain_shared(more);
                 packets += taken;
-                more = left;
-            }
-            if packets >= TURN {
-                break;
             }
         }
-        (packets, more || !self.ready.is_empty())
+        (packets, more)
     }
 
-    fn drain_shared(&mut self) -> (usize, bool) {
+    fn drain_shared(&mut self, mut more: bool) -> (usize, bool) {
         let now = Instant::now();
-        let (mut packets, mut more) = (0, false);
+        let mut packets = 0;
         for n in 0..self.shared.len() {
             let mut taken = 0;
             loop {
@@ -432,19 +434,14 @@ impl Worker {
         (packets, more)
     }
 
-    fn drain_leg(&mut self, key: SocketKey) -> (usize, bool) {
-        let now = Instant::now();
-        for taken in 0..SOCKET_BATCH {
-            let Some(leg) = self.legs.get(&key) else {
-                return (taken, true);
-            };
-            match leg.socket.recv_from(&mut self.buffer[..PACKET]) {
-                Ok((len, from)) => self.handle(now, key, from, len),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return (taken, true),
-                Err(_) => {}
-            }
+    fn take_packet(&mut self, key: SocketKey) {
+        let Some(leg) = self.legs.get(&key) else {
+            return;
+        };
+        // An error is an ICMP message about an earlier packet; to take it is all there is to do.
+        if let Ok((len, from)) = leg.socket.recv_from(&mut self.buffer[..PACKET]) {
+            self.handle(Instant::now(), key, from, len);
         }
-        (SOCKET_BATCH, false)
     }
 
     fn handle(&mut self, now: Instant, key: SocketKey, from: SocketAddr, len: usize) {
@@ -460,8 +457,8 @@ impl Worker {
         }
     }
 
-    /// False if the thread shall end.
-    fn take_orders(&mut self, more: &mut bool) -> bool {
+    /// Whether there are more; nothing if the thread shall end.
+    fn take_orders(&mut self) -> Option<bool> {
         // Before the orders, so that one that comes meanwhile wakes us again.
         self.woken.swap(false, Ordering::AcqRel);
         for _ in 0..COMMANDS_PER_TURN {
@@ -470,12 +467,11 @@ impl Worker {
                     self.media.command(Instant::now(), command);
                     self.sockets();
                 }
-                Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return false,
-                Err(TryRecvError::Empty) => return true,
+                Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => return Some(false),
             }
         }
-        *more = true;
-        true
+        Some(true)
     }
 
     /// Does what the room wants of the world.
@@ -533,25 +529,18 @@ impl Worker {
                     }
                 }
                 SocketRequest::Close { key } => {
-                    if let Some(mut leg) = self.legs.remove(&key)
-                        && let Err(error) = self.poll.registry().deregister(&mut leg.socket)
-                    {
-                        tracing::debug!(%error, "media socket was not registered");
-                    }
+                    self.legs.remove(&key);
                 }
             }
         }
     }
 
     fn bind(&self, key: SocketKey, address: SocketAddr) -> std::io::Result<Leg> {
-        let mut socket = UdpSocket::from_std(open(address, None)?);
-        self.poll
-            .registry()
-            .register(&mut socket, Token(key.0 as usize), Interest::READABLE)?;
+        let socket = open(address, None)?;
+        self.readiness.watch(&socket, key)?;
         Ok(Leg {
             socket,
             connected: false,
-            ready: false,
         })
     }
 
@@ -564,13 +553,7 @@ impl Worker {
 }
 
 /// Sends, or loses: a full socket buffer or a peer that is not there is loss like any other.
-fn send(
-    shared: &[UdpSocket],
-    legs: &HashMap<SocketKey, Leg>,
-    key: SocketKey,
-    to: SocketAddr,
-    bytes: &[u8],
-) {
+fn send(shared: &[UdpSocket], legs: &Legs, key: SocketKey, to: SocketAddr, bytes: &[u8]) {
     let result = match shared.get(key.0 as usize) {
         Some(socket) => socket.send_to(bytes, to),
         None => match legs.get(&key) {
@@ -606,20 +589,17 @@ fn open_shared(
             let address = SocketAddr::new(*ip, port);
             let opened = open(address, Some(SHARED_RECEIVE_BUFFER)).and_then(|socket| {
                 let address = socket.local_addr()?;
-                Ok((UdpSocket::from_std(socket), address))
+                Ok((socket, address))
             });
             opened.map_err(|source| MediaStartError::Bind { address, source })
         })
         .collect()
 }
 
-fn open(
-    address: SocketAddr,
-    receive_buffer: Option<usize>,
-) -> std::io::Result<std::net::UdpSocket> {
+fn open(address: SocketAddr, receive_buffer: Option<usize>) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(
         Domain::for_address(address),
-        Type::DGRAM,
+        Type::DGRAM.nonblocking(),
         Some(Protocol::UDP),
     )?;
     if address.is_ipv6() {
@@ -631,7 +611,6 @@ fn open(
             tracing::warn!(%error, "receive buffer of a media socket stays small");
         }
     }
-    socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

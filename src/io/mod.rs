@@ -18,6 +18,7 @@ pub mod dial;
 pub mod echo;
 pub mod media;
 mod outcome;
+mod readiness;
 pub mod run;
 pub mod sip;
 pub mod store;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,11 @@ use crate::observe::ladder::Ladder;
 
 /// Inputs taken in a row before other tasks have a turn.
 const INPUTS_A_TURN: usize = 64;
+/// Deadlines are served together, at most once in so long: a wake-up for each would cost more than
+/// what is done then. The shortest one is SIP's first repetition, after 500 ms.
+const TICK: Duration = Duration::from_millis(5);
+/// How long commands to the media threads may wait for others, so that one wake-up does for all.
+const MEDIA_DELAY: Duration = Duration::from_millis(1);
 /// How long running calls may go on after SIGTERM.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 /// What the last messages have to leave in.
@@ -127,6 +133,7 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         admin,
         up_since: Instant::now(),
         draining: false,
+        wake_media_at: None,
     };
     running.gateway.start(Instant::now());
     running.perform();
@@ -153,6 +160,8 @@ struct Running {
     admin: Option<Admin>,
     up_since: Instant,
     draining: bool,
+    /// Commands wait for the media threads until then.
+    wake_media_at: Option<Instant>,
 }
 
 impl Running {
@@ -162,20 +171,30 @@ impl Running {
         let mut reload = signal(SignalKind::hangup())?;
         let mut stop_by: Option<Instant> = None;
         let mut inputs = 0;
+        let mut served = Instant::now();
+        let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
         loop {
             let now = Instant::now();
             if stop_by.is_some_and(|by| now >= by || self.gateway.is_idle()) {
                 return self.say_goodbye().await;
             }
             // A flood of inputs must not hold up what is due.
-            if self.gateway.poll_timeout().is_some_and(|at| at <= now) {
+            if self.due(served).is_some_and(|at| at <= now) {
+                served = now;
                 self.gateway.handle(now, Input::Timeout);
                 self.perform();
             }
-            let deadline = [self.gateway.poll_timeout(), stop_by]
-                .into_iter()
-                .flatten()
-                .min();
+            if self.wake_media_at.is_some_and(|at| at <= now) {
+                self.wake_media();
+            }
+            let deadlines = [self.due(served), self.wake_media_at, stop_by];
+            let deadline = deadlines.into_iter().flatten().min();
+            // To set an alarm costs more than to look whether it has changed.
+            if let Some(at) = deadline.map(tokio::time::Instant::from_std)
+                && at != alarm.deadline()
+            {
+                alarm.as_mut().reset(at);
+            }
             let input = tokio::select! {
                 _ = terminate.recv() => {
                     if stop_by.is_some() {
@@ -237,7 +256,7 @@ impl Running {
                     self.show(question);
                     continue;
                 }
-                () = sleep_until(deadline) => Input::Timeout,
+                () = &mut alarm, if deadline.is_some() => continue,
             };
             self.gateway.handle(Instant::now(), input);
             self.perform();
@@ -246,6 +265,17 @@ impl Running {
                 tokio::task::yield_now().await;
             }
         }
+    }
+
+    fn wake_media(&mut self) {
+        self.wake_media_at = None;
+        self.workers.wake();
+    }
+
+    /// When deadlines are served next, if they were last at `served`.
+    fn due(&self, served: Instant) -> Option<Instant> {
+        let at = self.gateway.poll_timeout()?;
+        Some(at.max(served + TICK))
     }
 
     /// Carries out what the gateway wants done.
@@ -259,7 +289,11 @@ impl Running {
                     }
                 }
                 Output::Net(output) => self.sip.perform(output),
-                Output::Media(worker, command) => self.workers.command(worker, command),
+                Output::Media(worker, command) => {
+                    self.workers.queue(worker, command);
+                    let wake_at = || Instant::now() + MEDIA_DELAY;
+                    self.wake_media_at.get_or_insert_with(wake_at);
+                }
                 Output::Store(number, change) => {
                     if let Some(store) = &self.store {
                         store.keep(number, change);
@@ -304,6 +338,7 @@ impl Running {
     async fn say_goodbye(&mut self) -> Result<(), RunError> {
         self.gateway.handle(Instant::now(), Input::EndCalls);
         self.perform();
+        self.wake_media();
         let by = Instant::now() + GOODBYE;
         let hurry = Instant::now() + GOODBYE_LIMIT;
         while Instant::now() < by || (Instant::now() < hurry && !self.gateway.is_unregistered()) {
@@ -315,6 +350,7 @@ impl Running {
             };
             self.gateway.handle(Instant::now(), input);
             self.perform();
+            self.wake_media();
         }
         while let Ok((_, event)) = self.media_events.try_recv() {
             self.gateway.handle(Instant::now(), Input::Media(event));
@@ -430,13 +466,6 @@ async fn kept(store: &mut Option<Store>) -> Option<Input> {
             Heard::Store(event) => Input::Store(event),
             Heard::Answer(number, answer) => Input::Answer(number, answer),
         }),
-        None => std::future::pending().await,
-    }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }

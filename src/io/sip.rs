@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::cmsg_space;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::config::SipConfig;
@@ -51,7 +52,7 @@ pub enum SipStartError {
 
 /// Every SIP socket.
 pub struct SipNet {
-    udp: BTreeMap<SocketAddr, Arc<UdpSocket>>,
+    udp: BTreeMap<SocketAddr, Arc<AsyncFd<UdpSocket>>>,
     connections: BTreeMap<ConnectionId, mpsc::Sender<Vec<u8>>>,
     inputs: mpsc::Sender<Inward>,
     receiver: mpsc::Receiver<Inward>,
@@ -119,7 +120,7 @@ impl SipNet {
             SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
             SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
         }
-        let socket = Arc::new(UdpSocket::from_std(socket.into())?);
+        let socket = Arc::new(watch(socket.into())?);
         tokio::spawn(read_udp(known, Arc::clone(&socket), self.inputs.clone()));
         self.udp.insert(known, socket);
         Ok(())
@@ -222,17 +223,17 @@ impl SipNet {
             }
             return;
         }
-        let Some(socket) = self.udp.get(&flow.local) else {
+        let Some(socket) = self.udp.get(&flow.local).map(|socket| socket.get_ref()) else {
             self.report(Inward::Input(NetInput::Unsent { flow }));
             return;
         };
-        match socket.try_send_to(&bytes, flow.remote) {
+        match socket.send_to(&bytes, flow.remote) {
             Ok(_) => {}
             // A full buffer is a lost datagram; the transaction sends it again.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             // A pending ICMP error of somebody else; the error queue says of whom.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                let _ = socket.try_send_to(&bytes, flow.remote);
+                let _ = socket.send_to(&bytes, flow.remote);
             }
             Err(error) => {
                 tracing::debug!(%error, "a SIP datagram could not be sent");
@@ -298,34 +299,58 @@ fn far_away(like: SocketAddr) -> SocketAddr {
     }
 }
 
-async fn read_udp(local: SocketAddr, socket: Arc<UdpSocket>, inputs: mpsc::Sender<Inward>) {
+/// What a UDP socket has to tell. tokio's own one would also have us woken for each datagram that
+/// has left.
+const NEWS: Interest = Interest::READABLE.add(Interest::ERROR);
+
+#[expect(
+    deprecated,
+    reason = "what replaces it is unsafe, for types whose descriptor may change; this one's may not"
+)]
+fn watch(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
+    AsyncFd::with_interest(socket, NEWS)
+}
+
+async fn read_udp(
+    local: SocketAddr,
+    socket: Arc<AsyncFd<UdpSocket>>,
+    inputs: mpsc::Sender<Inward>,
+) {
     let mut buffer = vec![0; MAX_DATAGRAM];
-    loop {
-        let flow = |remote| Flow {
-            transport: SipTransport::Udp,
-            local,
-            remote,
-            connection: None,
-        };
-        match socket.recv_from(&mut buffer).await {
-            Ok((length, remote)) => {
-                let bytes = buffer[..length].to_vec();
-                let input = NetInput::Datagram {
-                    flow: flow(remote),
-                    bytes,
-                };
-                if inputs.send(Inward::Input(input)).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%error, "SIP socket error");
-                while let Some(remote) = unreachable_peer(&socket) {
-                    let input = NetInput::Unsent { flow: flow(remote) };
+    let flow = |remote| Flow {
+        transport: SipTransport::Udp,
+        local,
+        remote,
+        connection: None,
+    };
+    while let Ok(mut ready) = socket.ready(NEWS).await {
+        let mut failed = ready.ready().is_error();
+        loop {
+            match socket.get_ref().recv_from(&mut buffer) {
+                Ok((length, remote)) => {
+                    let bytes = buffer[..length].to_vec();
+                    let input = NetInput::Datagram {
+                        flow: flow(remote),
+                        bytes,
+                    };
                     if inputs.send(Inward::Input(input)).await.is_err() {
                         return;
                     }
                 }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    tracing::debug!(%error, "SIP socket error");
+                    failed = true;
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        ready.clear_ready();
+        // A send may have taken the error itself; the queue still says of whom it was.
+        while failed && let Some(remote) = unreachable_peer(socket.get_ref()) {
+            let input = NetInput::Unsent { flow: flow(remote) };
+            if inputs.send(Inward::Input(input)).await.is_err() {
+                return;
             }
         }
     }

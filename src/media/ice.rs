@@ -115,6 +115,16 @@ impl Generation {
         }
     }
 
+    /// When the agent has something to do. One that knows no address of the peer has nothing; the
+    /// crate would be woken every 3 s all the same.
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        let is_alone = self.offered.is_empty() && self.sources.is_empty();
+        match is_alone {
+            true => None,
+            false => self.agent.poll_timeout(),
+        }
+    }
+
     fn handle(
         &mut self,
         now: Instant,
@@ -279,9 +289,9 @@ impl IcePort {
 
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        let mut at = self.current.agent.poll_timeout();
+        let mut at = self.current.poll_timeout();
         if let Some((previous, limit)) = &mut self.previous {
-            let other = previous.agent.poll_timeout().unwrap_or(*limit).min(*limit);
+            let other = previous.poll_timeout().unwrap_or(*limit).min(*limit);
             at = Some(at.map_or(other, |at| at.min(other)));
         }
         at

@@ -31,7 +31,6 @@ mod digits;
 pub mod dtls;
 pub mod dtmf;
 pub mod g711;
-mod hash;
 mod ice;
 mod relay;
 mod report;
@@ -49,12 +48,12 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::border::{MediaCommand, MediaEvent, Side};
+use crate::hash::Keyed;
 use crate::id::{BridgeId, TokenMaker, WorkerId};
 use crate::leg::{Digit, EndReason};
 use crate::timer::Timers;
 
 use dtls::Certificate;
-use hash::Keyed;
 use ice::{IcePort, Transaction};
 use relay::Effects;
 use rtcp::NtpClock;

@@ -30,6 +30,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::config::{SipConfig, TrunkConfig};
+use crate::hash::Keyed;
 use crate::id::{ConnectionId, LegId, TokenMaker};
 use crate::leg::{LegCommand, LegEvent};
 use crate::net::{NetInput, NetOutput};
@@ -154,6 +155,7 @@ pub struct Sip {
 impl Sip {
     /// Makes the room; [`Sip::start`] sets it to work.
     pub fn new(config: &SipConfig, trunks: &[TrunkConfig], mut tokens: TokenMaker) -> Self {
+        let keyed = Keyed::new(&mut tokens);
         let transports = Transports::new(config.listen.clone(), config.advertise);
         let mut locator = Locator::default();
         let trunks = trunks
@@ -165,9 +167,9 @@ impl Sip {
             user_agent: config.user_agent.clone(),
             tokens,
             transports,
-            clients: Clients::default(),
-            servers: Servers::default(),
-            sessions: Sessions::default(),
+            clients: Clients::new(&keyed),
+            servers: Servers::new(&keyed),
+            sessions: Sessions::new(&keyed),
             pending: BTreeMap::new(),
             strangers: Strangers::default(),
             trunks,

@@ -20,6 +20,7 @@ def written(folder, **changes):
         rtp=20000,
         rtp_last=20099,
         trunk="sip:127.0.0.1:9",
+        trunk_keys="",
         number="+15550001000",
         ring_limit_s=30,
     )

@@ -13,6 +13,7 @@ const FLOORS: &[(u8, &[&str])] = &[
             "border",
             "config",
             "description",
+            "hash",
             "id",
             "leg",
             "net",

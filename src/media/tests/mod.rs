@@ -85,6 +85,26 @@ fn nothing_leaves_in_the_clear_to_a_dtls_peer() {
 }
 
 #[test]
+fn a_side_that_knows_no_address_of_its_peer_is_never_due() {
+    let mut w = World::new(4);
+    let mut side = w.ice(0, &CALL);
+    let mut candidates = Vec::new();
+    if let SideTransport::Ice(ice) = &mut side.transport {
+        candidates = std::mem::take(&mut ice.remote.as_mut().unwrap().candidates);
+    }
+    w.configure(0, Side::Callee, side);
+    assert_eq!(w.nodes[0].media.poll_timeout(), None);
+    let command = MediaCommand::Candidates {
+        bridge: ID,
+        side: Side::Callee,
+        candidates,
+    };
+    w.nodes[0].media.command(w.now, command);
+    let due = w.nodes[0].media.poll_timeout().unwrap();
+    assert!(due <= w.now + Duration::from_millis(50));
+}
+
+#[test]
 fn a_fifth_of_loss_does_not_stop_a_call() {
     for seed in 0..100 {
         let mut w = World::new(seed);

@@ -15,11 +15,12 @@ pub mod reinvite;
 pub mod said;
 pub mod timer;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::description::Description;
+use crate::hash::Keyed;
 use crate::id::LegId;
 use crate::leg::{End, LegCommand, LegEvent};
 use crate::net::{Flow, SipTransport};
@@ -38,7 +39,7 @@ use said::Said;
 use timer::{Refresh, SessionTimer};
 
 /// One call of the room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
 /// One call.
@@ -120,16 +121,27 @@ impl KeyWay {
 }
 
 /// All calls, and how they are found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sessions {
-    entries: BTreeMap<SessionId, Box<Session>>,
-    by_tag: BTreeMap<String, SessionId>,
-    by_leg: BTreeMap<LegId, SessionId>,
+    entries: HashMap<SessionId, Box<Session>, Keyed>,
+    by_tag: HashMap<String, SessionId, Keyed>,
+    by_leg: HashMap<LegId, SessionId, Keyed>,
     made: u64,
     callers: u64,
 }
 
 impl Sessions {
+    /// None.
+    pub fn new(keyed: &Keyed) -> Self {
+        Self {
+            entries: HashMap::with_hasher(keyed.clone()),
+            by_tag: HashMap::with_hasher(keyed.clone()),
+            by_leg: HashMap::with_hasher(keyed.clone()),
+            made: 0,
+            callers: 0,
+        }
+    }
+
     /// The call of a leg.
     pub fn by_leg(&self, leg: LegId) -> Option<SessionId> {
         self.by_leg.get(&leg).copied()

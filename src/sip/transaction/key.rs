@@ -2,7 +2,7 @@
 
 /// What a request is, as far as matching goes: an ACK belongs to its INVITE, a CANCEL is a
 /// transaction of its own beside the INVITE it cancels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// INVITE, and the ACK of a failure.
     Invite,
@@ -24,7 +24,7 @@ impl Class {
 }
 
 /// The key of a server transaction.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerKey {
     class: Class,
     /// Branch and sent-by, or the RFC 2543 fields; joined by a character that neither can have.
@@ -60,7 +60,7 @@ impl ServerKey {
 }
 
 /// The key of a client transaction: our branch, which is ours alone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientKey {
     branch: Box<str>,
     class: Class,

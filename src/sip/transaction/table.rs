@@ -1,7 +1,11 @@
 //! The transactions that run: what each one keeps, and how it is found.
+//!
+//! The tables are hashed: at 500 calls a second some 18,000 transactions linger, whose keys an
+//! ordered map would have to fetch from cold memory to compare them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
+use crate::hash::Keyed;
 use crate::net::Flow;
 use crate::sip::locate::Place;
 use crate::sip::session::SessionId;
@@ -15,11 +19,11 @@ use super::server::{self, Server};
 use super::{ClientInput, ServerInput, Step};
 
 /// A client transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);
 
 /// A server transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerId(pub u64);
 
 /// Who waits for the answer of a client transaction.
@@ -124,22 +128,32 @@ pub struct ClientEntry {
 }
 
 /// All client transactions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Clients {
-    entries: BTreeMap<ClientId, ClientEntry>,
-    by_key: BTreeMap<ClientKey, ClientId>,
-    by_flow: BTreeSet<(Flow, ClientId)>,
+    entries: HashMap<ClientId, Box<ClientEntry>, Keyed>,
+    by_key: HashMap<ClientKey, ClientId, Keyed>,
+    by_flow: HashMap<Flow, BTreeSet<ClientId>, Keyed>,
     made: u64,
 }
 
 impl Clients {
+    /// None.
+    pub fn new(keyed: &Keyed) -> Self {
+        Self {
+            entries: HashMap::with_hasher(keyed.clone()),
+            by_key: HashMap::with_hasher(keyed.clone()),
+            by_flow: HashMap::with_hasher(keyed.clone()),
+            made: 0,
+        }
+    }
+
     /// Adds one.
     pub fn insert(&mut self, entry: ClientEntry) -> ClientId {
         self.made += 1;
         let id = ClientId(self.made);
         self.by_key.insert(entry.key.clone(), id);
-        self.by_flow.insert((entry.flow, id));
-        self.entries.insert(id, entry);
+        self.by_flow.entry(entry.flow).or_default().insert(id);
+        self.entries.insert(id, Box::new(entry));
         id
     }
 
@@ -150,28 +164,31 @@ impl Clients {
 
     /// The one with this number.
     pub fn get(&self, id: ClientId) -> Option<&ClientEntry> {
-        self.entries.get(&id)
+        self.entries.get(&id).map(AsRef::as_ref)
     }
 
     /// The one with this number, to be changed.
     pub fn get_mut(&mut self, id: ClientId) -> Option<&mut ClientEntry> {
-        self.entries.get_mut(&id)
+        self.entries.get_mut(&id).map(AsMut::as_mut)
     }
 
     /// Takes one away.
-    pub fn remove(&mut self, id: ClientId) -> Option<ClientEntry> {
+    pub fn remove(&mut self, id: ClientId) -> Option<Box<ClientEntry>> {
         let entry = self.entries.remove(&id)?;
         self.by_key.remove(&entry.key);
-        self.by_flow.remove(&(entry.flow, id));
+        if let Some(ids) = self.by_flow.get_mut(&entry.flow) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_flow.remove(&entry.flow);
+            }
+        }
         Some(entry)
     }
 
     /// Those that went by `flow`.
     pub fn by_flow(&self, flow: Flow) -> Vec<ClientId> {
-        self.by_flow
-            .range((flow, ClientId(0))..=(flow, ClientId(u64::MAX)))
-            .map(|(_, id)| *id)
-            .collect()
+        let ids = self.by_flow.get(&flow).into_iter().flatten();
+        ids.copied().collect()
     }
 
     /// How many there are.
@@ -249,15 +266,25 @@ pub struct ServerEntry {
 }
 
 /// All server transactions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Servers {
-    entries: BTreeMap<ServerId, ServerEntry>,
-    by_key: BTreeMap<ServerKey, ServerId>,
-    by_merge: BTreeMap<MergeKey, ServerId>,
+    entries: HashMap<ServerId, Box<ServerEntry>, Keyed>,
+    by_key: HashMap<ServerKey, ServerId, Keyed>,
+    by_merge: HashMap<MergeKey, ServerId, Keyed>,
     made: u64,
 }
 
 impl Servers {
+    /// None.
+    pub fn new(keyed: &Keyed) -> Self {
+        Self {
+            entries: HashMap::with_hasher(keyed.clone()),
+            by_key: HashMap::with_hasher(keyed.clone()),
+            by_merge: HashMap::with_hasher(keyed.clone()),
+            made: 0,
+        }
+    }
+
     /// Adds one.
     pub fn insert(&mut self, entry: ServerEntry) -> ServerId {
         self.made += 1;
@@ -266,7 +293,7 @@ impl Servers {
         if let Some(merge) = &entry.merge {
             self.by_merge.insert(merge.clone(), id);
         }
-        self.entries.insert(id, entry);
+        self.entries.insert(id, Box::new(entry));
         id
     }
 
@@ -282,16 +309,16 @@ impl Servers {
 
     /// The one with this number.
     pub fn get(&self, id: ServerId) -> Option<&ServerEntry> {
-        self.entries.get(&id)
+        self.entries.get(&id).map(AsRef::as_ref)
     }
 
     /// The one with this number, to be changed.
     pub fn get_mut(&mut self, id: ServerId) -> Option<&mut ServerEntry> {
-        self.entries.get_mut(&id)
+        self.entries.get_mut(&id).map(AsMut::as_mut)
     }
 
     /// Takes one away.
-    pub fn remove(&mut self, id: ServerId) -> Option<ServerEntry> {
+    pub fn remove(&mut self, id: ServerId) -> Option<Box<ServerEntry>> {
         let entry = self.entries.remove(&id)?;
         self.by_key.remove(&entry.key);
         if let Some(merge) = &entry.merge {

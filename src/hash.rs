@@ -1,11 +1,11 @@
-//! The hash of the look-up tables on the packet path: a few nanoseconds, and keyed, so that nobody
-//! can choose addresses that collide.
+//! The hash of look-up tables: a few nanoseconds, and keyed, so that nobody can choose addresses or
+//! branches that collide. Such tables are only asked, never walked through: their order is chance.
 
 use std::hash::{BuildHasher, Hasher};
 
 use crate::id::TokenMaker;
 
-/// A key drawn once per worker.
+/// A key, drawn once for each room.
 #[derive(Clone, Debug)]
 pub struct Keyed {
     key: [u64; 2],
