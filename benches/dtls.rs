@@ -341,6 +341,7 @@ pub fn pcmu() -> Format {
         send_noise: None,
         receive_noise: None,
         ptime_ms: 20,
+        fec: false,
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Gateway {
     pub link: Option<Link>,
     /// The XMPP server's end of the MIX service's link, if there is one.
     pub mix: Option<Link>,
+    /// Where it takes SIP.
+    pub sip: SocketAddr,
 }
 
 impl Gateway {
@@ -96,6 +98,7 @@ connect_limit_s = 600
             folder,
             link: None,
             mix: None,
+            sip,
         };
         gateway.link = Some(Link::accept(&listener)?);
         gateway.mix = mix.map(Link::accept).transpose()?;

@@ -13,6 +13,7 @@
 mod calls;
 mod dtls;
 mod gateway;
+mod hold;
 mod load;
 mod machine;
 mod mix;
@@ -38,7 +39,7 @@ struct Part {
     run: fn(&Path, &mut Table) -> Result<(), Failure>,
 }
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 9] = [
     Part {
         name: "calls",
         about: "CPU and latency of answered calls",
@@ -68,6 +69,16 @@ const PARTS: [Part; 7] = [
         name: "sip",
         about: "the SIP room alone",
         run: rooms::sip,
+    },
+    Part {
+        name: "hold",
+        about: "10,000 calls at a time through the SIP room",
+        run: hold::hold,
+    },
+    Part {
+        name: "scanner",
+        about: "10,000 requests of strangers a second",
+        run: hold::scanner,
     },
     Part {
         name: "gateway",

@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use offhook::border::{MediaCommand, RtpKeys, RtpSide, Side, SideSpec, SideTransport};
-use offhook::config::MediaConfig;
+use offhook::config::{MediaConfig, Transcode};
 use offhook::description::Crypto;
 use offhook::id::{BridgeId, TokenMaker, WorkerId};
 use offhook::io::media::Workers;
@@ -208,6 +208,7 @@ pub fn work(arguments: Vec<String>) -> Result<(), Failure> {
         xmpp_port: 0,
         rtp_ports: 30_000..=39_999,
         threads: 1,
+        transcode: Transcode::WhenNeeded,
     };
     let (workers, _events) = Workers::start(&config, TokenMaker::new([3; 32]))?;
     for n in 0..count.parse::<usize>()? {

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use minidom::Element;
 use offhook::address::{Address, E164};
-use offhook::border::{BridgeStats, MediaCommand, MediaEvent};
+use offhook::border::{MediaCommand, MediaEvent};
 use offhook::call::{MediaFacts, WorkerFacts};
 use offhook::config::{
     AccessConfig, CallConfig, CallerId, Config, MediaConfig, RouteConfig, RouteMatch, Secret,
-    SipConfig, TrunkConfig, XmppConfig,
+    SipConfig, Transcode, TrunkConfig, XmppConfig,
 };
 use offhook::description::{
     Codec, Description, Direction, Fingerprint, Media, RtpTransport, Security, Setup, Stream,
@@ -38,11 +38,11 @@ const CALLS: u64 = 20_000;
 /// a gateway that busy.
 const PACE: Duration = Duration::from_millis(2);
 
-fn ours() -> SocketAddr {
+pub fn ours() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], 5060))
 }
 
-fn theirs() -> SocketAddr {
+pub fn theirs() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 10], 5060))
 }
 
@@ -51,6 +51,8 @@ fn sip_config(local: SocketAddr) -> SipConfig {
         listen: vec![(SipTransport::Udp, local)],
         advertise: None,
         user_agent: "Offhook".into(),
+        nameserver: None,
+        tls: offhook::config::TlsConfig::default(),
     }
 }
 
@@ -73,19 +75,25 @@ fn trunk(remote: SocketAddr) -> TrunkConfig {
         outbound_proxy: None,
         srtp: Default::default(),
         srtp_keys: Default::default(),
+        early_media: false,
+        session_timer: Duration::ZERO,
     }
 }
 
 /// A SIP room whose time is counted.
-struct Side {
-    sip: Sip,
-    spent: Duration,
-    events: VecDeque<(LegId, LegEvent)>,
+pub struct Side {
+    /// The room.
+    pub sip: Sip,
+    /// What its work has taken so far.
+    pub spent: Duration,
+    /// What its legs told.
+    pub events: VecDeque<(LegId, LegEvent)>,
     sent: VecDeque<Vec<u8>>,
 }
 
 impl Side {
-    fn new(local: SocketAddr, remote: SocketAddr, now: Instant) -> Self {
+    /// At one address, with a trunk at the other.
+    pub fn new(local: SocketAddr, remote: SocketAddr, now: Instant) -> Self {
         let mut sip = Sip::new(
             &sip_config(local),
             &[trunk(remote)],
@@ -100,7 +108,8 @@ impl Side {
         }
     }
 
-    fn does(&mut self, work: impl FnOnce(&mut Sip)) {
+    /// Does something and takes what comes of it.
+    pub fn does(&mut self, work: impl FnOnce(&mut Sip)) {
         let start = own_cpu();
         work(&mut self.sip);
         while let Some(event) = self.sip.poll_event() {
@@ -122,8 +131,6 @@ pub fn sip(_offhook: &Path, table: &mut Table) -> Result<(), Failure> {
         Side::new(ours(), theirs(), now),
         Side::new(theirs(), ours(), now),
     ];
-    let number = |text| E164::parse(text).map(Address::Number).ok_or("no number");
-    let (from, to) = (number("+15550100")?, number("+15550199")?);
     let mut answered = 0u64;
     for count in 1..=CALLS {
         now += PACE;
@@ -132,19 +139,8 @@ pub fn sip(_offhook: &Path, table: &mut Table) -> Result<(), Failure> {
                 side.does(|sip| sip.handle_timeout(now));
             }
         }
-        let leg = LegId {
-            room: Room::Sip,
-            role: Role::Callee,
-            number: count,
-        };
-        let offer = LegCommand::Offer {
-            from: from.clone(),
-            to: to.clone(),
-            display_name: None,
-            offer: description(4000),
-            trunk: Some("peer".into()),
-        };
-        sides[0].does(|sip| sip.command(now, leg, offer));
+        let leg = leg(count);
+        sides[0].does(|sip| sip.command(now, leg, offer()));
         exchange(&mut sides, now);
         let Some((far, LegEvent::Offered { .. })) = sides[1].events.pop_front() else {
             return Err("the call did not come".into());
@@ -182,7 +178,29 @@ pub fn sip(_offhook: &Path, table: &mut Table) -> Result<(), Failure> {
     Ok(())
 }
 
-fn exchange(sides: &mut [Side; 2], now: Instant) {
+/// The handle of a call.
+pub fn leg(number: u64) -> LegId {
+    LegId {
+        room: Room::Sip,
+        role: Role::Callee,
+        number,
+    }
+}
+
+/// What starts a call.
+pub fn offer() -> LegCommand {
+    let number = |text| E164::parse(text).map_or(Address::Anonymous, Address::Number);
+    LegCommand::Offer {
+        from: number("+15550100"),
+        to: number("+15550199"),
+        display_name: None,
+        offer: description(4000),
+        trunk: Some("peer".into()),
+    }
+}
+
+/// Carries what was sent to the other side, until both are quiet.
+pub fn exchange(sides: &mut [Side; 2], now: Instant) {
     loop {
         let sender = usize::from(sides[0].sent.is_empty());
         let Some(bytes) = sides[sender].sent.pop_front() else {
@@ -200,7 +218,8 @@ fn exchange(sides: &mut [Side; 2], now: Instant) {
     }
 }
 
-fn description(port: u16) -> Description {
+/// One stream of sound at a port.
+pub fn description(port: u16) -> Description {
     let transport = RtpTransport {
         address: Some(([192, 0, 2, 77], port).into()),
         rtcp: None,
@@ -242,6 +261,7 @@ fn config() -> Result<Config, Failure> {
             xmpp_port: 40_000,
             rtp_ports: 20_000..=29_999,
             threads: 1,
+            transcode: Transcode::WhenNeeded,
         },
         trunks: vec![trunk(theirs())],
         routes: vec![RouteConfig {
@@ -401,7 +421,7 @@ impl World {
             Output::Media(_, MediaCommand::Close { bridge }) => {
                 let closed = MediaEvent::Closed {
                     bridge,
-                    stats: BridgeStats::default(),
+                    stats: Box::default(),
                 };
                 self.inputs.push_back(Input::Media(closed));
             }

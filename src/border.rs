@@ -105,6 +105,8 @@ pub struct Format {
     pub receive_noise: Option<u8>,
     /// Milliseconds of sound in a packet toward the peer, where the worker makes packets itself.
     pub ptime_ms: u16,
+    /// The peer makes use of Opus' in-band FEC.
+    pub fec: bool,
 }
 
 /// How packets reach the peer.
@@ -277,7 +279,7 @@ pub enum MediaEvent {
         /// The bridge.
         bridge: BridgeId,
         /// What passed through it.
-        stats: BridgeStats,
+        stats: Box<BridgeStats>,
     },
 }
 
@@ -305,4 +307,21 @@ pub struct SideStats {
     pub jitter: Duration,
     /// Round trip by RTCP, if any report said so.
     pub round_trip: Option<Duration>,
+    /// What transcoding did to the sound from the peer, if it was transcoded.
+    pub transcode: Option<TranscodeStats>,
+}
+
+/// What transcoding did to the sound of a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TranscodeStats {
+    /// Mean delay added: the jitter buffer, packing, and what the encoder holds back.
+    pub delay: Duration,
+    /// The longest of it.
+    pub longest: Duration,
+    /// Packets that came too late to be heard.
+    pub late: u64,
+    /// Lost packets that were filled in by guessing.
+    pub concealed: u64,
+    /// Lost packets that were recovered from the ones behind them.
+    pub recovered: u64,
 }

@@ -22,6 +22,8 @@ pub enum LegEvent {
         to: Address,
         /// The name that the caller shows, if the wire had one.
         display_name: Option<String>,
+        /// The callee must not learn who calls.
+        conceals: bool,
         /// What is offered.
         offer: Offering,
         /// The trunk that a SIP call came from.
@@ -46,6 +48,8 @@ pub enum LegEvent {
     /// A key was pressed, said in signalling (SIP INFO, a chat message). Keys in RTP are
     /// [`crate::border::MediaEvent::Digit`].
     Digit(Digit),
+    /// Keys in a row, written rather than pressed. Told before the answer, they wait for it.
+    Keys(Vec<Key>),
     /// The peer holds the call or takes it up again, said without a new description.
     Held(bool),
     /// The leg is over.
@@ -135,6 +139,37 @@ impl Digit {
     /// The key as text.
     pub fn as_char(self) -> char {
         char::from(b"0123456789*#ABCD"[usize::from(self.0)])
+    }
+}
+
+/// One step of a row of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// A key.
+    Press(Digit),
+    /// Two seconds without one.
+    Pause,
+}
+
+impl Key {
+    /// Longer rows are no keys: nobody presses so many.
+    const MAX_ROW: usize = 64;
+
+    /// Reads a row as people write it: digits, `*`, `#`, and `,` or `p` for a pause; blanks mean
+    /// nothing. `None` for anything else, and for a row without a key.
+    pub fn row(text: &str) -> Option<Vec<Self>> {
+        let written = text.chars().filter(|c| !c.is_whitespace());
+        let key = |c| match c {
+            ',' | 'p' | 'P' => Some(Self::Pause),
+            '0'..='9' | '*' | '#' => Digit::from_char(c).map(Self::Press),
+            _ => None,
+        };
+        let row: Vec<Self> = written
+            .take(Self::MAX_ROW + 1)
+            .map(key)
+            .collect::<Option<_>>()?;
+        let presses = row.iter().any(|key| matches!(key, Self::Press(_)));
+        (presses && row.len() <= Self::MAX_ROW).then_some(row)
     }
 }
 
@@ -243,6 +278,19 @@ end_reasons! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_of_keys_is_read_as_people_write_it() {
+        let press = |c| Key::Press(Digit::from_char(c).unwrap());
+        let row = vec![press('1'), Key::Pause, press('2'), press('#')];
+        assert_eq!(Key::row("1 ,2 #"), Some(row.clone()));
+        assert_eq!(Key::row("1p2#"), Some(row));
+        for text in ["", "  ", ",,", "hello", "12a", "1.2", "٣", "+1"] {
+            assert_eq!(Key::row(text), None, "{text}");
+        }
+        assert_eq!(Key::row(&"1".repeat(64)).map(|row| row.len()), Some(64));
+        assert_eq!(Key::row(&"1".repeat(65)), None);
+    }
 
     #[test]
     fn keys_and_events_are_the_same_sixteen() {

@@ -93,12 +93,17 @@ pub enum NetInput {
         /// Where it should have gone.
         flow: Flow,
     },
-    /// The answer of the resolver; empty if the name has no such record or the question failed.
+    /// The answer of the resolver; empty if the name has no such record.
     Resolved {
         /// The question.
         query: crate::id::QueryId,
         /// The answers.
         records: Vec<Record>,
+    },
+    /// Nobody answered the resolver.
+    Unresolved {
+        /// The question.
+        query: crate::id::QueryId,
     },
 }
 
@@ -114,12 +119,8 @@ pub enum NetOutput {
     },
     /// Opens a connection; answered by [`NetInput::Connected`] or [`NetInput::Closed`].
     Connect {
-        /// The number it shall have.
-        connection: ConnectionId,
-        /// TCP or TLS.
-        transport: SipTransport,
-        /// The peer.
-        remote: SocketAddr,
+        /// Its way; `connection` is always given.
+        flow: Flow,
         /// The name that a TLS peer must prove (RFC 5922).
         server_name: Option<String>,
     },
@@ -128,7 +129,8 @@ pub enum NetOutput {
         /// Which.
         connection: ConnectionId,
     },
-    /// Asks the resolver; answered by [`NetInput::Resolved`].
+    /// Asks the resolver; answered by [`NetInput::Resolved`] or
+    /// [`NetInput::Unresolved`].
     Resolve {
         /// The question's number.
         query: crate::id::QueryId,
@@ -146,6 +148,8 @@ pub enum Question {
     Srv(String),
     /// NAPTR of a domain.
     Naptr(String),
+    /// Which of our addresses the host's routes use toward this one: no question for DNS.
+    Way(std::net::IpAddr),
 }
 
 /// One record of an answer.

@@ -101,6 +101,7 @@ fn format() -> Format {
         send_noise: None,
         receive_noise: None,
         ptime_ms: 20,
+        fec: false,
     }
 }
 

@@ -9,6 +9,7 @@
 use jid::{BareJid, DomainRef};
 
 use super::{Address, E164, SipAddress};
+use crate::leg::Key;
 
 /// How the `@` of a SIP address is written in a local part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +46,7 @@ pub enum AddressError {
     #[error("there is {0:?} in the phone number; write it in digits")]
     NotADigit(char),
     /// A number with an extension.
-    #[error("an extension cannot be dialled with the number; call first and then press its keys")]
+    #[error("write the keys to be dialled after the answer behind a comma: digits, * and #")]
     Extension,
     /// A name without `@`.
     #[error("{0} is neither a phone number nor a SIP address: a SIP address has an @")]
@@ -68,8 +69,21 @@ pub enum AddressError {
 /// calls apart.
 const ANONYMOUS: &str = "anonymous";
 
-/// Reads the local part of a contact JID.
+/// What is dialled after a number's answer: the local part without it, and the keys as they are
+/// written. `+15551234567,123#` has `123#` after a pause; other local parts have none.
+pub fn post_dial(local: &str) -> (&str, Option<&str>) {
+    match local.find(',') {
+        Some(at) if local.starts_with('+') && Key::row(&local[at..]).is_some() => {
+            (&local[..at], Some(&local[at..]))
+        }
+        Some(_) | None => (local, None),
+    }
+}
+
+/// Reads the local part of a contact JID. What is dialled after the answer is no part of who it is:
+/// see [`post_dial`].
 pub fn parse(local: &str) -> Result<Contact, AddressError> {
+    let (local, _) = post_dial(local);
     if local.starts_with('+') && !local.contains(['\\', '%']) {
         let number = E164::parse(local).ok_or_else(|| AddressError::NotE164(local.to_owned()))?;
         return Ok(Contact {
@@ -257,6 +271,27 @@ fn is_host(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_after_the_answer_are_no_part_of_the_number() {
+        let number = Address::Number(E164::parse("+15551234567").unwrap());
+        for (local, keys) in [
+            ("+15551234567,123#", Some(",123#")),
+            ("+15551234567,,*9,0", Some(",,*9,0")),
+            ("+15551234567", None),
+        ] {
+            assert_eq!(
+                parse(local).map(|c| c.address),
+                Ok(number.clone()),
+                "{local}"
+            );
+            assert_eq!(post_dial(local).1, keys, "{local}");
+        }
+        for local in ["+15551234567,", "+15551234567,x", "+1555,12@"] {
+            assert!(parse(local).is_err(), "{local}");
+        }
+        assert_eq!(post_dial(r"a,1\40b.example").1, None);
+    }
     use crate::id::TokenMaker;
 
     fn domain() -> jid::DomainPart {

@@ -152,6 +152,17 @@ impl Dialplan {
         not_found("nobody here has this address")
     }
 
+    /// True if `user` may call out.
+    pub fn permits(&self, user: &BareJid) -> bool {
+        self.permit(user).is_some()
+    }
+
+    /// The trunks that a call to `to` may go over, whoever calls.
+    pub fn trunks_to(&self, to: &Address) -> &[String] {
+        let route = self.routes.iter().find(|route| takes(&route.matches, to));
+        route.map_or(&[], |route| &route.trunks)
+    }
+
     /// True if `to` is one of our own numbers: a call of a user to it needs no trunk.
     pub fn is_ours(&self, to: &Address) -> bool {
         match to {

@@ -18,6 +18,7 @@ impl Calls {
             from,
             to,
             display_name: _,
+            conceals: _,
             offering: _,
             trunk,
         } = offered;
@@ -46,7 +47,7 @@ impl Calls {
         };
         self.by_leg.remove(&leg);
         if leg == call.caller {
-            let answered = call.state.is_answered();
+            let answered = call.answered.is_some();
             let end = if answered || end.reason != EndReason::Hangup {
                 end
             } else {

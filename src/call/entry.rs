@@ -12,7 +12,7 @@ use crate::address::Address;
 use crate::border::{BridgeStats, Side};
 use crate::description::Description;
 use crate::id::{BridgeId, CallId, LegId, WorkerId};
-use crate::leg::{End, Offering};
+use crate::leg::{End, Key, Offering};
 
 /// How far a call is.
 #[derive(Debug)]
@@ -73,9 +73,10 @@ pub(super) struct Call {
     pub(super) trunk: Option<String>,
     /// What may be offered to the callee.
     pub(super) encodings: Vec<Encoding>,
-    pub(super) encoding: Option<Encoding>,
     pub(super) bridge: BridgeId,
     pub(super) worker: WorkerId,
+    /// Keys that wait to be pressed, each toward its side.
+    pub(super) keys: VecDeque<(Side, Key)>,
     /// A worker has heard of the bridge.
     pub(super) has_bridge: bool,
     /// Ports that were taken for this call.
@@ -133,6 +134,18 @@ impl Call {
         self.callees.iter().any(|callee| callee.media.awaits_ice())
     }
 
+    /// What the sides speak, the caller's first if they differ.
+    fn encoding(&self) -> Option<String> {
+        let callee = match self.callees.as_slice() {
+            [only] => only.media.encoding,
+            _ => None,
+        };
+        match (self.caller_media.encoding, callee) {
+            (Some(a), Some(b)) if a != b => Some(format!("{} to {}", a.name(), b.name())),
+            (a, b) => a.or(b).map(|encoding| encoding.name().to_owned()),
+        }
+    }
+
     /// What remains of the call.
     pub(super) fn record(&self, now: Instant, end: End, ended_by: EndedBy) -> CallRecord {
         let after = |at: Instant| at.saturating_duration_since(self.started);
@@ -146,7 +159,7 @@ impl Call {
             duration: after(now),
             end,
             ended_by,
-            encoding: self.encoding.map(|encoding| encoding.name().to_owned()),
+            encoding: self.encoding(),
             stats: BridgeStats::default(),
         }
     }

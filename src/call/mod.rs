@@ -7,12 +7,15 @@
 //!
 //! Files: `place.rs` how a call begins, `table.rs` what each event does, `offers.rs` what is offered and answered, `ending.rs`
 //! how it ends, `entry.rs` one call, `side.rs` one side of its media, `negotiate.rs` codecs, `dialplan.rs` who is meant,
-//! `endpoints.rs` ports and candidates, `keying.rs` protection without ICE, `limits.rs` how much is too much, `record.rs` what remains.
+//! `endpoints.rs` ports and candidates, `keying.rs` protection without ICE, `keys.rs` keys that are written, `limits.rs` how much is too much, `record.rs` what remains.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use jid::BareJid;
+
+use crate::address::Address;
 use crate::border::{BridgeStats, MediaCommand, MediaEvent, Side};
 use crate::config::Config;
 use crate::id::{BridgeId, CallId, LegId, TokenMaker, WorkerId};
@@ -24,6 +27,7 @@ mod ending;
 pub mod endpoints;
 mod entry;
 mod keying;
+mod keys;
 mod limits;
 pub mod negotiate;
 mod offers;
@@ -62,12 +66,20 @@ enum CallTimer {
     Ring,
     /// Media did not connect.
     Connect,
+    /// A key is to be pressed.
+    Keys,
     /// The call is as long as a call may be.
     Length,
 }
 
 impl CallTimer {
-    const ALL: [Self; 4] = [Self::Ringback, Self::Ring, Self::Connect, Self::Length];
+    const ALL: [Self; 5] = [
+        Self::Ringback,
+        Self::Ring,
+        Self::Connect,
+        Self::Keys,
+        Self::Length,
+    ];
 }
 
 /// What the table holds, for tests and for the operator.
@@ -158,6 +170,17 @@ impl Calls {
         };
     }
 
+    /// True if the user may call out.
+    pub fn permits(&self, user: &BareJid) -> bool {
+        self.dialplan.permits(user)
+    }
+
+    /// True if a trunk that a call to `to` may go over is not known to be down.
+    pub fn reaches(&self, to: &Address) -> bool {
+        let mut trunks = self.dialplan.trunks_to(to).iter();
+        trunks.any(|name| !self.down.contains(name))
+    }
+
     /// Takes no more calls; running ones go on.
     pub fn drain(&mut self) {
         self.draining = true;
@@ -210,12 +233,16 @@ impl Calls {
         self.timers.soonest()
     }
 
-    /// Ends what took too long.
+    /// Ends what took too long, and presses the keys that are due.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((call, timer)) = self.timers.pop_due(now) {
             let end = match timer {
                 CallTimer::Ringback => {
                     self.ring_back(call);
+                    continue;
+                }
+                CallTimer::Keys => {
+                    self.next_key(now, call);
                     continue;
                 }
                 CallTimer::Ring => End::because(EndReason::NoAnswer, "nobody answered"),
@@ -263,7 +290,7 @@ impl Calls {
                     self.tell(leg, LegCommand::Digit(digit));
                 }
             }
-            MediaEvent::Closed { bridge, stats } => self.bridge_closed(now, bridge, stats),
+            MediaEvent::Closed { bridge, stats } => self.bridge_closed(now, bridge, *stats),
         }
     }
 

@@ -1,9 +1,11 @@
 //! Which codec a call uses, and what each side's packets then look like (RFC 3264, XEP-0167).
 //!
-//! Sound passes through untouched, so both sides must speak the same encoding. Payload types and
-//! the clock of telephone-event may differ from side to side; [`Format`] says what each side has.
+//! Sound passes through untouched where both sides speak the same encoding; where they do not, or the
+//! operator wants Opus toward clients, the worker transcodes it. Payload types and the clock of
+//! telephone-event may differ from side to side in any case; [`Format`] says what each side has.
 
 use crate::border::Format;
+use crate::config::Transcode;
 use crate::description::{Codec, Direction, Media, Stream, Transport};
 use crate::id::Room;
 
@@ -102,6 +104,51 @@ pub fn encodings(stream: &Stream) -> Vec<Encoding> {
     found
 }
 
+/// What to offer to a leg in `room` for the sake of a peer that has `peer`, as far as `allowed`:
+/// what it shares with the peer first, in the order of `allowed`.
+pub fn offerable(
+    transcode: Transcode,
+    room: Room,
+    peer: &[Encoding],
+    allowed: &[Encoding],
+) -> Vec<Encoding> {
+    let (mut list, others): (Vec<Encoding>, Vec<Encoding>) =
+        allowed.iter().partition(|encoding| peer.contains(encoding));
+    match transcode {
+        Transcode::Never => {}
+        Transcode::WhenNeeded | Transcode::PreferOpus => list.extend(others),
+    }
+    if transcode == Transcode::PreferOpus && room == Room::Xmpp {
+        // Stable: the rest stays in its order.
+        list.sort_by_key(|encoding| *encoding != Encoding::Opus);
+    }
+    list
+}
+
+/// What to answer to a leg in `room` that offers `offered`, while the other side of the call speaks
+/// `other` and the leg itself has spoken `before`.
+pub fn answerable(
+    transcode: Transcode,
+    room: Room,
+    offered: &[Encoding],
+    other: Option<Encoding>,
+    before: Option<Encoding>,
+) -> Option<Encoding> {
+    let opus =
+        Some(Encoding::Opus).filter(|_| transcode == Transcode::PreferOpus && room == Room::Xmpp);
+    let best = match room {
+        // Their order is that of a library, not of a wish.
+        Room::Xmpp => offered.iter().min().copied(),
+        Room::Sip => offered.first().copied(),
+    };
+    let anew = [before, best].map(|e| e.filter(|_| transcode != Transcode::Never));
+    [opus, other]
+        .into_iter()
+        .chain(anew)
+        .flatten()
+        .find(|encoding| offered.contains(encoding))
+}
+
 /// The codec lines of an offer of ours, with telephone-event at every clock that is in it.
 pub fn offered_codecs(room: Room, wanted: &[Encoding]) -> Vec<Codec> {
     let mut codecs: Vec<Codec> = wanted.iter().map(|encoding| encoding.codec()).collect();
@@ -197,14 +244,63 @@ fn format(
         send_digits: send_digits.map(event),
         receive_digits: receive_digits.map(event).into_iter().collect(),
         send_noise: None,
-        receive_noise: None,
+        receive_noise: (encoding != Encoding::Opus).then(|| noise_of(peer)),
         ptime_ms: ptime_ms.clamp(10, 60),
+        fec: send
+            .parameters
+            .iter()
+            .any(|(name, value)| name == "useinbandfec" && value == "1"),
     }
+}
+
+/// The payload type of comfort noise from a peer. Telephones send the static one without asking.
+fn noise_of(peer: &Stream) -> u8 {
+    let noise = peer
+        .codecs
+        .iter()
+        .find(|codec| codec.is("CN") && codec.clock_hz == 8_000);
+    noise.map_or(13, |codec| codec.payload_type)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_both_share_is_offered_first_and_the_rest_where_it_may_be() {
+        use Encoding::{G722, Opus, Pcma, Pcmu};
+        let offer = |transcode, room| offerable(transcode, room, &[Pcmu], &Encoding::ALL);
+        assert_eq!(offer(Transcode::Never, Room::Sip), [Pcmu]);
+        assert_eq!(
+            offer(Transcode::WhenNeeded, Room::Sip),
+            [Pcmu, Opus, G722, Pcma]
+        );
+        assert_eq!(
+            offer(Transcode::PreferOpus, Room::Xmpp),
+            [Opus, Pcmu, G722, Pcma]
+        );
+    }
+
+    #[test]
+    fn an_answer_is_transcoded_only_where_it_must_be() {
+        use Encoding::{G722, Opus, Pcma, Pcmu};
+        use Transcode::{Never, PreferOpus, WhenNeeded};
+        let xmpp = |transcode, offered: &[Encoding], other| {
+            answerable(transcode, Room::Xmpp, offered, Some(other), None)
+        };
+        assert_eq!(xmpp(WhenNeeded, &[Opus, Pcmu], Pcmu), Some(Pcmu));
+        assert_eq!(xmpp(PreferOpus, &[Pcmu, Opus], Pcmu), Some(Opus));
+        assert_eq!(xmpp(PreferOpus, &[Pcmu], Pcmu), Some(Pcmu));
+        assert_eq!(xmpp(WhenNeeded, &[G722, Opus], Pcmu), Some(Opus));
+        assert_eq!(xmpp(Never, &[G722, Opus], Pcmu), None);
+        let sip = |offered: &[Encoding], before| {
+            answerable(WhenNeeded, Room::Sip, offered, Some(Opus), before)
+        };
+        assert_eq!(sip(&[Pcma, Pcmu], None), Some(Pcma));
+        assert_eq!(sip(&[Pcma, Pcmu], Some(Pcmu)), Some(Pcmu));
+        assert_eq!(sip(&[Pcma, Opus], Some(Pcma)), Some(Opus));
+        assert_eq!(sip(&[], Some(Pcma)), None);
+    }
     use crate::description::{RtpTransport, Security};
 
     fn stream(codecs: Vec<Codec>) -> Stream {

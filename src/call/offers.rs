@@ -8,6 +8,7 @@ use super::entry::{Call, State};
 use super::negotiate::{self, Encoding};
 use super::{CallOutput, CallTimer, Calls};
 use crate::border::{MediaCommand, Side};
+use crate::config::Transcode;
 use crate::description::{Description, Direction, Setup, Stream, Transport};
 use crate::id::{LegId, Room};
 use crate::leg::{End, EndReason, LegCommand, Offering};
@@ -47,8 +48,8 @@ impl Calls {
             )
         })?;
         media.format = Some(format);
+        media.encoding = Some(encoding);
         media.set_peer(theirs);
-        call.encoding = Some(encoding);
         Ok(())
     }
 
@@ -66,7 +67,14 @@ impl Calls {
             }
             Offering::Described(offer) => self.answer_offer(call, &offer)?,
             Offering::Delayed => {
-                let encodings: Vec<Encoding> = call.encoding.into_iter().collect();
+                let spoken: Vec<Encoding> = call
+                    .side_mut(Side::Callee)
+                    .and_then(|media| media.encoding)
+                    .into_iter()
+                    .collect();
+                let transcode = self.config.media.transcode;
+                let encodings =
+                    negotiate::offerable(transcode, caller.room, &spoken, &Encoding::ALL);
                 let description = self.own_offer(call, caller, &encodings);
                 self.tell(caller, LegCommand::Answer(description));
                 self.up(call);
@@ -75,7 +83,7 @@ impl Calls {
         Ok(())
     }
 
-    /// Answers the caller's offer with the encoding that the callee has.
+    /// Answers the caller's offer, best with the encoding that the callee has.
     pub(super) fn answer_offer(&mut self, call: &mut Call, offer: &Description) -> Result<(), End> {
         let caller = call.caller;
         let answer = self.take_offer(call, caller, offer)?;
@@ -101,7 +109,8 @@ impl Calls {
         leg: LegId,
         offer: &Description,
     ) -> Result<Description, End> {
-        let encoding = call.encoding.ok_or(EndReason::Failed)?;
+        let other = call.side_of(leg).other();
+        let other = call.side_mut(other).and_then(|media| media.encoding);
         let worker = call.worker;
         let no_audio = || End::because(EndReason::NotAcceptable, "the offer has no audio");
         let audio = offer.audio().ok_or_else(no_audio)?;
@@ -124,13 +133,27 @@ impl Calls {
                 .answer(ours, theirs, before, certificate, &mut self.tokens)?;
         }
         let direction = audio.direction.reversed();
-        let (stream, format) = negotiate::answer(audio, encoding, transport, direction)
-            .ok_or_else(|| {
-                let text = format!("the offer lacks {}", encoding.name());
-                End::because(EndReason::NotAcceptable, text)
-            })?;
+        let encoding = negotiate::answerable(
+            self.config.media.transcode,
+            leg.room,
+            &negotiate::encodings(audio),
+            other,
+            media.encoding,
+        );
+        let answer = encoding.and_then(|encoding| {
+            let (stream, format) = negotiate::answer(audio, encoding, transport, direction)?;
+            Some((encoding, stream, format))
+        });
+        let (encoding, stream, format) = answer.ok_or_else(|| {
+            let text = match other {
+                Some(other) => format!("the offer lacks {}", other.name()),
+                None => "the offer has no codec that we know".to_owned(),
+            };
+            End::because(EndReason::NotAcceptable, text)
+        })?;
         media.set_peer(audio);
         media.format = Some(format);
+        media.encoding = Some(encoding);
         media.ours = Some(stream.clone());
         let mut streams = Vec::with_capacity(offer.streams.len());
         for offered in &offer.streams {
@@ -188,18 +211,23 @@ impl Calls {
     /// The offer of a caller that was asked for it.
     pub(super) fn late_offer(&mut self, call: &mut Call, offer: &Description) -> Result<(), End> {
         let offered = offer.audio().map(negotiate::encodings).unwrap_or_default();
-        if call
-            .encoding
-            .is_some_and(|encoding| offered.contains(&encoding))
-        {
+        let callee = call.side_mut(Side::Callee);
+        let (spoken, peer) = callee.map_or((None, None), |m| (m.encoding, m.peer.as_ref()));
+        if spoken.is_some_and(|encoding| offered.contains(&encoding)) {
             return self.answer_offer(call, offer);
         }
-        let common: Vec<Encoding> = call
-            .encodings
-            .iter()
-            .copied()
-            .filter(|e| offered.contains(e))
-            .collect();
+        // Where we transcode, asking for another codec is worth it only if the callee has said that
+        // it has it.
+        let known = match self.config.media.transcode {
+            Transcode::Never => call.encodings.clone(),
+            Transcode::WhenNeeded | Transcode::PreferOpus => {
+                peer.map(negotiate::encodings).unwrap_or_default()
+            }
+        };
+        let common: Vec<Encoding> = known.into_iter().filter(|e| offered.contains(e)).collect();
+        if common.is_empty() && self.config.media.transcode != Transcode::Never {
+            return self.answer_offer(call, offer);
+        }
         let callee = call.leg(Side::Callee).ok_or(EndReason::Failed)?;
         if common.is_empty() {
             return Err(End::because(EndReason::NotAcceptable, "no codec in common"));
@@ -252,9 +280,13 @@ impl Calls {
     }
 
     pub(super) fn update_refused(&mut self, now: Instant, leg: LegId) {
-        self.with_call(now, leg, |_, call| match call.state {
-            State::Renegotiating(_) => {
+        self.with_call(now, leg, |table, call| match &call.state {
+            State::Renegotiating(_) if table.config.media.transcode == Transcode::Never => {
                 Err(End::because(EndReason::NotAcceptable, "no codec in common"))
+            }
+            State::Renegotiating(offer) => {
+                let offer = offer.clone();
+                table.answer_offer(call, &offer)
             }
             State::Offered | State::Ringing | State::Accepted | State::Connecting | State::Up => {
                 Ok(())
@@ -265,7 +297,7 @@ impl Calls {
     /// Sends the worker a side's whole state.
     pub(super) fn configure(&mut self, call: &mut Call, side: Side) {
         let bind = self.endpoints.facts().rtp_bind;
-        let answered = matches!(call.state, State::Up);
+        let answered = matches!(call.state, State::Up) && call.answered.is_some();
         let limit = answered.then_some(self.config.call.silence_limit);
         let (bridge, worker) = (call.bridge, call.worker);
         let Some(media) = call.side_mut(side) else {

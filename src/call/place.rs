@@ -45,6 +45,7 @@ impl Calls {
             from,
             to,
             display_name,
+            conceals,
             offering,
             trunk,
         } = offered;
@@ -52,7 +53,11 @@ impl Calls {
             (Room::Xmpp, Address::Xmpp(user)) => Some(user.clone()),
             _ => None,
         };
-        let (users, trunks, shown_caller) = self.route(user.as_ref(), to, from)?;
+        let (users, trunks, caller) = self.route(user.as_ref(), to, from)?;
+        let (shown_caller, display_name) = match conceals {
+            true => (Address::Anonymous, None),
+            false => (caller, display_name.clone()),
+        };
         if let Some(user) = &user {
             let access = &self.config.access;
             let (at_a_time, per_minute) = (access.max_calls_per_user, access.calls_per_minute);
@@ -65,7 +70,7 @@ impl Calls {
             id,
             from: from.clone(),
             to: to.clone(),
-            display_name: display_name.clone(),
+            display_name,
             user,
             state: State::Offered,
             offering: offering.clone(),
@@ -77,9 +82,9 @@ impl Calls {
             shown_caller,
             trunk: None,
             encodings,
-            encoding: None,
             bridge: BridgeId(id.0),
             worker,
+            keys: VecDeque::new(),
             has_bridge: false,
             ports: Vec::new(),
             started: now,
@@ -157,7 +162,11 @@ impl Calls {
         }
         let alone = users.len() == 1;
         for user in users {
-            let encodings = call.encodings.clone();
+            // The caller's order, and what it does not have behind that.
+            let mut allowed = call.encodings.clone();
+            allowed.extend(Encoding::ALL.iter().filter(|e| !call.encodings.contains(e)));
+            let transcode = self.config.media.transcode;
+            let encodings = negotiate::offerable(transcode, Room::Xmpp, &call.encodings, &allowed);
             let to = Address::Xmpp(user.clone());
             self.offer_to(now, call, Room::Xmpp, to, None, &encodings, alone)?;
         }
@@ -176,11 +185,9 @@ impl Calls {
                 .iter()
                 .filter_map(|name| Encoding::named(name))
                 .collect();
-            let common: Vec<Encoding> = allowed
-                .into_iter()
-                .filter(|e| call.encodings.contains(e))
-                .collect();
-            if common.is_empty() {
+            let transcode = self.config.media.transcode;
+            let offer = negotiate::offerable(transcode, Room::Sip, &call.encodings, &allowed);
+            if offer.is_empty() {
                 last = End::because(
                     EndReason::NotAcceptable,
                     format!("no codec in common with trunk {name}"),
@@ -192,7 +199,7 @@ impl Calls {
                 continue;
             }
             let to = call.to.clone();
-            return self.offer_to(now, call, Room::Sip, to, Some(name), &common, true);
+            return self.offer_to(now, call, Room::Sip, to, Some(name), &offer, true);
         }
         Err(last)
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::border::BridgeStats;
+use crate::border::{BridgeStats, SideStats};
 use crate::id::CallId;
 use crate::leg::End;
 use crate::pii::Pii;
@@ -40,7 +40,7 @@ pub struct CallRecord {
     pub end: End,
     /// Who ended it.
     pub ended_by: EndedBy,
-    /// The encoding in use.
+    /// The encoding in use; two where it was transcoded.
     pub encoding: Option<String>,
     /// What passed through the bridge; zero if there was none.
     pub stats: BridgeStats,
@@ -79,7 +79,14 @@ impl CallRecord {
             from_callee = stats.callee.received,
             lost_from_caller = stats.caller.lost,
             lost_from_callee = stats.callee.lost,
+            transcode_ms_from_caller = transcode_ms(stats.caller),
+            transcode_ms_from_callee = transcode_ms(stats.callee),
             "call ended"
         );
     }
+}
+
+/// The delay that transcoding has added to a side's sound.
+fn transcode_ms(stats: SideStats) -> Option<u64> {
+    stats.transcode.map(|of| of.delay.as_millis() as u64)
 }

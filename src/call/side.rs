@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::endpoints::LocalEnd;
 use super::keying::{self, Keying};
+use super::negotiate::Encoding;
 use crate::border::{
     DtlsSpec, Format, IceRemote, IceSide, RtpKeys, RtpSide, SideSpec, SideTransport,
 };
@@ -25,6 +26,8 @@ pub(super) struct SideMedia {
     /// The audio stream as the peer described it last.
     pub(super) peer: Option<Stream>,
     pub(super) format: Option<Format>,
+    /// The encoding of `format`.
+    pub(super) encoding: Option<Encoding>,
     /// True if our side offered: then we are the controlling ICE agent.
     pub(super) offered: bool,
     pub(super) connected: bool,
@@ -50,6 +53,7 @@ impl SideMedia {
             ours: None,
             peer: None,
             format: None,
+            encoding: None,
             offered,
             connected: false,
             configured: false,

@@ -1,6 +1,6 @@
 //! What each event of a leg does to its call.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::endpoints::{Endpoints, LocalEnd};
 use super::entry::{Call, Callee, State};
@@ -9,18 +9,17 @@ use super::side::TransportNews;
 use super::{CallOutput, CallTimer, Calls};
 use crate::address::Address;
 use crate::border::{MediaCommand, Side};
+use crate::config::TrunkConfig;
 use crate::description::{Description, Transport, TransportInfo};
-use crate::id::{BridgeId, CallId, LegId};
-use crate::leg::{Digit, End, EndReason, LegCommand, LegEvent, Offering};
-
-/// How long a key is pressed that came by signalling without a length.
-const DIGIT_LENGTH: Duration = Duration::from_millis(160);
+use crate::id::{BridgeId, CallId, LegId, Room};
+use crate::leg::{End, EndReason, LegCommand, LegEvent, Offering};
 
 /// A call as its caller leg described it.
 pub(super) struct Offered {
     pub(super) from: Address,
     pub(super) to: Address,
     pub(super) display_name: Option<String>,
+    pub(super) conceals: bool,
     pub(super) offering: Offering,
     pub(super) trunk: Option<String>,
 }
@@ -33,6 +32,7 @@ impl Calls {
                 from,
                 to,
                 display_name,
+                conceals,
                 offer,
                 trunk,
             } => {
@@ -40,12 +40,16 @@ impl Calls {
                     from,
                     to,
                     display_name,
+                    conceals,
                     offering: offer,
                     trunk,
                 };
                 self.offered(now, leg, offered);
             }
             LegEvent::Ringing => self.ringing(now, leg, LegCommand::Ring),
+            LegEvent::Progress(Some(answer)) if self.bridges_early(leg) => {
+                self.early(now, leg, &answer);
+            }
             // Sound before the answer is not bridged, so the caller only hears that there is some.
             LegEvent::Progress(_) => self.ringing(now, leg, LegCommand::Progress(None)),
             LegEvent::Answered(answer) => self.answered(now, leg, &answer),
@@ -54,6 +58,7 @@ impl Calls {
             LegEvent::UpdateRefused => self.update_refused(now, leg),
             LegEvent::Transport(info) => self.transport_info(now, leg, info),
             LegEvent::Digit(digit) => self.signalled_digit(now, leg, digit),
+            LegEvent::Keys(keys) => self.signalled_keys(now, leg, keys),
             LegEvent::Held(held) => {
                 if let Some(other) = self.other_leg(leg) {
                     self.tell(other, LegCommand::Hold(held));
@@ -101,24 +106,81 @@ impl Calls {
 
     fn answered(&mut self, now: Instant, leg: LegId, answer: &Description) {
         self.with_call(now, leg, |table, call| {
-            if call.state.is_answered() || leg == call.caller {
+            if call.answered.is_some() || leg == call.caller {
                 return Ok(());
             }
-            table.take_winner(call, leg);
             call.answered = Some(now);
-            call.state = State::Accepted;
             table.timers.stop(&(call.id, CallTimer::Ring));
             table.timers.set(
                 (call.id, CallTimer::Length),
                 now + table.config.call.max_call,
             );
-            table.timers.set(
-                (call.id, CallTimer::Connect),
-                now + table.config.call.connect_limit,
-            );
-            table.take_answer(call, Side::Callee, answer)?;
-            table.answer_caller(call)
+            table.begin_keys(now, call);
+            table.connect(now, call, leg, answer)
         });
+    }
+
+    /// The sound of a callee leg is for the caller's ears before the answer.
+    fn bridges_early(&self, leg: LegId) -> bool {
+        let call = self.by_leg.get(&leg).and_then(|id| self.calls.get(id));
+        let trunk = call.and_then(|call| {
+            let early = call.answered.is_none() && leg != call.caller && leg.room == Room::Sip;
+            call.trunk.as_ref().filter(|_| early)
+        });
+        trunk.is_some_and(|name| {
+            let known = |trunk: &&TrunkConfig| trunk.name == *name;
+            self.config
+                .trunks
+                .iter()
+                .find(known)
+                .is_some_and(|trunk| trunk.early_media)
+        })
+    }
+
+    /// Sound comes before the answer: the caller is connected to it. Nothing counts as answered
+    /// but the media.
+    fn early(&mut self, now: Instant, leg: LegId, answer: &Description) {
+        self.with_call(now, leg, |table, call| {
+            call.rang.get_or_insert(now);
+            table.connect(now, call, leg, answer)
+        });
+    }
+
+    /// Connects the caller with what the callee has described.
+    fn connect(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        leg: LegId,
+        answer: &Description,
+    ) -> Result<(), End> {
+        match call.state {
+            State::Offered | State::Ringing => {
+                self.take_winner(call, leg);
+                call.state = State::Accepted;
+                self.timers.set(
+                    (call.id, CallTimer::Connect),
+                    now + self.config.call.connect_limit,
+                );
+                self.take_answer(call, Side::Callee, answer)?;
+                self.answer_caller(call)
+            }
+            // The caller has heard the callee already; now it is answered, or speaks from elsewhere.
+            State::Accepted | State::Connecting | State::Up => {
+                let before = call.caller_media.encoding;
+                self.take_answer(call, Side::Callee, answer)?;
+                if call.caller_media.encoding != before && matches!(call.state, State::Up) {
+                    let text = "the answer has another codec than the sound before it";
+                    return Err(End::because(EndReason::NotAcceptable, text));
+                }
+                self.configure(call, Side::Callee);
+                if matches!(call.state, State::Up) {
+                    self.configure(call, Side::Caller);
+                }
+                Ok(())
+            }
+            State::Renegotiating(_) => Ok(()),
+        }
     }
 
     /// The first callee that answers has the call; the others are told.
@@ -189,29 +251,6 @@ impl Calls {
         );
     }
 
-    fn signalled_digit(&mut self, now: Instant, leg: LegId, digit: Digit) {
-        self.with_call(now, leg, |table, call| {
-            let side = call.side_of(leg).other();
-            let (bridge, worker) = (call.bridge, call.worker);
-            let has_events = call
-                .side_mut(side)
-                .and_then(|media| media.format.as_ref())
-                .is_some_and(|format| format.send_digits.is_some());
-            if has_events {
-                let command = MediaCommand::Digit {
-                    bridge,
-                    side,
-                    digit,
-                    duration: DIGIT_LENGTH,
-                };
-                table.outputs.push_back(CallOutput::Media(worker, command));
-            } else if let Some(other) = call.leg(side) {
-                table.tell(other, LegCommand::Digit(digit));
-            }
-            Ok(())
-        });
-    }
-
     pub(super) fn media_connected(&mut self, now: Instant, bridge: BridgeId, side: Side) {
         let Some(id) = self.by_bridge.get(&bridge).copied() else {
             return;
@@ -248,7 +287,7 @@ impl Calls {
         }
     }
 
-    fn with_id(
+    pub(super) fn with_id(
         &mut self,
         now: Instant,
         id: CallId,

@@ -1,3 +1,6 @@
+mod transcoding;
+mod trunks;
+
 use std::time::Duration;
 
 use super::*;
@@ -6,7 +9,7 @@ use crate::border::{SideSpec, SideTransport};
 use crate::config::*;
 use crate::description::*;
 use crate::id::{Role, Room};
-use crate::leg::{Digit, LegEvent, Offering};
+use crate::leg::{Digit, Key, LegEvent, Offering};
 use crate::net::SipTransport;
 
 fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
@@ -28,6 +31,8 @@ fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
         outbound_proxy: None,
         srtp: Default::default(),
         srtp_keys: Default::default(),
+        early_media: false,
+        session_timer: Duration::ZERO,
     }
 }
 
@@ -43,6 +48,8 @@ fn config() -> Config {
             listen: Vec::new(),
             advertise: None,
             user_agent: String::new(),
+            nameserver: None,
+            tls: TlsConfig::default(),
         },
         media: MediaConfig {
             bind: [192, 0, 2, 1].into(),
@@ -50,6 +57,7 @@ fn config() -> Config {
             xmpp_port: 40_000,
             rtp_ports: 20_000..=20_009,
             threads: 1,
+            transcode: Transcode::WhenNeeded,
         },
         trunks: vec![
             trunk("first", &["opus", "PCMU"]),
@@ -179,7 +187,7 @@ impl Desk {
             if let MediaCommand::Close { bridge } = command {
                 self.media(MediaEvent::Closed {
                     bridge,
-                    stats: BridgeStats::default(),
+                    stats: Box::default(),
                 });
             }
         }
@@ -267,6 +275,7 @@ fn dials(offer: Offering) -> LegEvent {
         from: Address::Xmpp("juliet@example.org".parse().unwrap()),
         to: Address::Number(E164::parse("+15551234567").unwrap()),
         display_name: None,
+        conceals: false,
         offer,
         trunk: None,
     }
@@ -277,6 +286,7 @@ fn calls_in() -> LegEvent {
         from: Address::Number(E164::parse("+15557654321").unwrap()),
         to: Address::Number(E164::parse("+15550001000").unwrap()),
         display_name: Some("Romeo".to_owned()),
+        conceals: false,
         offer: Offering::Described(rtp(vec![pcmu()])),
         trunk: Some("first".to_owned()),
     }
@@ -287,99 +297,46 @@ fn later() -> Offering {
 }
 
 #[test]
-fn a_trunk_is_offered_only_what_both_sides_speak() {
-    let mut desk = Desk::new();
-    desk.event(
-        JULIET,
-        dials(Offering::Described(ice(
-            vec![pcma(), pcmu()],
-            Setup::Actpass,
-        ))),
-    );
-    let offers = desk.offers();
-    let [(_, offer, trunk)] = offers.as_slice() else {
-        panic!("{offers:?}")
-    };
-    assert_eq!(trunk.as_deref(), Some("first"));
-    let names: Vec<&str> = offer.streams[0]
-        .codecs
-        .iter()
-        .map(|c| c.name.as_str())
-        .collect();
-    assert_eq!(names, ["PCMU", "telephone-event"]);
-}
-
-#[test]
-fn a_trunk_that_requires_it_gets_keys_and_gives_some() {
-    let mut desk = Desk::with(|config| config.trunks[0].srtp = Srtp::Require);
+fn a_caller_is_connected_to_sound_before_the_answer_where_the_trunk_says_so() {
+    let mut desk = Desk::with(|config| config.trunks[0].early_media = true);
     desk.event(JULIET, dials(later()));
-    let (phone, offer, _) = desk.offers().remove(0);
-    let Transport::Rtp(ours) = &offer.streams[0].transport else {
-        panic!("no ICE toward SIP")
-    };
-    let Security::Sdes(lines) = &ours.security else {
-        panic!("{ours:?}")
-    };
-    let suites: Vec<&str> = lines.iter().map(|line| line.suite.as_str()).collect();
-    assert_eq!(suites, ["AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM"]);
-    let mut answer = rtp(vec![pcmu()]);
-    let chosen = Crypto {
-        key: "inline:theirs".to_owned(),
-        ..lines[1].clone()
-    };
-    if let Transport::Rtp(theirs) = &mut answer.streams[0].transport {
-        theirs.security = Security::Sdes(vec![chosen.clone()]);
-    }
-    desk.event(phone, LegEvent::Answered(answer));
-    let SideTransport::Rtp(side) = &desk.last_spec(Side::Callee).transport else {
-        panic!("no ICE toward SIP")
-    };
-    let keys = crate::border::RtpKeys::Sdes {
-        local: lines[1].clone(),
-        remote: chosen,
-    };
-    assert_eq!(side.keys, keys);
-}
-
-#[test]
-fn an_unprotected_call_rings_nobody_where_protection_is_required() {
-    let mut desk = Desk::with(|config| config.trunks[0].srtp = Srtp::Require);
-    desk.event(TRUNK, calls_in());
-    let told = desk.told();
-    let [(TRUNK, LegCommand::End(end))] = told.as_slice() else {
-        panic!("{told:?}")
-    };
-    assert_eq!(end.reason, EndReason::Security);
+    let (phone, ..) = desk.offers().remove(0);
+    desk.event(phone, LegEvent::Progress(Some(rtp(vec![pcmu()]))));
+    assert_eq!(desk.told(), [(JULIET, LegCommand::Accept)]);
+    desk.event(JULIET, LegEvent::Updated(ice(vec![pcmu()], Setup::Actpass)));
+    assert!(matches!(
+        desk.told().as_slice(),
+        [(JULIET, LegCommand::Answer(_))]
+    ));
+    assert!(desk.last_spec(Side::Callee).format.is_some());
+    // Nobody has to speak before the answer, and nothing is answered.
+    assert_eq!(desk.last_spec(Side::Callee).silence_limit, None);
+    desk.event(phone, LegEvent::Answered(rtp(vec![pcmu()])));
+    assert!(desk.told().is_empty());
+    assert!(desk.last_spec(Side::Caller).silence_limit.is_some());
+    desk.event(phone, LegEvent::Ended(EndReason::Hangup.into()));
+    desk.close_bridges();
+    assert!(desk.records[0].answered_after.is_some());
     desk.assert_empty();
 }
 
 #[test]
-fn a_failing_trunk_is_followed_by_the_next_and_a_busy_callee_is_not() {
-    let mut desk = Desk::new();
+fn early_sound_that_comes_to_nothing_is_no_answered_call() {
+    let mut desk = Desk::with(|config| config.trunks[0].early_media = true);
     desk.event(JULIET, dials(later()));
-    let (first, ..) = desk.offers().remove(0);
-    desk.event(first, LegEvent::Ended(EndReason::NoRoute.into()));
-    let offers = desk.offers();
-    assert_eq!(offers.len(), 1);
-    assert_eq!(offers[0].2.as_deref(), Some("second"));
-    desk.event(offers[0].0, LegEvent::Ended(EndReason::Busy.into()));
-    assert_eq!(
-        desk.told(),
-        [(JULIET, LegCommand::End(EndReason::Busy.into()))]
-    );
+    let (phone, ..) = desk.offers().remove(0);
+    desk.event(phone, LegEvent::Progress(Some(rtp(vec![pcmu()]))));
+    desk.event(JULIET, LegEvent::Ended(EndReason::Hangup.into()));
+    desk.close_bridges();
+    assert_eq!(desk.records[0].end.reason, EndReason::Cancelled);
+    assert_eq!(desk.records[0].answered_after, None);
     desk.assert_empty();
-    assert_eq!(desk.records.len(), 1);
-}
-
-#[test]
-fn a_trunk_that_is_down_is_tried_last() {
+    // Elsewhere the caller only hears that there is some.
     let mut desk = Desk::new();
-    desk.calls.set_trunk_up("first".to_owned(), false);
     desk.event(JULIET, dials(later()));
-    let offers = desk.offers();
-    assert_eq!(offers[0].2.as_deref(), Some("second"));
-    desk.event(offers[0].0, LegEvent::Ended(EndReason::NoRoute.into()));
-    assert_eq!(desk.offers()[0].2.as_deref(), Some("first"));
+    let (phone, ..) = desk.offers().remove(0);
+    desk.event(phone, LegEvent::Progress(Some(rtp(vec![pcmu()]))));
+    assert_eq!(desk.told(), [(JULIET, LegCommand::Progress(None))]);
 }
 
 #[test]
@@ -417,8 +374,8 @@ fn a_caller_who_describes_later_is_asked_when_the_callee_answers() {
 }
 
 #[test]
-fn a_caller_without_the_callees_codec_makes_the_callee_choose_again() {
-    let mut desk = Desk::new();
+fn without_transcoding_a_caller_without_the_callees_codec_makes_the_callee_choose_again() {
+    let mut desk = Desk::with(|config| config.media.transcode = Transcode::Never);
     desk.event(JULIET, dials(later()));
     let (phone, ..) = desk.offers().remove(0);
     desk.event(phone, LegEvent::Answered(rtp(vec![opus()])));
@@ -505,38 +462,6 @@ fn one_user_who_declines_leaves_the_others_ringing() {
         [(TRUNK, LegCommand::End(EndReason::Busy.into()))]
     );
     desk.assert_empty();
-}
-
-#[test]
-fn a_full_trunk_is_passed_over_and_two_full_ones_refuse_the_call() {
-    let mut desk = Desk::new();
-    let leg = |number| LegId { number, ..JULIET };
-    let trunks: Vec<Option<String>> = (1..=4)
-        .map(|n| {
-            desk.event(leg(n), dials(later()));
-            desk.offers().remove(0).2
-        })
-        .collect();
-    let name = |n: &str| Some(n.to_owned());
-    assert_eq!(
-        trunks,
-        [name("first"), name("first"), name("second"), name("second")]
-    );
-    let mut other = dials(later());
-    if let LegEvent::Offered { from, .. } = &mut other {
-        *from = Address::Xmpp("nurse@example.org".parse().unwrap());
-    }
-    desk.event(leg(5), other);
-    let told = desk.told();
-    assert!(
-        matches!(&told[0].1, LegCommand::End(end) if end.reason == EndReason::Overloaded),
-        "{told:?}"
-    );
-    for n in 1..=4 {
-        desk.event(leg(n), LegEvent::Ended(EndReason::Cancelled.into()));
-    }
-    desk.assert_empty();
-    assert_eq!(desk.records.len(), 5);
 }
 
 #[test]
@@ -637,6 +562,45 @@ fn a_key_goes_by_media_if_it_can_and_by_signalling_if_not() {
         forwarded: false,
     });
     assert_eq!(desk.told(), [(callee(), LegCommand::Digit(digit))]);
+}
+
+#[test]
+fn a_row_of_keys_waits_for_the_answer_and_keeps_its_pauses() {
+    let mut desk = Desk::new();
+    let offer = ice(vec![opus(), pcmu()], Setup::Actpass);
+    desk.event(JULIET, dials(Offering::Described(offer)));
+    let row = Key::row("1,2").unwrap();
+    desk.event(JULIET, LegEvent::Keys(row));
+    desk.wait(Duration::from_secs(5));
+    desk.told();
+    desk.event(callee(), LegEvent::Answered(rtp(vec![pcmu()])));
+    desk.media(MediaEvent::Connected {
+        bridge: BridgeId(1),
+        side: Side::Caller,
+    });
+    desk.told();
+    let press = |key| {
+        let digit = Digit::from_char(key).unwrap();
+        vec![(callee(), LegCommand::Digit(digit))]
+    };
+    desk.wait(Duration::from_millis(900));
+    assert_eq!(desk.told(), []);
+    desk.wait(Duration::from_millis(100));
+    assert_eq!(desk.told(), press('1'));
+    desk.wait(Duration::from_millis(300));
+    desk.wait(Duration::from_millis(1_900));
+    assert_eq!(desk.told(), []);
+    desk.wait(Duration::from_millis(100));
+    assert_eq!(desk.told(), press('2'));
+    desk.wait(Duration::from_millis(300));
+    // In a running call a row begins at once, whoever writes it.
+    desk.event(callee(), LegEvent::Keys(Key::row("3").unwrap()));
+    desk.wait(Duration::ZERO);
+    let three = Digit::from_char('3').unwrap();
+    assert_eq!(desk.told(), [(JULIET, LegCommand::Digit(three))]);
+    desk.event(JULIET, LegEvent::Keys(Key::row("4,,4").unwrap()));
+    desk.event(JULIET, LegEvent::Ended(EndReason::Hangup.into()));
+    desk.assert_empty();
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! Every key of the configuration, in one table: its kind, its default, and whether the program
-//! acts on it. The file, the environment and `conf/offhook.toml` are all held against it.
+//! Every key of the configuration, in one table: its kind and its default. The file, the environment and `conf/offhook.toml` are all held against it.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +15,6 @@ pub struct Key {
     pub kind: Kind,
     /// Its default as TOML, unless it has none.
     pub default: Option<&'static str>,
-    /// Whether the program acts on it.
-    pub acted: Acted,
 }
 
 /// What a key holds.
@@ -29,6 +26,8 @@ pub enum Kind {
     Secret,
     /// The name of a file that holds the secret of the key without `_file`.
     SecretFile,
+    /// The name of a file, relative to the configuration's.
+    File,
     /// A whole number from 0 up.
     Number,
     /// `true` or `false`.
@@ -37,32 +36,15 @@ pub enum Kind {
     Texts,
 }
 
-/// Whether the program acts on a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acted {
-    /// It does.
-    Yes,
-    /// It does not, and refuses to start with it.
-    Refused,
-}
-
 const fn key(path: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
     Key {
         path,
         kind,
         default,
-        acted: Acted::Yes,
     }
 }
 
 impl Key {
-    const fn refused(self) -> Self {
-        Self {
-            acted: Acted::Refused,
-            ..self
-        }
-    }
-
     /// The last part of the path.
     pub fn name(&self) -> &'static str {
         self.path
@@ -92,14 +74,17 @@ pub const KEYS: &[Key] = &[
     ),
     key("sip.advertise", Kind::Text, None),
     key("sip.user_agent", Kind::Text, Some(r#""Offhook""#)),
-    key("sip.tls.cert", Kind::Text, None).refused(),
-    key("sip.tls.key", Kind::Text, None).refused(),
-    key("sip.tls.ca", Kind::Text, None).refused(),
+    key("sip.nameserver", Kind::Text, None),
+    key("sip.tls.cert", Kind::File, None),
+    key("sip.tls.key", Kind::File, None),
+    key("sip.tls.ca", Kind::File, None),
+    key("sip.tls.verify_client", Kind::Switch, Some("false")),
     key("media.bind", Kind::Text, Some(r#""0.0.0.0""#)),
     key("media.advertise", Kind::Text, None),
     key("media.xmpp_port", Kind::Number, Some("40000")),
     key("media.rtp_ports", Kind::Text, Some(r#""20000-29999""#)),
     key("media.threads", Kind::Number, Some("0")),
+    key("media.transcode", Kind::Text, Some(r#""when-needed""#)),
     key("trunk[].name", Kind::Text, None),
     key("trunk[].uri", Kind::Text, None),
     key("trunk[].username", Kind::Text, None),
@@ -119,6 +104,8 @@ pub const KEYS: &[Key] = &[
     key("trunk[].caller_id", Kind::Text, Some(r#""from""#)),
     key("trunk[].srtp", Kind::Text, Some(r#""off""#)),
     key("trunk[].srtp_keys", Kind::Text, Some(r#""sdes""#)),
+    key("trunk[].early_media", Kind::Switch, Some("false")),
+    key("trunk[].session_expires_s", Kind::Number, Some("0")),
     key("route[].match", Kind::Text, None),
     key("route[].trunk", Kind::Texts, None),
     key("number[].number", Kind::Text, None),
@@ -250,16 +237,13 @@ fn prune_value(value: &mut Value, path: &str, mistakes: &mut Vec<Mistake>) -> Re
 }
 
 fn check(key: &Key, value: &mut Value) -> Result<(), String> {
-    if key.acted == Acted::Refused {
-        return Err("not supported yet".to_owned());
-    }
     let kind = &mut value.kind;
     let shown = match key.kind {
         Kind::Secret => "what stands there".to_owned(),
         _ => format!("`{}`", shown(kind)),
     };
     match key.kind {
-        Kind::Text | Kind::Secret | Kind::SecretFile => match kind {
+        Kind::Text | Kind::Secret | Kind::SecretFile | Kind::File => match kind {
             ValueKind::String(_) => Ok(()),
             _ => Err(format!("{shown} is no text; put it in quotes")),
         },

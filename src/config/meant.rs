@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::values;
 use super::written::{self, Written};
 use super::{
-    AccessConfig, AdminConfig, CallConfig, Config, MediaConfig, Mistake, RouteConfig, Secret,
-    SipConfig, TrunkConfig, Warning, XmppConfig,
+    AccessConfig, AdminConfig, CallConfig, CertifiedFiles, Config, MediaConfig, Mistake,
+    RouteConfig, Secret, SipConfig, TlsConfig, Transcode, TrunkConfig, Warning, XmppConfig,
 };
 use crate::address::typed::Numbering;
 use crate::net::SipTransport;
@@ -62,6 +62,7 @@ impl Written {
         let access = notes.access(access, &xmpp.domain);
         let call = notes.call(call, max_call);
         notes.silence(&trunks, &routes, &access);
+        notes.one_way_tls(&sip, &trunks);
         if !notes.mistakes.is_empty() {
             return Err(notes.mistakes);
         }
@@ -218,12 +219,12 @@ impl Notes {
     }
 
     fn sip(&mut self, written: written::Sip) -> SipConfig {
-        // The table of keys refuses [sip.tls] before it comes here.
         let written::Sip {
             listen,
             advertise,
             user_agent,
-            tls: _,
+            nameserver,
+            tls,
         } = written;
         let listen = listen.unwrap_or_else(|| {
             vec![
@@ -260,10 +261,81 @@ impl Notes {
         if user_agent.is_empty() || user_agent.chars().any(char::is_control) {
             self.wrong("sip.user_agent", "is empty or has control characters");
         }
+        let nameserver = nameserver.and_then(|text| {
+            let read = values::nameserver(&text).map(Some);
+            self.take("sip.nameserver", read, None)
+        });
+        let tls = self.tls(tls.unwrap_or_default());
+        for (index, (transport, _)) in listen.iter().enumerate() {
+            if *transport == SipTransport::Tls && tls.own.is_none() {
+                self.wrong(
+                    format!("sip.listen[{index}]"),
+                    "tls:// needs a certificate; give cert and key in [sip.tls]",
+                );
+            }
+        }
         SipConfig {
             listen,
             advertise,
             user_agent,
+            nameserver,
+            tls,
+        }
+    }
+
+    fn tls(&mut self, written: written::Tls) -> TlsConfig {
+        let written::Tls {
+            cert,
+            key,
+            ca,
+            verify_client,
+        } = written;
+        let own = match (cert, key) {
+            (Some(cert), Some(key)) => Some(CertifiedFiles {
+                cert: cert.into(),
+                key: key.into(),
+            }),
+            (None, None) => None,
+            (Some(_), None) => {
+                self.wrong("sip.tls.key", "is missing, but cert is there; both or none");
+                None
+            }
+            (None, Some(_)) => {
+                self.wrong("sip.tls.cert", "is missing, but key is there; both or none");
+                None
+            }
+        };
+        if verify_client && ca.is_none() {
+            self.wrong(
+                "sip.tls.verify_client",
+                "needs ca, the authority of those who may connect: the system's would let \
+                 everybody in who has any certificate",
+            );
+        }
+        TlsConfig {
+            own,
+            ca: ca.map(Into::into),
+            verify_client,
+        }
+    }
+
+    /// A peer that answers over TLS may later open a connection of its own to our Contact.
+    fn one_way_tls(&mut self, sip: &SipConfig, trunks: &[TrunkConfig]) {
+        if sip
+            .listen
+            .iter()
+            .any(|(kind, _)| *kind == SipTransport::Tls)
+        {
+            return;
+        }
+        for (index, trunk) in trunks.iter().enumerate() {
+            if trunk.requested_transport() == Some(SipTransport::Tls) {
+                self.warn(
+                    format!("trunk[{index}].uri"),
+                    "goes by TLS, but sip.listen has no tls://: its calls come in only while the \
+                     connection that we opened stands",
+                );
+            }
         }
     }
 
@@ -286,6 +358,7 @@ impl Notes {
             xmpp_port,
             rtp_ports,
             threads,
+            transcode,
         } = written;
         let unspecified = IpAddr::from([0, 0, 0, 0]);
         let bind = match bind {
@@ -332,12 +405,16 @@ impl Notes {
             values::port_range(&rtp_ports),
             20000..=29999,
         );
+        let transcode = transcode.map_or(Transcode::default(), |text| {
+            self.take("media.transcode", transcode_of(&text), Transcode::default())
+        });
         MediaConfig {
             bind,
             advertise,
             xmpp_port,
             rtp_ports,
             threads,
+            transcode,
         }
     }
 
@@ -492,4 +569,12 @@ impl Notes {
             self.warn("access.allow", "is empty: nobody can call out");
         }
     }
+}
+
+fn transcode_of(text: &str) -> Result<Transcode, String> {
+    let names = Transcode::NAMES.map(|(name, _)| format!("\"{name}\""));
+    let found = Transcode::NAMES.into_iter().find(|(name, _)| *name == text);
+    found
+        .map(|(_, transcode)| transcode)
+        .ok_or_else(|| format!("`{text}` is none of {}", names.join(", ")))
 }

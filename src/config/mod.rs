@@ -8,6 +8,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jid::{BareJid, DomainPart};
@@ -193,6 +194,30 @@ pub struct SipConfig {
     pub advertise: Option<IpAddr>,
     /// `User-Agent` and `Server`.
     pub user_agent: String,
+    /// Who is asked for DNS records; `None`: the system's nameservers.
+    pub nameserver: Option<SocketAddr>,
+    /// Certificates.
+    pub tls: TlsConfig,
+}
+
+/// TLS for SIP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Our certificate, with those between it and the authority, and its key.
+    pub own: Option<CertifiedFiles>,
+    /// Authorities whose certificates peers may have; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// Whoever connects to us must have a certificate of [`Self::ca`]. Default false.
+    pub verify_client: bool,
+}
+
+/// A certificate and its key, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertifiedFiles {
+    /// The chain, ours first.
+    pub cert: PathBuf,
+    /// The key.
+    pub key: PathBuf,
 }
 
 /// The media side.
@@ -209,6 +234,30 @@ pub struct MediaConfig {
     pub rtp_ports: RangeInclusive<u16>,
     /// Media threads; at least 1.
     pub threads: usize,
+    /// When sound is encoded anew.
+    pub transcode: Transcode,
+}
+
+/// When sound is encoded anew on its way from one side of a call to the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transcode {
+    /// Never: sides that share no encoding cannot talk.
+    Never,
+    /// If the sides share no encoding.
+    #[default]
+    WhenNeeded,
+    /// Also to speak Opus with XMPP clients, whatever the other side speaks: it mends losses on bad
+    /// networks.
+    PreferOpus,
+}
+
+impl Transcode {
+    /// Every choice with its name in the configuration.
+    pub const NAMES: [(&'static str, Self); 3] = [
+        ("when-needed", Self::WhenNeeded),
+        ("never", Self::Never),
+        ("prefer-opus", Self::PreferOpus),
+    ];
 }
 
 /// A SIP network that we send calls to or get calls from.
@@ -248,6 +297,10 @@ pub struct TrunkConfig {
     pub srtp: Srtp,
     /// How our offers bring the keys for that.
     pub srtp_keys: SrtpKeys,
+    /// Users hear the sound that comes before the answer.
+    pub early_media: bool,
+    /// What we ask for as the session timer (RFC 4028); zero asks for none.
+    pub session_timer: Duration,
 }
 
 /// Whether sound to and from a trunk is protected.
@@ -270,6 +323,16 @@ pub enum SrtpKeys {
     Sdes,
     /// By DTLS on the media's path (RFC 5763).
     Dtls,
+}
+
+impl TrunkConfig {
+    /// The transport that requests go by, if the configuration says so.
+    pub fn requested_transport(&self) -> Option<SipTransport> {
+        match &self.outbound_proxy {
+            Some(proxy) => proxy.transport,
+            None => self.transport,
+        }
+    }
 }
 
 /// Where a trunk is told who calls.

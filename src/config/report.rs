@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::values::TrunkUri;
 use super::{
-    AccessConfig, AdminConfig, CallConfig, CallerId, ChannelConfig, Config, MediaConfig, MixConfig,
-    NumberConfig, RouteMatch, SipConfig, Srtp, SrtpKeys, TrunkConfig, XmppConfig,
+    AccessConfig, AdminConfig, CallConfig, CallerId, CertifiedFiles, ChannelConfig, Config,
+    MediaConfig, MixConfig, NumberConfig, RouteMatch, SipConfig, Srtp, SrtpKeys, TlsConfig,
+    Transcode, TrunkConfig, XmppConfig,
 };
+use crate::net::SipTransport;
 
 impl Config {
     /// Several lines of text. Names users and numbers whole: it is for the operator's own eyes.
@@ -48,6 +50,8 @@ impl Config {
             listen,
             advertise,
             user_agent,
+            nameserver,
+            tls,
         } = sip;
         let listen: Vec<String> = listen
             .iter()
@@ -59,6 +63,13 @@ impl Config {
             out,
             "         tells others {told}; calls itself {user_agent}"
         )?;
+        if let Some(nameserver) = nameserver {
+            writeln!(out, "         asks {nameserver} for DNS records")?;
+        }
+        let by_tls = |trunk: &TrunkConfig| trunk.requested_transport() == Some(SipTransport::Tls);
+        if *tls != TlsConfig::default() || trunks.iter().any(by_tls) {
+            write_tls(out, tls)?;
+        }
         write_media(out, media)?;
         for trunk in trunks {
             write_trunk(out, trunk)?;
@@ -107,6 +118,31 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn write_tls(out: &mut String, tls: &TlsConfig) -> std::fmt::Result {
+    let TlsConfig {
+        own,
+        ca,
+        verify_client,
+    } = tls;
+    match own {
+        Some(CertifiedFiles { cert, key: _ }) => {
+            writeln!(out, "tls      shows the certificate in {}", cert.display())?;
+        }
+        None => writeln!(out, "tls      shows no certificate")?,
+    }
+    match ca {
+        Some(ca) => writeln!(out, "         trusts the authorities in {}", ca.display())?,
+        None => writeln!(out, "         trusts the system's authorities")?,
+    }
+    if *verify_client {
+        writeln!(
+            out,
+            "         refuses whoever connects without a certificate"
+        )?;
+    }
+    Ok(())
 }
 
 fn write_mix(out: &mut String, mix: &MixConfig) -> std::fmt::Result {
@@ -166,6 +202,7 @@ fn write_media(out: &mut String, media: &MediaConfig) -> std::fmt::Result {
         xmpp_port,
         rtp_ports,
         threads,
+        transcode,
     } = media;
     let own = if bind.is_unspecified() {
         "every address of the host"
@@ -184,6 +221,12 @@ fn write_media(out: &mut String, media: &MediaConfig) -> std::fmt::Result {
         out,
         "         XMPP legs on udp {xmpp_port}-{last} ({threads} threads)"
     )?;
+    let transcode = match transcode {
+        Transcode::Never => "never encodes sound anew",
+        Transcode::WhenNeeded => "encodes sound anew where two sides share no codec",
+        Transcode::PreferOpus => "encodes sound anew so that XMPP clients speak Opus",
+    };
+    writeln!(out, "         {transcode}")?;
     writeln!(
         out,
         "         SIP legs on udp {}-{} ({calls} at a time)",
@@ -211,6 +254,8 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         outbound_proxy,
         srtp,
         srtp_keys,
+        early_media,
+        session_timer,
     } = trunk;
     let found = match port {
         Some(_) => "",
@@ -252,6 +297,16 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         Srtp::Off => {}
         Srtp::Offer => writeln!(out, "         SRTP is offered ({keys})")?,
         Srtp::Require => writeln!(out, "         SRTP or no call ({keys})")?,
+    }
+    if *early_media {
+        writeln!(out, "         users hear its sound before the answer")?;
+    }
+    if !session_timer.is_zero() {
+        writeln!(
+            out,
+            "         calls are refreshed, {} at most apart",
+            span(*session_timer)
+        )?;
     }
     let networks: Vec<String> = from_networks
         .iter()

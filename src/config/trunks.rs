@@ -59,6 +59,8 @@ impl Notes {
             caller_id,
             srtp,
             srtp_keys,
+            early_media,
+            session_expires_s,
         } = written;
         let name = self
             .required(&at("name"), name, "routes, logs and metrics call it so")
@@ -135,6 +137,11 @@ impl Notes {
         let srtp = self.take(&at("srtp"), srtp_of(srtp.as_deref()), Srtp::Off);
         let keys = srtp_keys_of(srtp_keys.as_deref());
         let srtp_keys = self.take(&at("srtp_keys"), keys, SrtpKeys::Sdes);
+        let session_expires_s = self.number(&at("session_expires_s"), session_expires_s, 0, 86_400);
+        // RFC 4028 §4: nobody has to take less.
+        if (1..90).contains(&session_expires_s) {
+            self.wrong(at("session_expires_s"), "is 0 or at least 90 (RFC 4028)");
+        }
         let in_the_open = transport.is_some_and(|t| t != SipTransport::Tls);
         if srtp != Srtp::Off && srtp_keys == SrtpKeys::Sdes && in_the_open {
             self.warn(
@@ -161,6 +168,8 @@ impl Notes {
             outbound_proxy,
             srtp,
             srtp_keys,
+            early_media,
+            session_timer: Duration::from_secs(session_expires_s),
         }
     }
 

@@ -33,9 +33,6 @@ pub fn trunk_uri(text: &str) -> Result<TrunkUri, String> {
             },
         );
     };
-    if scheme.eq_ignore_ascii_case("sips") {
-        return Err(format!("`{text}` wants TLS: not supported yet"));
-    }
     if let Some((user, host)) = rest.split_once('@') {
         return Err(format!(
             "`{text}` has a user part; write sip:{host} and username = \"{user}\""
@@ -57,6 +54,13 @@ pub fn trunk_uri(text: &str) -> Result<TrunkUri, String> {
         };
         transport = Some(transport_of(value).map_err(|reason| format!("`{text}`: {reason}"))?);
     }
+    // RFC 3261 §26.2.2: whatever the transport is called there, it is TLS.
+    if scheme.eq_ignore_ascii_case("sips") {
+        if transport == Some(SipTransport::Udp) {
+            return Err(format!("`{text}`: sips goes by TLS, never by udp"));
+        }
+        transport = Some(SipTransport::Tls);
+    }
     Ok(TrunkUri {
         host,
         port,
@@ -68,12 +72,15 @@ fn transport_of(text: &str) -> Result<SipTransport, String> {
     match text.to_ascii_lowercase().as_str() {
         "udp" => Ok(SipTransport::Udp),
         "tcp" => Ok(SipTransport::Tcp),
-        "tls" => Err("tls is not supported yet; write udp or tcp".to_owned()),
-        _ => Err(format!("there is no transport `{text}`; write udp or tcp")),
+        "tls" => Ok(SipTransport::Tls),
+        "ws" | "wss" => Err(format!("WebSockets (`{text}`) are not spoken; write tls")),
+        _ => Err(format!(
+            "there is no transport `{text}`; write udp, tcp or tls"
+        )),
     }
 }
 
-/// Reads `udp://address:port`, `tcp://address:port`.
+/// Reads `udp://address:port`, `tcp://address:port`, `tls://address:port`.
 pub fn listener(text: &str) -> Result<(SipTransport, SocketAddr), String> {
     let Some((scheme, address)) = text.split_once("://") else {
         return Err(format!(
@@ -84,7 +91,8 @@ pub fn listener(text: &str) -> Result<(SipTransport, SocketAddr), String> {
     match address.trim_end_matches('/').parse::<SocketAddr>() {
         Ok(socket) if socket.port() != 0 => Ok((transport, socket)),
         Ok(_) => Err(format!(
-            "`{text}`: port 0 is no port; the usual one is 5060"
+            "`{text}`: port 0 is no port; the usual one is {}",
+            transport.default_port()
         )),
         Err(_) => match address.parse::<IpAddr>() {
             Ok(IpAddr::V4(ip)) => Err(format!("`{text}` has no port; write {scheme}://{ip}:5060")),
@@ -96,6 +104,14 @@ pub fn listener(text: &str) -> Result<(SipTransport, SocketAddr), String> {
             )),
         },
     }
+}
+
+/// Reads the address of a DNS server, at port 53 unless it says another.
+pub fn nameserver(text: &str) -> Result<SocketAddr, String> {
+    let read = text
+        .parse::<SocketAddr>()
+        .or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53)));
+    read.map_err(|_| format!("`{text}` is no address; write 192.0.2.53 or [2001:db8::53]:53"))
 }
 
 /// Reads `host[:port]`; IPv6 addresses stand in brackets, and come out without.
@@ -315,11 +331,11 @@ mod tests {
         );
         refused(trunk_uri("sip:a@b.example"), "username = \"a\"");
         refused(trunk_uri("sip:b.example;foo=1"), "`foo=1`");
-        refused(
-            trunk_uri("sip:b.example;transport=tls"),
-            "not supported yet",
-        );
-        refused(trunk_uri("sips:b.example"), "not supported yet");
+        for tls in ["sip:b.example;transport=tls", "sips:b.example"] {
+            assert_eq!(trunk_uri(tls).unwrap().transport, Some(SipTransport::Tls));
+        }
+        refused(trunk_uri("sips:b.example;transport=udp"), "never by udp");
+        refused(trunk_uri("sip:b.example;transport=ws"), "WebSockets");
         refused(trunk_uri("sip:b.example:99999"), "ports are 1 to 65535");
         refused(trunk_uri("sip:2001:db8::1"), "write [2001:db8::1]");
         refused(trunk_uri("sip:1.2.3"), "no host name");
@@ -339,8 +355,19 @@ mod tests {
         refused(listener("udp://::1"), "write udp://[::1]:5060");
         refused(listener("udp://0.0.0.0:0"), "port 0");
         refused(listener("udp://example.org:5060"), "without a host name");
-        refused(listener("tls://0.0.0.0:5061"), "not supported yet");
-        refused(listener("ws://0.0.0.0:80"), "no transport `ws`");
+        assert!(listener("tls://0.0.0.0:5061").is_ok());
+        refused(listener("ws://0.0.0.0:80"), "WebSockets");
+        refused(listener("sctp://0.0.0.0:80"), "no transport `sctp`");
+    }
+
+    #[test]
+    fn nameservers() {
+        assert_eq!(
+            nameserver("192.0.2.53"),
+            Ok("192.0.2.53:53".parse().unwrap())
+        );
+        assert_eq!(nameserver("[::1]:5300"), Ok("[::1]:5300".parse().unwrap()));
+        refused(nameserver("dns.example"), "no address");
     }
 
     #[test]

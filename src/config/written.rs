@@ -58,10 +58,11 @@ pub struct Sip {
     pub listen: Option<Vec<String>>,
     pub advertise: Option<String>,
     pub user_agent: Option<String>,
+    pub nameserver: Option<String>,
     pub tls: Option<Tls>,
 }
 
-/// `[sip.tls]`: names of PEM files.
+/// `[sip.tls]`: names of PEM files, and who is asked for a certificate.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[expect(missing_docs, reason = "conf/offhook.toml tells of each key")]
@@ -69,6 +70,7 @@ pub struct Tls {
     pub cert: Option<String>,
     pub key: Option<String>,
     pub ca: Option<String>,
+    pub verify_client: bool,
 }
 
 /// `[media]`.
@@ -81,6 +83,7 @@ pub struct Media {
     pub xmpp_port: Option<u64>,
     pub rtp_ports: Option<String>,
     pub threads: Option<u64>,
+    pub transcode: Option<String>,
 }
 
 /// One `[[trunk]]`.
@@ -102,6 +105,8 @@ pub struct Trunk {
     pub caller_id: Option<String>,
     pub srtp: Option<String>,
     pub srtp_keys: Option<String>,
+    pub early_media: bool,
+    pub session_expires_s: Option<u64>,
 }
 
 /// One `[[route]]`.

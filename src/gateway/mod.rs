@@ -3,9 +3,11 @@
 //! Wiring only. No protocol word stands here, and nothing is kept: bytes in, a few calls, bytes
 //! out, all within one [`Gateway::handle`].
 
+mod phones;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jid::{DomainPart, Jid, ResourcePart};
 use minidom::Element;
@@ -17,7 +19,7 @@ use crate::call::record::CallRecord;
 use crate::call::{CallCensus, CallOutput, Calls, MediaFacts};
 use crate::config::{ChannelConfig, Config, MixConfig};
 use crate::id::{Room, TokenMaker, WorkerId};
-use crate::leg::{EndReason, LegEvent};
+use crate::leg::EndReason;
 use crate::mix::archive::{Answer, Question};
 use crate::mix::store::{Change, Snapshot};
 use crate::mix::{self, Mix, MixCensus, MixRoomConfig, StaticChannel};
@@ -162,6 +164,12 @@ impl Gateway {
         self.ladder = Some(Ladder::default());
     }
 
+    /// Sets what the time is called on the wall, for texts that people read; `now` is so long
+    /// after 1970-01-01 00:00 UTC.
+    pub fn set_clock(&mut self, now: Instant, since_1970: Duration) {
+        self.xmpp.set_clock(now, since_1970);
+    }
+
     /// Starts what runs without being asked: trunk addresses and health.
     pub fn start(&mut self, now: Instant) {
         self.sip.start(now);
@@ -180,7 +188,15 @@ impl Gateway {
             Input::MixDown => self.with_mix(|mix| mix.link_down(now)),
             Input::Net(input) => self.sip.handle(now, input),
             Input::Media(event) => self.calls.media_event(now, event),
-            Input::Config(config) => self.calls.set_config(config),
+            Input::Config(config) => {
+                if let (Some(mix), Some(written)) = (&mut self.mix, &config.mix)
+                    && let Ok(room) = service(&config, written)
+                {
+                    mix.set_config(now, room);
+                }
+                self.calls.set_config(config);
+                self.refresh_phones(now);
+            }
             Input::Store(event) => {
                 if let Some(gate) = &mut self.gate {
                     gate.handle(event, mix::taken_back);
@@ -264,6 +280,7 @@ impl Gateway {
                 self.calls.leg_event(now, leg, event);
             } else if let Some((trunk, up)) = self.sip.poll_trunk() {
                 self.calls.set_trunk_up(trunk, up);
+                self.refresh_phones(now);
             } else if let Some(output) = self.calls.poll_output() {
                 match output {
                     CallOutput::Leg(leg, command) => match leg.room {
@@ -286,16 +303,21 @@ impl Gateway {
     /// Sends what waits, and hands what the two XMPP rooms have for each other: phones take part in
     /// channels by their contact JIDs. True if there was such.
     fn exchange(&mut self, now: Instant) -> bool {
+        let was_invited = self.answer_invitations(now);
         let (mut to_mix, mut to_xmpp, mut to_server) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(stanza) = self.xmpp.poll_stanza() {
             let mix = self.mix.as_ref();
             if mix.is_some_and(|mix| goes_to(&stanza, mix.domain().as_str())) {
-                to_mix.push(stanza);
+                if !self.is_out_of_reach(&stanza) {
+                    to_mix.push(stanza);
+                }
                 continue;
             }
             self.show(|ladder| ladder.stanza_out(now, &stanza));
             self.outputs.push_back(Output::Stanza(stanza));
         }
+        // Before the phones hear from the channel that nobody is there to be told.
+        let was_parted = self.see_off(now);
         if let Some(mix) = &mut self.mix {
             while let Some(stanza) = mix.poll_stanza() {
                 match goes_to(&stanza, self.xmpp.domain()) {
@@ -305,7 +327,7 @@ impl Gateway {
             }
         }
         self.keep(to_server);
-        let crossed = !to_mix.is_empty() || !to_xmpp.is_empty();
+        let crossed = was_invited || was_parted || !to_mix.is_empty() || !to_xmpp.is_empty();
         for stanza in to_mix {
             self.with_mix(|mix| mix.handle(now, stanza));
         }
@@ -346,21 +368,6 @@ impl Gateway {
             self.outputs.push_back(Output::MixStanza(stanza));
         }
         mix.set_keeps(gate.is_open());
-    }
-
-    /// A call through a visible channel comes from the participant itself: its rights, its limits
-    /// and its caller ID are those of a direct call. One through a hidden channel comes from a JID
-    /// that may not call out.
-    fn revealed(&self, mut event: LegEvent) -> LegEvent {
-        if let LegEvent::Offered {
-            from: Address::Xmpp(from),
-            ..
-        } = &mut event
-            && let Some(real) = self.mix.as_ref().and_then(|mix| mix.revealed(from))
-        {
-            *from = real.clone();
-        }
-        event
     }
 
     fn with_mix(&mut self, does: impl FnOnce(&mut Mix)) {

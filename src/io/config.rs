@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ::config::{File, FileFormat, Value, ValueKind};
 
+use super::tls::Certificates;
 use crate::config::keys::{self, Kind};
 use crate::config::written::Written;
 use crate::config::{Meaning, Mistake};
@@ -59,9 +60,12 @@ pub fn read(path: &Path) -> Result<Meaning, Mistakes> {
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    interpret(path, &text, variables, cpus, &|file| {
+    let meaning = interpret(path, &text, variables, cpus, &|file| {
         std::fs::read_to_string(file)
-    })
+    })?;
+    let certificates = Certificates::load(&meaning.config.sip.tls);
+    certificates.map_err(|mistake| Mistakes::one(path, &mistake.key, mistake.reason))?;
+    Ok(meaning)
 }
 
 /// Reads `text` as the configuration of the file `path`, with `variables` as environment; secrets
@@ -84,6 +88,7 @@ pub fn interpret(
     for mistake in keys::prune(&mut reading.root) {
         reading.wrong(mistake);
     }
+    reading.place_files();
     let written: Written = match reading.root.clone().try_deserialize() {
         Ok(written) => written,
         // What is left after pruning fits; if not, the text of the error is all we can give.
@@ -185,7 +190,7 @@ impl Reading<'_> {
             };
             let place = Some(&variable);
             let value = match key.kind {
-                Kind::Text | Kind::Secret | Kind::SecretFile => {
+                Kind::Text | Kind::Secret | Kind::SecretFile | Kind::File => {
                     Value::new(place, ValueKind::String(text))
                 }
                 Kind::Number => match text.trim().parse::<i64>() {
@@ -263,6 +268,24 @@ impl Reading<'_> {
                 Value::new(None, ValueKind::String(secret)),
             ) {
                 self.wrong(Mistake::new(&path, reason));
+            }
+        }
+    }
+
+    /// Makes the names of files whole.
+    fn place_files(&mut self) {
+        for key in keys::KEYS.iter().filter(|k| k.kind == Kind::File) {
+            let Some(ValueKind::String(name)) = get(&self.root, key.path).map(|v| v.kind.clone())
+            else {
+                continue;
+            };
+            let place = self.beside(&name).display().to_string();
+            if let Err(reason) = put(
+                &mut self.root,
+                key.path,
+                Value::new(None, ValueKind::String(place)),
+            ) {
+                self.wrong(Mistake::new(key.path, reason));
             }
         }
     }

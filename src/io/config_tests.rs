@@ -187,9 +187,19 @@ fn each_mistake_names_its_key() {
     let six = "[media]\nadvertise = \"2001:db8::1\"";
     refuses(&more(six), "media.advertise", "another IP version");
     let tls = "[sip.tls]\ncert = \"cert.pem\"";
-    refuses(&more(tls), "sip.tls.cert", "not supported yet");
+    refuses(&more(tls), "sip.tls.key", "both or none");
+    let tls = "[sip.tls]\nkey = \"key.pem\"";
+    refuses(&more(tls), "sip.tls.cert", "both or none");
+    let tls = "[sip.tls]\nverify_client = true";
+    refuses(&more(tls), "sip.tls.verify_client", "needs ca");
     let tls = "[sip]\nlisten = [\"tls://0.0.0.0:5061\"]";
-    refuses(&more(tls), "sip.listen[0]", "not supported yet");
+    refuses(
+        &more(tls),
+        "sip.listen[0]",
+        "give cert and key in [sip.tls]",
+    );
+    let dns = "[sip]\nnameserver = \"dns.example\"";
+    refuses(&more(dns), "sip.nameserver", "no address");
     let odd = "[media]\nrtp_ports = \"20001-29999\"";
     refuses(&more(odd), "media.rtp_ports", "start at 20002");
     let within = "[media]\nxmpp_port = 19999";
@@ -375,21 +385,6 @@ fn nothing_shows_a_secret() {
         !shown.contains("s3cret") && !shown.contains("pa55word"),
         "{shown}"
     );
-}
-
-#[test]
-fn what_is_not_acted_on_is_said() {
-    let text = format!(
-        "{MINIMAL}{TRUNK}username = \"u\"\npassword = \"p\"\nregister = true\n\
-         outbound_proxy = \"sip:proxy.example\"\n[store]\nurl = \"sqlite:///x.db\"\n"
-    );
-    let warned: Vec<String> = reads(&text)
-        .warnings
-        .into_iter()
-        .filter(|w| w.0.reason.starts_with("not in this version"))
-        .map(|w| w.0.key)
-        .collect();
-    assert_eq!(warned, ["store"]);
 }
 
 #[test]

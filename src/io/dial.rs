@@ -23,7 +23,7 @@ use crate::border::{
 use crate::call::MediaFacts;
 use crate::call::endpoints::{Endpoints, LocalEnd};
 use crate::call::negotiate::{self, Encoding};
-use crate::config::MediaConfig;
+use crate::config::{MediaConfig, Transcode};
 use crate::description::{Description, Direction, Media, Setup, Stream, Transport};
 use crate::id::{BridgeId, LegId, Role, Room, TokenMaker, WorkerId};
 use crate::leg::{End, EndReason, LegCommand, LegEvent, Offering};
@@ -430,6 +430,7 @@ impl Handset {
             LegEvent::UpdateAnswered(_)
             | LegEvent::UpdateRefused
             | LegEvent::Digit(_)
+            | LegEvent::Keys(_)
             | LegEvent::Held(_) => {}
         }
     }
@@ -597,7 +598,7 @@ impl Handset {
                 self.start_phone(now);
             }
             MediaEvent::Failed { reason, text, .. } => self.hang_up(End::because(reason, text)),
-            MediaEvent::Closed { stats, .. } => self.closed = Some(stats),
+            MediaEvent::Closed { stats, .. } => self.closed = Some(*stats),
             MediaEvent::Connected { .. } | MediaEvent::Silent { .. } | MediaEvent::Digit { .. } => {
             }
         }
@@ -699,6 +700,7 @@ fn start_workers(bind: IpAddr, tokens: &mut TokenMaker) -> Result<Started, Media
             xmpp_port,
             rtp_ports: 1024..=1025,
             threads: 1,
+            transcode: Transcode::Never,
         };
         tries += 1;
         match Workers::start(&config, tokens.fork()) {

@@ -45,6 +45,8 @@ pub async fn echo(listen: Vec<(SipTransport, SocketAddr)>) -> Result<(), EchoErr
         listen,
         advertise: None,
         user_agent: "Offhook echo".to_owned(),
+        nameserver: None,
+        tls: crate::config::TlsConfig::default(),
     };
     let loopback = IpAddr::from([127, 0, 0, 1]);
     let mut net = SipNet::start(&mut config, loopback)?;
@@ -133,6 +135,7 @@ impl Endpoint {
                 | LegEvent::UpdateRefused
                 | LegEvent::Transport(_)
                 | LegEvent::Digit(_)
+                | LegEvent::Keys(_)
                 | LegEvent::Held(_) => {}
             }
         }

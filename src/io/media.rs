@@ -165,6 +165,7 @@ impl Workers {
             xmpp_port,
             rtp_ports: _,
             threads,
+            transcode: _,
         } = config;
         let certificate = Certificate::generate()?;
         let addresses = addresses(*bind)?;
@@ -480,6 +481,10 @@ impl Worker {
         while let Some(transmit) = self.media.poll_transmit() {
             let (socket, to) = (transmit.socket, transmit.to);
             send(&self.shared, &self.legs, socket, to, &transmit.bytes);
+        }
+        let now = Instant::now();
+        while let Some((socket, to, len)) = self.media.poll_frame(now, &mut *self.buffer) {
+            send(&self.shared, &self.legs, socket, to, &self.buffer[..len]);
         }
         while let Some(event) = self.media.poll_event() {
             if self.backlog.len() < MAX_BACKLOG {

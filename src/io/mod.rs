@@ -19,9 +19,12 @@ pub mod echo;
 pub mod media;
 mod outcome;
 mod readiness;
+mod resolve;
 pub mod run;
 pub mod sip;
 pub mod store;
+mod stream;
+mod tls;
 
 /// Draws the seed of all randomness from the system.
 pub fn seed() -> std::io::Result<[u8; 32]> {

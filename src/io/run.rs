@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -16,7 +16,7 @@ use super::sip::SipNet;
 use super::store::{Heard, Store};
 use crate::border::MediaEvent;
 use crate::call::{MediaFacts, WorkerFacts};
-use crate::config::{Config, XmppConfig};
+use crate::config::{Config, MixConfig, SipConfig, XmppConfig};
 use crate::gateway::{Gateway, Input, Output};
 use crate::id::{TokenMaker, WorkerId};
 use crate::net::SipTransport;
@@ -135,6 +135,7 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         draining: false,
         wake_media_at: None,
     };
+    running.tell_the_time();
     running.gateway.start(Instant::now());
     running.perform();
     let ended = running.serve().await;
@@ -165,6 +166,14 @@ struct Running {
 }
 
 impl Running {
+    /// What the time is called may change: it is told again with each link.
+    fn tell_the_time(&mut self) {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        if let Ok(since_1970) = since_1970 {
+            self.gateway.set_clock(Instant::now(), since_1970);
+        }
+    }
+
     async fn serve(&mut self) -> Result<(), RunError> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -215,6 +224,7 @@ impl Running {
                     Some(LinkEvent::Stanza(stanza)) => Input::Stanza(stanza),
                     Some(LinkEvent::Up) => {
                         self.xmpp_up = true;
+                        self.tell_the_time();
                         self.announce();
                         Input::LinkUp
                     }
@@ -393,7 +403,7 @@ impl Running {
         super::notify_systemd();
     }
 
-    /// Reads the configuration again. What sockets and threads were made from stays as it is until
+    /// Reads the configuration and the certificates again. What sockets and threads were made from stays as it is until
     /// the next start; routes, numbers, access and time limits are for the calls to come.
     fn reload(&mut self) -> Option<Arc<Config>> {
         let mut config = match super::config::read(&self.path) {
@@ -403,25 +413,41 @@ impl Running {
                 return None;
             }
         };
+        if let Err(mistake) = self.sip.reload(&config.sip.tls) {
+            // Somebody is writing the files just now.
+            tracing::error!(%mistake, "the configuration was not reloaded");
+            return None;
+        }
         let old = &self.config;
         let resolved = std::mem::replace(&mut config.sip.listen, old.sip.listen.clone());
+        let sip = SipConfig {
+            tls: config.sip.tls.clone(),
+            ..old.sip.clone()
+        };
         let kept = [
             ("xmpp", config.xmpp != old.xmpp),
-            ("sip", config.sip != old.sip || resolved != self.listen),
+            ("sip", sip != config.sip || resolved != self.listen),
             ("media", config.media != old.media),
             ("trunk", config.trunks != old.trunks),
             ("store", config.store != old.store),
             ("admin", config.admin != old.admin),
+            (
+                "mix",
+                !is_same_service(config.mix.as_ref(), old.mix.as_ref()),
+            ),
         ];
         for (section, _) in kept.iter().filter(|(_, changed)| *changed) {
             tracing::warn!(section, "changed, and takes effect at the next start");
         }
         config.xmpp = old.xmpp.clone();
-        config.sip = old.sip.clone();
+        config.sip = sip;
         config.media = old.media.clone();
         config.trunks = old.trunks.clone();
         config.store = old.store.clone();
         config.admin = old.admin.clone();
+        if !is_same_service(config.mix.as_ref(), old.mix.as_ref()) {
+            config.mix = old.mix.clone();
+        }
         tracing::info!("configuration reloaded");
         self.config = Arc::new(config);
         Some(Arc::clone(&self.config))
@@ -441,6 +467,20 @@ impl Running {
             why,
         }
     }
+}
+
+/// True if the MIX service is linked as before, so that the rest of its section can take effect.
+fn is_same_service(new: Option<&MixConfig>, old: Option<&MixConfig>) -> bool {
+    let link = |mix: &MixConfig| {
+        let MixConfig {
+            server,
+            domain,
+            secret,
+            ..
+        } = mix;
+        (server.clone(), domain.clone(), secret.clone())
+    };
+    new.map(link) == old.map(link)
 }
 
 /// What the link tells next; never anything if there is none.

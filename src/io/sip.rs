@@ -1,34 +1,37 @@
-//! SIP sockets: UDP, TCP listeners and connections, and the resolver. What comes is handed on as
-//! [`NetInput`]; what shall go is never waited for.
+//! SIP sockets: UDP, the listeners for TCP and TLS, and who serves connections (`stream.rs`) and
+//! questions (`resolve.rs`). What comes is handed on as [`NetInput`]; what shall go is never waited
+//! for.
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use nix::cmsg_space;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt};
+use rustls::pki_types::ServerName;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::config::SipConfig;
+use super::resolve::{Resolver, Unanswered};
+use super::stream::{self, Link};
+use super::tls::Certificates;
+use crate::config::{Mistake, SipConfig, TlsConfig};
 use crate::id::{ConnectionId, QueryId};
-use crate::net::{Flow, NetInput, NetOutput, Question, Record, SipTransport};
+use crate::net::{Flow, NetInput, NetOutput, Question, SipTransport};
 
 /// What waits for the gateway. When it is full, datagrams stay in the kernel's buffer and stream
 /// peers are not read.
 const INWARD: usize = 4096;
 /// Messages that wait for a stream peer that does not read; with the next one it is cut off.
 const OUTWARD: usize = 256;
-/// How long a stream peer may take to read one message.
-const WRITE_LIMIT: Duration = Duration::from_secs(10);
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Connections that peers opened. More are closed at once.
 const MAX_ACCEPTED: usize = 1024;
+/// … and those of one address: one host alone cannot keep all others out.
+const MAX_ACCEPTED_OF_ONE: usize = 128;
 /// SIP datagrams are at most 65,535 bytes (RFC 3261 §18.1.1).
 const MAX_DATAGRAM: usize = 65_535;
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -48,25 +51,40 @@ pub enum SipStartError {
         /// Why.
         source: io::Error,
     },
+    /// A certificate cannot be used.
+    #[error("{0}")]
+    Certificates(Mistake),
 }
 
 /// Every SIP socket.
 pub struct SipNet {
     udp: BTreeMap<SocketAddr, Arc<AsyncFd<UdpSocket>>>,
-    connections: BTreeMap<ConnectionId, mpsc::Sender<Vec<u8>>>,
+    connections: BTreeMap<ConnectionId, (IpAddr, mpsc::Sender<Vec<u8>>)>,
+    certificates: Certificates,
+    resolver: Resolver,
     inputs: mpsc::Sender<Inward>,
     receiver: mpsc::Receiver<Inward>,
-    stream_local: Option<SocketAddr>,
+    /// By the address that the room knows, listening addresses that are not all of the host's.
+    bound: BTreeMap<SocketAddr, SocketAddr>,
     next_accepted: u64,
 }
 
-enum Inward {
+/// What the tasks of the sockets tell.
+pub(super) enum Inward {
+    /// Something for the room.
     Input(NetInput),
+    /// A peer has connected.
     Accepted {
+        /// TCP or TLS.
+        transport: SipTransport,
+        /// Our listening address.
         local: SocketAddr,
+        /// The peer.
         remote: SocketAddr,
+        /// The connection.
         stream: TcpStream,
     },
+    /// A connection's task has ended.
     Gone(ConnectionId),
 }
 
@@ -79,17 +97,20 @@ impl SipNet {
         let mut net = Self {
             udp: BTreeMap::new(),
             connections: BTreeMap::new(),
+            certificates: Certificates::load(&config.tls).map_err(SipStartError::Certificates)?,
+            resolver: Resolver::new(config.nameserver),
             inputs,
             receiver,
-            stream_local: None,
+            bound: BTreeMap::new(),
             next_accepted: FIRST_ACCEPTED,
         };
         for (transport, address) in &mut config.listen {
             let known = known_address(*address, leaving);
             let opened = match transport {
                 SipTransport::Udp => net.listen_udp(*address, known),
-                SipTransport::Tcp => net.listen_tcp(*address, known),
-                SipTransport::Tls => Err(io::Error::other("TLS is not supported yet")),
+                SipTransport::Tcp | SipTransport::Tls => {
+                    net.listen_stream(*transport, *address, known)
+                }
             };
             let transport = match transport {
                 SipTransport::Udp => "udp",
@@ -101,6 +122,9 @@ impl SipNet {
                 address: *address,
                 source,
             })?;
+            if !address.ip().is_unspecified() {
+                net.bound.insert(known, *address);
+            }
             *address = known;
         }
         Ok(net)
@@ -126,7 +150,12 @@ impl SipNet {
         Ok(())
     }
 
-    fn listen_tcp(&mut self, address: SocketAddr, known: SocketAddr) -> io::Result<()> {
+    fn listen_stream(
+        &mut self,
+        transport: SipTransport,
+        address: SocketAddr,
+        known: SocketAddr,
+    ) -> io::Result<()> {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -134,8 +163,14 @@ impl SipNet {
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let listener = socket.listen(1024)?;
-        self.stream_local.get_or_insert(known);
-        tokio::spawn(accept(known, listener, self.inputs.clone()));
+        let accept = stream::accept(transport, known, listener, self.inputs.clone());
+        tokio::spawn(accept);
+        Ok(())
+    }
+
+    /// Reads the certificates again, for the connections to come.
+    pub fn reload(&mut self, tls: &TlsConfig) -> Result<(), Mistake> {
+        self.certificates = Certificates::load(tls)?;
         Ok(())
     }
 
@@ -145,11 +180,12 @@ impl SipNet {
             match self.receiver.recv().await {
                 Some(Inward::Input(input)) => return input,
                 Some(Inward::Accepted {
+                    transport,
                     local,
                     remote,
                     stream,
                 }) => {
-                    self.accepted(local, remote, stream);
+                    self.accepted(transport, local, remote, stream);
                 }
                 Some(Inward::Gone(connection)) => {
                     self.connections.remove(&connection);
@@ -161,51 +197,66 @@ impl SipNet {
         }
     }
 
-    fn accepted(&mut self, local: SocketAddr, remote: SocketAddr, stream: TcpStream) {
+    fn accepted(
+        &mut self,
+        transport: SipTransport,
+        local: SocketAddr,
+        remote: SocketAddr,
+        stream: TcpStream,
+    ) {
         let theirs = self
             .connections
             .range(ConnectionId(FIRST_ACCEPTED)..)
-            .count();
-        if theirs >= MAX_ACCEPTED {
-            tracing::warn!(limit = MAX_ACCEPTED, "a SIP connection was refused");
+            .map(|(_, (ip, _))| *ip);
+        let of_one = theirs.clone().filter(|ip| *ip == remote.ip()).count();
+        if theirs.count() >= MAX_ACCEPTED || of_one >= MAX_ACCEPTED_OF_ONE {
+            return tracing::debug!("a SIP connection was refused: there are too many");
+        }
+        let acceptor = match transport {
+            SipTransport::Tls => self.certificates.acceptor.clone(),
+            SipTransport::Udp | SipTransport::Tcp => None,
+        };
+        if transport == SipTransport::Tls && acceptor.is_none() {
             return;
         }
         let connection = ConnectionId(self.next_accepted);
         self.next_accepted += 1;
-        let flow = Flow {
-            transport: SipTransport::Tcp,
+        let link = self.link(Flow {
+            transport,
             local,
             remote,
             connection: Some(connection),
-        };
-        let (sender, receiver) = mpsc::channel(OUTWARD);
-        self.connections.insert(connection, sender);
-        tokio::spawn(serve(
+        });
+        if let Some(link) = link {
+            tokio::spawn(link.accepted(stream, acceptor));
+        }
+    }
+
+    /// The two ends of a connection's queue: one is kept, the other is for its task.
+    fn link(&mut self, flow: Flow) -> Option<Link> {
+        let connection = flow.connection?;
+        let (sender, messages) = mpsc::channel(OUTWARD);
+        self.connections
+            .insert(connection, (flow.remote.ip(), sender));
+        Some(Link {
             flow,
             connection,
-            stream,
-            receiver,
-            self.inputs.clone(),
-        ));
+            messages,
+            inputs: self.inputs.clone(),
+        })
     }
 
     /// Does what the SIP room asks; never waits.
     pub fn perform(&mut self, output: NetOutput) {
         match output {
             NetOutput::Send { flow, bytes } => self.send(flow, bytes),
-            NetOutput::Connect {
-                connection,
-                transport,
-                remote,
-                server_name: _,
-            } => {
-                self.connect(connection, transport, remote);
-            }
+            NetOutput::Connect { flow, server_name } => self.connect(flow, server_name),
             NetOutput::Close { connection } => {
                 self.connections.remove(&connection);
             }
             NetOutput::Resolve { query, question } => {
-                tokio::spawn(resolve(query, question, self.inputs.clone()));
+                let (resolver, inputs) = (self.resolver.clone(), self.inputs.clone());
+                tokio::spawn(resolve(query, question, resolver, inputs));
             }
         }
     }
@@ -215,7 +266,7 @@ impl SipNet {
             let sent = self
                 .connections
                 .get(&connection)
-                .map(|sender| sender.try_send(bytes));
+                .map(|(_, sender)| sender.try_send(bytes));
             if !matches!(sent, Some(Ok(()))) {
                 // Dropping the sender ends the connection's task, which reports it closed.
                 self.connections.remove(&connection);
@@ -249,31 +300,26 @@ impl SipNet {
         });
     }
 
-    fn connect(&mut self, connection: ConnectionId, transport: SipTransport, remote: SocketAddr) {
-        let local = self.stream_local.unwrap_or(remote);
-        let flow = Flow {
-            transport,
-            local,
-            remote,
-            connection: Some(connection),
+    fn connect(&mut self, flow: Flow, server_name: Option<String>) {
+        let Some(link) = self.link(flow) else {
+            return;
         };
-        let (sender, receiver) = mpsc::channel(OUTWARD);
-        self.connections.insert(connection, sender);
-        let inputs = self.inputs.clone();
-        tokio::spawn(async move {
-            let opened = tokio::time::timeout(CONNECT_LIMIT, TcpStream::connect(remote)).await;
-            match (transport, opened) {
-                (SipTransport::Tcp, Ok(Ok(stream))) => {
-                    let _ = inputs
-                        .send(Inward::Input(NetInput::Connected { flow }))
-                        .await;
-                    serve(flow, connection, stream, receiver, inputs).await;
-                }
-                (SipTransport::Tcp | SipTransport::Udp | SipTransport::Tls, _) => {
-                    let _ = inputs.send(Inward::Gone(connection)).await;
-                }
+        let tls = match flow.transport {
+            SipTransport::Tls => {
+                let name = match server_name {
+                    Some(name) => ServerName::try_from(name),
+                    None => Ok(flow.remote.ip().into()),
+                };
+                let Ok(name) = name else {
+                    return self.report(Inward::Gone(link.connection));
+                };
+                Some((self.certificates.connector.clone(), name))
             }
-        });
+            SipTransport::Udp | SipTransport::Tcp => None,
+        };
+        // What is bound to one address shall leave from it.
+        let from = self.bound.get(&flow.local).copied();
+        tokio::spawn(link.opened(from, tls));
     }
 }
 
@@ -376,81 +422,15 @@ fn unreachable_peer(socket: &UdpSocket) -> Option<SocketAddr> {
     })
 }
 
-async fn accept(local: SocketAddr, listener: TcpListener, inputs: mpsc::Sender<Inward>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, remote)) => {
-                let accepted = Inward::Accepted {
-                    local,
-                    remote,
-                    stream,
-                };
-                if inputs.send(accepted).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                // Out of file descriptors, most likely: waiting is all that helps.
-                tracing::warn!(%error, "a SIP connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-/// Reads and writes one connection until either side ends it.
-async fn serve(
-    flow: Flow,
-    connection: ConnectionId,
-    mut stream: TcpStream,
-    mut messages: mpsc::Receiver<Vec<u8>>,
+async fn resolve(
+    query: QueryId,
+    question: Question,
+    resolver: Resolver,
     inputs: mpsc::Sender<Inward>,
 ) {
-    let _ = stream.set_nodelay(true);
-    let mut buffer = vec![0; 16 * 1024];
-    let (mut reader, mut writer) = stream.split();
-    loop {
-        tokio::select! {
-            read = reader.read(&mut buffer) => match read {
-                Ok(0) | Err(_) => break,
-                Ok(length) => {
-                    let bytes = buffer[..length].to_vec();
-                    let input = NetInput::Stream { flow, bytes };
-                    if inputs.send(Inward::Input(input)).await.is_err() {
-                        break;
-                    }
-                }
-            },
-            message = messages.recv() => match message {
-                Some(bytes) => {
-                    let written = tokio::time::timeout(WRITE_LIMIT, writer.write_all(&bytes)).await;
-                    if !matches!(written, Ok(Ok(()))) {
-                        break;
-                    }
-                }
-                None => break,
-            },
-        }
-    }
-    let _ = writer.shutdown().await;
-    let _ = inputs.send(Inward::Gone(connection)).await;
-}
-
-async fn resolve(query: QueryId, question: Question, inputs: mpsc::Sender<Inward>) {
-    let records = match question {
-        Question::Addresses(name) => match tokio::net::lookup_host((name.as_str(), 0)).await {
-            Ok(addresses) => addresses
-                .map(|address| Record::Address(address.ip()))
-                .collect(),
-            Err(error) => {
-                tracing::debug!(%error, "a name could not be resolved");
-                Vec::new()
-            }
-        },
-        // The system resolver has no such records; the room falls back to addresses.
-        Question::Srv(_) | Question::Naptr(_) => Vec::new(),
+    let input = match resolver.answer(&question).await {
+        Ok(records) => NetInput::Resolved { query, records },
+        Err(Unanswered) => NetInput::Unresolved { query },
     };
-    let _ = inputs
-        .send(Inward::Input(NetInput::Resolved { query, records }))
-        .await;
+    let _ = inputs.send(Inward::Input(input)).await;
 }

@@ -98,8 +98,10 @@ impl Media {
             }
             self.free.push(slot);
         }
-        self.events
-            .push_back(MediaEvent::Closed { bridge: id, stats });
+        self.events.push_back(MediaEvent::Closed {
+            bridge: id,
+            stats: Box::new(stats),
+        });
     }
 
     pub(super) fn press(
@@ -171,7 +173,6 @@ impl Media {
             id,
             caller: None,
             callee: None,
-            passes: false,
         }));
         self.by_id.insert(id, slot);
         slot
@@ -401,13 +402,7 @@ impl Media {
 
     /// What follows from a new specification, whatever the transport.
     fn settle(&mut self, now: Instant, slot: u32, side: Side, old: Option<&SideSpec>) {
-        if let Some(Some(bridge)) = self.bridges.get_mut(slot as usize) {
-            let format = |state: &Option<SideState>| state.as_ref()?.spec.format.clone();
-            bridge.passes = match (format(&bridge.caller), format(&bridge.callee)) {
-                (Some(a), Some(b)) => a.encoding == b.encoding && a.clock_hz == b.clock_hz,
-                (_, None) | (None, _) => false,
-            };
-        }
+        self.choose_ways(slot);
         if let Some(state) = self.side(slot, side)
             && old.is_some_and(|old| old.silence_limit != state.spec.silence_limit)
         {
@@ -440,12 +435,16 @@ impl Media {
             Side::Caller => bridge.caller.take(),
             Side::Callee => bridge.callee.take(),
         };
-        bridge.passes = false;
-        state.map_or(SideStats::default(), |state| SideStats {
+        self.choose_ways(slot);
+        let Some(mut state) = state else {
+            return SideStats::default();
+        };
+        state.end_way();
+        SideStats {
             lost: state.reception.lost(),
             jitter: state.reception.jitter(),
             ..state.stats
-        })
+        }
     }
 
     /// Gives back what a component holds outside its side. The first component itself stays with

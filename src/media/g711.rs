@@ -1,6 +1,8 @@
 //! G.711: both laws, by table for decoding and by arithmetic for encoding. Samples are 16 bits
 //! wide; µ-law carries 14 of them and A-law 13.
 
+use std::sync::LazyLock;
+
 /// Which law.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Law {
@@ -31,6 +33,17 @@ impl Law {
             Self::Mu => MU_TABLE[usize::from(byte)],
             Self::A => A_TABLE[usize::from(byte)],
         }
+    }
+
+    /// The byte of another law for each byte of this one, as near as it gets.
+    pub fn mapped_to(self, other: Self) -> &'static [u8; 256] {
+        static TABLES: LazyLock<[[u8; 256]; 4]> = LazyLock::new(|| {
+            let table =
+                |from: Law, to: Law| std::array::from_fn(|byte| to.encode(from.decode(byte as u8)));
+            let (mu, a) = (Law::Mu, Law::A);
+            [table(mu, mu), table(mu, a), table(a, mu), table(a, a)]
+        });
+        &TABLES[2 * usize::from(self == Self::A) + usize::from(other == Self::A)]
     }
 
     /// One sample.

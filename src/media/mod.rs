@@ -4,8 +4,8 @@
 //! What it does: ICE (RFC 8445, RFC 8838; `ice`), DTLS-SRTP (RFC 5763, RFC 5764; `dtls`) and SDES
 //! keys (RFC 4568), SRTP (RFC 3711, RFC 7714; `srtp`), forwarding with renumbering (`relay`,
 //! `stream`), telephone-event between payload types and clocks (RFC 4733; `digits`), RTCP of its
-//! own (RFC 3550; `report`), latching, and the watch for silence. It does not: transcode (sides
-//! without a common encoding hear nothing of each other but keys), mix, record, relay by TURN,
+//! own (RFC 3550; `report`), latching, the watch for silence, and transcoding between sides without a
+//! common encoding (`codec`, `jitter`, `transcode`, `play`). It does not: mix, record, relay by TURN,
 //! carry video.
 //!
 //! Ports. Each worker has two shared sockets per address for all ICE sides: component 1 and
@@ -22,9 +22,11 @@
 //! the running call keeps the address, and the second one does not connect.
 //!
 //! Sans-IO: [`Media::handle`] returns where to send the very buffer it was given; that path does
-//! not allocate, lock or log. All else is polled: [`Media::poll_transmit`],
+//! not allocate, lock or log, and neither does [`Media::poll_frame`], which writes the packets that
+//! were encoded here. All else is polled: [`Media::poll_transmit`],
 //! [`Media::poll_socket`], [`Media::poll_event`], [`Media::poll_timeout`].
 
+pub mod codec;
 mod configure;
 mod connect;
 mod digits;
@@ -32,6 +34,8 @@ pub mod dtls;
 pub mod dtmf;
 pub mod g711;
 mod ice;
+pub mod jitter;
+mod play;
 mod relay;
 mod report;
 pub mod rtcp;
@@ -42,8 +46,10 @@ mod stream;
 #[cfg(test)]
 mod tests;
 pub mod tone;
+pub mod transcode;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -171,6 +177,8 @@ pub struct Media {
     by_check: BTreeMap<Transaction, Check>,
     next_socket: u32,
     timers: Timers<(u32, Side, Timer)>,
+    /// When whose sound is to be played. A heap, since it is the one queue that every frame passes.
+    plays: BinaryHeap<Reverse<(Instant, u32, Side)>>,
     transmits: VecDeque<Transmit>,
     requests: VecDeque<SocketRequest>,
     events: VecDeque<MediaEvent>,
@@ -190,8 +198,6 @@ struct Bridge {
     id: BridgeId,
     caller: Option<SideState>,
     callee: Option<SideState>,
-    /// Both sides have the same encoding.
-    passes: bool,
 }
 
 impl Bridge {
@@ -287,6 +293,7 @@ impl Media {
             by_check: BTreeMap::new(),
             next_socket: FIRST_LEG_SOCKET,
             timers: Timers::default(),
+            plays: BinaryHeap::new(),
             transmits: VecDeque::new(),
             requests: VecDeque::new(),
             events: VecDeque::new(),
@@ -401,9 +408,10 @@ impl Media {
         }
     }
 
-    /// When [`Self::handle_timeout`] is due.
+    /// When [`Self::handle_timeout`] or [`Self::poll_frame`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.soonest()
+        let play = self.plays.peek().map(|Reverse((at, _, _))| *at);
+        self.timers.soonest().into_iter().chain(play).min()
     }
 
     /// A datagram to send.
@@ -429,7 +437,7 @@ impl Media {
             addresses: self.by_address.len(),
             ufrags: self.by_ufrag.len(),
             checks: self.by_check.len(),
-            timers: self.timers.len(),
+            timers: self.timers.len() + self.plays.len(),
         }
     }
 
@@ -449,12 +457,11 @@ impl Media {
         let Some(Some(bridge)) = self.bridges.get_mut(place.slot as usize) else {
             return Forward::Consumed;
         };
-        let passes = bridge.passes;
         let (Some(state), other) = bridge.split(place.side) else {
             return Forward::Consumed;
         };
         let mut effects = Effects::default();
-        let forward = relay::relay(now, from, state, other, passes, buffer, len, &mut effects);
+        let forward = relay::relay(now, from, state, other, buffer, len, &mut effects);
         if effects != Effects::default() {
             self.apply(now, place, effects);
         }
@@ -467,7 +474,11 @@ impl Media {
             latched,
             digit,
             key_down,
+            play,
         } = effects;
+        if play {
+            self.arm_play(place.slot, place.side);
+        }
         if digit.is_some() || key_down.is_some() {
             self.arm(place.slot, place.side, Timer::LostKey, key_down);
         }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::rtp::{self, Header};
-use super::side::{Admission, Path, SideState};
+use super::side::{Admission, Path, SideState, Way};
 use super::{Forward, SocketKey};
 use crate::border::Format;
 use crate::leg::Digit;
@@ -21,17 +21,17 @@ pub struct Effects {
     pub digit: Option<(Digit, bool)>,
     /// A key is down; when to ask whether its end was lost.
     pub key_down: Option<Instant>,
+    /// Sound waits to be encoded anew.
+    pub play: bool,
 }
 
 /// Takes an RTP packet in `buffer[..len]` that came from the peer of `from`, and readies it for the
-/// peer of `to`. `passes`: both sides have the same encoding.
-#[allow(clippy::too_many_arguments)]
+/// peer of `to`.
 pub fn relay(
     now: Instant,
     source: SocketAddr,
     from: &mut SideState,
     to: Option<&mut SideState>,
-    passes: bool,
     buffer: &mut [u8],
     len: usize,
     effects: &mut Effects,
@@ -49,10 +49,31 @@ pub fn relay(
     let open = to.spec.send && !to.failed && to.rtp.protection.is_ready();
     let target = if open { to.rtp.target() } else { None };
     let payload_type = match kind {
-        Kind::Sound if passes && !to.digits.is_sending() => Some(to_format.send_payload_type),
-        Kind::Noise if passes && !to.digits.is_sending() => to_format.send_noise,
-        Kind::Sound | Kind::Noise => None,
+        Kind::Sound | Kind::Noise => match &mut from.way {
+            Way::Transcoded(transcoder) => {
+                transcoder.receive(now, &header, header.payload(buffer), kind == Kind::Noise);
+                to.sending.skip(&header);
+                effects.play = true;
+                return Forward::Consumed;
+            }
+            Way::Passed | Way::Mapped(_) if to.digits.is_sending() => None,
+            Way::Passed | Way::Mapped(_) if kind == Kind::Noise => to_format.send_noise,
+            Way::Passed => Some(to_format.send_payload_type),
+            Way::Mapped(table) => {
+                for byte in &mut buffer[header.payload_start..header.payload_end] {
+                    *byte = table[usize::from(*byte)];
+                }
+                Some(to_format.send_payload_type)
+            }
+            Way::Nowhere => {
+                from.stats.dropped += 1;
+                return Forward::Consumed;
+            }
+        },
         Kind::Digit(clock_hz) => {
+            if let Way::Transcoded(transcoder) = &mut from.way {
+                transcoder.pause();
+            }
             // Without sound that passes, timestamps of the two sides have nothing in common, but
             // digits still go through.
             let outgoing = to_format.send_digits.filter(|_| target.is_some());
@@ -75,11 +96,7 @@ pub fn relay(
         }
     };
     let (Some(payload_type), Some(target)) = (payload_type, target) else {
-        if passes {
-            to.sending.skip(&header);
-        } else {
-            from.stats.dropped += 1;
-        }
+        to.sending.skip(&header);
         return Forward::Consumed;
     };
     to.sending

@@ -59,6 +59,7 @@ impl Media {
             }
         }
         state.heard = now;
+        let mut loss = None;
         let ours = state.sending.ssrc();
         for packet in packets {
             let blocks = match packet {
@@ -70,10 +71,15 @@ impl Media {
                 Packet::Name { .. } | Packet::Bye { .. } | Packet::Other { .. } => continue,
             };
             for block in blocks.filter(|block| block.ssrc == ours) {
+                loss = Some(block.fraction_lost);
                 if let Some(trip) = block.round_trip(&clock, now) {
                     state.stats.round_trip = Some(trip);
                 }
             }
+        }
+        if let Some(fraction) = loss {
+            let percent = (u16::from(fraction) * 100 / 256) as u8;
+            self.note_loss(place.slot, place.side, percent);
         }
     }
 

@@ -129,13 +129,22 @@ impl Header {
     pub fn write(&self, payload: &[u8], buffer: &mut [u8]) -> Option<usize> {
         let len = HEADER_LEN + payload.len();
         let packet = buffer.get_mut(..len)?;
-        packet[0] = 0x80;
-        packet[1] = u8::from(self.marker) << 7 | self.payload_type & 0x7f;
-        packet[2..4].copy_from_slice(&self.sequence.to_be_bytes());
-        packet[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
-        packet[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
         packet[HEADER_LEN..].copy_from_slice(payload);
+        self.write_before(packet);
         Some(len)
+    }
+
+    /// Writes this header to the front of `packet`, before a payload that stands there at
+    /// [`HEADER_LEN`].
+    pub fn write_before(&self, packet: &mut [u8]) {
+        let Some(head) = packet.first_chunk_mut::<HEADER_LEN>() else {
+            return;
+        };
+        head[0] = 0x80;
+        head[1] = u8::from(self.marker) << 7 | self.payload_type & 0x7f;
+        head[2..4].copy_from_slice(&self.sequence.to_be_bytes());
+        head[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
+        head[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
     }
 }
 

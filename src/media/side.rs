@@ -12,6 +12,7 @@ use super::rtcp::Reception;
 use super::rtp::Header;
 use super::srtp::{MasterKey, Protect, Unprotect};
 use super::stream::Sending;
+use super::transcode::Transcoder;
 use crate::border::{RtpKeys, RtpSide, SideSpec, SideStats, SideTransport};
 use crate::id::TokenMaker;
 
@@ -66,10 +67,25 @@ pub struct SideState {
     pub sending: Sending,
     /// telephone-event, both ways.
     pub digits: Digits,
+    /// What becomes of the sound of its peer.
+    pub way: Way,
     /// The counters of the call record.
     pub stats: SideStats,
     /// What the demultiplexer knows of this side, to be forgotten with it.
     pub addresses: VecDeque<(Component, SocketAddr)>,
+}
+
+/// What becomes of the sound of a peer.
+#[derive(Debug)]
+pub enum Way {
+    /// It is thrown away: a side has no encoding yet.
+    Nowhere,
+    /// It goes through untouched.
+    Passed,
+    /// Each of its bytes is replaced: one law of G.711 for the other.
+    Mapped(&'static [u8; 256]),
+    /// It is encoded anew.
+    Transcoded(Box<Transcoder>),
 }
 
 /// The way of one component.
@@ -307,9 +323,18 @@ impl SideState {
             reception: Reception::new(now),
             sending: Sending::new(ssrc as u32, sequence as u16, timestamp as u32),
             digits: Digits::default(),
+            way: Way::Nowhere,
             stats: SideStats::default(),
             addresses: VecDeque::new(),
         }
+    }
+
+    /// Ends what became of the peer's sound; the counters stay.
+    pub fn end_way(&mut self) {
+        if let Way::Transcoded(transcoder) = &self.way {
+            self.stats.transcode = Some(transcoder.stats());
+        }
+        self.way = Way::Nowhere;
     }
 
     /// The channel of a component.

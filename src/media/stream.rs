@@ -20,6 +20,8 @@ pub struct Sending {
     sequence: u16,
     timestamp: u32,
     at: Option<Instant>,
+    /// Where the next frame of our own encoding stands.
+    next_frame: Option<u32>,
     /// Packets sent.
     pub packets: u64,
     /// Payload bytes sent.
@@ -47,6 +49,7 @@ impl Sending {
             sequence: sequence & 0x7fff,
             timestamp,
             at: None,
+            next_frame: None,
             packets: 0,
             octets: 0,
         }
@@ -182,6 +185,38 @@ impl Sending {
         self.packets += 1;
         self.octets += octets as u64;
         sequence
+    }
+
+    /// Numbers a frame of sound that we encoded ourselves: sequence number, timestamp, and whether it
+    /// begins a talk spurt. Frames stand one behind the other; one after a pause (`resumed`) stands
+    /// where the clock is. A packet that is forwarded after it is counted from it.
+    pub fn frame(
+        &mut self,
+        now: Instant,
+        clock_hz: u32,
+        ticks: u32,
+        octets: usize,
+        resumed: bool,
+    ) -> (u16, u32, bool) {
+        let present = self.timestamp_at(now, clock_hz);
+        let near = |at: &u32| (at.wrapping_sub(present) as i32).unsigned_abs() < clock_hz;
+        let follows = self.next_frame.filter(|at| !resumed && near(at));
+        let timestamp = follows.unwrap_or(present);
+        let sequence = match self.at {
+            Some(_) => self.sequence.wrapping_add(1),
+            None => self.sequence,
+        };
+        self.next_frame = Some(timestamp.wrapping_add(ticks));
+        self.from = None;
+        self.advance(now, sequence, timestamp);
+        self.packets += 1;
+        self.octets += octets as u64;
+        (sequence, timestamp, follows.is_none())
+    }
+
+    /// Leaves a frame out that has no place to go.
+    pub fn skip_frame(&mut self, ticks: u32) {
+        self.next_frame = self.next_frame.map(|at| at.wrapping_add(ticks));
     }
 
     fn advance(&mut self, now: Instant, sequence: u16, timestamp: u32) {

@@ -61,6 +61,7 @@ impl Mix {
         self.out.result(head, None);
         let ids: Vec<StableId> = self.channel(&name)?.participants.keys().cloned().collect();
         for id in &ids {
+            self.part(&name, id);
             self.hide_all(&name, id);
             self.relay_forget(&name, id);
         }
@@ -203,6 +204,19 @@ impl Mix {
             true => Ok(channel.settings.clone()),
             false => Err(Condition::Forbidden.into()),
         }
+    }
+
+    /// Adds somebody to the allowed.
+    pub(super) fn let_in(&mut self, name: &str, jid: &BareJid) {
+        let Some(channel) = self.state.channels.get(name) else {
+            return;
+        };
+        let mut settings = channel.settings.clone();
+        settings.allowed.get_or_insert_default().insert(jid.clone());
+        self.set(name, settings);
+        let news = item(NS_PUBSUB_EVENT, jid.as_str(), []);
+        let news = items(NS_PUBSUB_EVENT, Node::Allowed, [news]);
+        self.event(name, Node::Allowed, news, None);
     }
 
     fn set(&mut self, name: &str, settings: Settings) {

@@ -61,6 +61,16 @@ impl Mix {
         self.hidden.real.insert(key, resource.to_owned());
     }
 
+    /// The real resources of a hidden participant by those that are shown for them.
+    pub(super) fn shown_resources(&self, name: &str, id: &StableId) -> BTreeMap<String, String> {
+        let start = (name.to_owned(), id.clone(), String::new());
+        let known = self.hidden.real.range(start..);
+        let known = known.take_while(|((channel, of, _), _)| channel == name && of == id);
+        known
+            .map(|((_, _, shown), real)| (shown.clone(), real.clone()))
+            .collect()
+    }
+
     /// The real resource behind the shown one.
     pub(super) fn real_resource(&self, name: &str, id: &StableId, shown: &str) -> Option<String> {
         let channel = self.state.channels.get(name)?;

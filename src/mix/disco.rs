@@ -3,9 +3,10 @@
 use minidom::Element;
 
 use super::archive::NS_MAM;
+use super::commands::Command;
 use super::rights::Role;
 use super::store::Node;
-use super::{Mix, NS_ADMIN, NS_ANON, NS_CORE, NS_PRESENCE, Outcome};
+use super::{Mix, NS_ADMIN, NS_ANON, NS_COMMANDS, NS_CORE, NS_MISC, NS_PRESENCE, Outcome};
 use crate::xmpp::disco::{NS_INFO, NS_ITEMS};
 use crate::xmpp::ping::NS_PING;
 use crate::xmpp::stanza::{Condition, StanzaHead, element};
@@ -63,6 +64,8 @@ impl Mix {
             NS_PRESENCE,
             NS_ANON,
             NS_ADMIN,
+            NS_MISC,
+            NS_COMMANDS,
             NS_PING,
         ];
         if self.archives {
@@ -81,6 +84,9 @@ impl Mix {
         name: &str,
     ) -> Outcome {
         let channel = self.channel(name)?;
+        if query.attr("node") == Some(NS_COMMANDS) {
+            return self.channel_commands(head, name);
+        }
         if query.attr("node") != Some("mix") {
             return Err(Condition::ItemNotFound.into());
         }
@@ -98,6 +104,26 @@ impl Mix {
             item.attr("node", node.as_str()).build()
         });
         let answer = element("query", NS_ITEMS).attr("node", "mix");
+        let answer = answer.children(items).build();
+        self.out.result(head, Some(answer));
+        Ok(())
+    }
+}
+
+impl Mix {
+    /// The commands that somebody may give a channel (XEP-0050 §2.2).
+    fn channel_commands(&mut self, head: &StanzaHead, name: &str) -> Outcome {
+        let is_admin = self.channel(name)?.is_admin(&head.from.to_bare());
+        let own = self.channel_jid(name);
+        let may = is_admin && self.config.phones.is_some();
+        let items = Command::ALL.into_iter().filter(|_| may).map(|command| {
+            element("item", NS_ITEMS)
+                .attr("jid", own.as_str())
+                .attr("node", command.node())
+                .attr("name", command.title())
+                .build()
+        });
+        let answer = element("query", NS_ITEMS).attr("node", NS_COMMANDS);
         let answer = answer.children(items).build();
         self.out.result(head, Some(answer));
         Ok(())

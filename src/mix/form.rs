@@ -4,7 +4,7 @@ use minidom::Element;
 
 use crate::xmpp::stanza::element;
 
-const NS_DATA: &str = "jabber:x:data";
+pub(super) const NS_DATA: &str = "jabber:x:data";
 
 /// One field: name, type and values.
 pub(super) type Field = (&'static str, &'static str, Vec<String>);

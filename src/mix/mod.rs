@@ -9,17 +9,19 @@
 //! A phone is a participant like any other: its JID lies in the gateway's other domain, and whoever
 //! wires this room hands stanzas between the two rooms.
 //!
-//! It does not: register nicks or
-//! invite (XEP-0407), or hold connections (`io/` does).
+//! It does not: register nicks (XEP-0407), or hold connections (`io/` does).
 
 pub mod address;
 mod admin;
 mod anonymity;
 pub mod archive;
 pub mod clients;
+mod commands;
 mod config;
 mod disco;
+mod farewell;
 mod form;
+mod invitations;
 mod messages;
 mod nodes;
 mod participant;
@@ -48,6 +50,7 @@ use crate::xmpp::stanza::{
 use address::{Encoded, Place};
 use anonymity::HiddenResources;
 use archive::{Asked, NS_MAM, Question};
+pub use farewell::Parted;
 use presence::Watch;
 use relay::Relay;
 use store::{Change, Channel, JidVisibility, Node, Settings, Snapshot};
@@ -70,6 +73,8 @@ pub const NS_ANON: &str = "urn:xmpp:mix:anon:0";
 pub const NS_ADMIN: &str = "urn:xmpp:mix:admin:0";
 /// XEP-0407.
 pub const NS_MISC: &str = "urn:xmpp:mix:misc:0";
+/// XEP-0050.
+pub const NS_COMMANDS: &str = "http://jabber.org/protocol/commands";
 /// XEP-0060.
 pub const NS_PUBSUB: &str = "http://jabber.org/protocol/pubsub";
 
@@ -140,6 +145,7 @@ pub struct Mix {
     relay: Relay,
     watch: Watch,
     hidden: HiddenResources,
+    parted: VecDeque<Parted>,
     /// What is changed can be kept.
     keeps: bool,
     archives: bool,
@@ -174,6 +180,7 @@ impl Mix {
             relay: Relay::default(),
             watch: Watch::default(),
             hidden: HiddenResources::default(),
+            parted: VecDeque::new(),
             keeps: true,
             archives: false,
             questions: VecDeque::new(),
@@ -182,9 +189,58 @@ impl Mix {
             config,
         };
         for channel in mix.config.channels.clone() {
+            let (name, hidden) = (channel.name.clone(), channel.hidden);
             mix.add_static(channel);
+            if hidden {
+                mix.hide(&name);
+            }
         }
         mix
+    }
+
+    /// Takes a new configuration: who may create channels, what servers need, further channels and
+    /// the phones of those that are there. Domain and keys stay.
+    pub fn set_config(&mut self, now: Instant, config: MixRoomConfig) {
+        let MixRoomConfig {
+            domain: _,
+            phones: _,
+            key: _,
+            creators,
+            legacy_presence,
+            ejabberd_domains,
+            echo_error_domains,
+            channels,
+        } = config;
+        self.config.creators = creators;
+        self.config.legacy_presence = legacy_presence;
+        self.config.ejabberd_domains = ejabberd_domains;
+        self.config.echo_error_domains = echo_error_domains;
+        for channel in channels {
+            let name = address::channel_name(&channel.name).unwrap_or_default();
+            let hidden = channel.hidden;
+            let is_new = !self.state.channels.contains_key(&name);
+            let before = self.ids_in(&name);
+            self.add_static(channel);
+            if is_new && hidden {
+                self.hide(&name);
+            }
+            for id in self.ids_in(&name).difference(&before) {
+                self.tell_participant(&name, id);
+                let joined = &self.state.channels[&name].participants[id];
+                let jid = joined.jid.clone();
+                self.probe(now, &name, &jid);
+            }
+            if let (true, Some(channel)) = (hidden, self.state.channels.get(&name)) {
+                let mut settings = channel.settings.clone();
+                settings.visibility = JidVisibility::Hidden;
+                self.settle(now, &name, settings);
+            }
+        }
+    }
+
+    fn ids_in(&self, name: &str) -> BTreeSet<address::StableId> {
+        let channel = self.state.channels.get(name);
+        channel.map_or_else(BTreeSet::new, |c| c.participants.keys().cloned().collect())
     }
 
     /// A stanza has come in.
@@ -285,16 +341,35 @@ impl Mix {
         &self.config.domain
     }
 
-    /// Who is behind an encoded JID, if its channel lets that be known.
-    pub fn revealed(&self, encoded: &BareJid) -> Option<&BareJid> {
+    /// Shows and hides phones by whether they can be called.
+    pub fn refresh_phones(&mut self, now: Instant, can_be_called: impl Fn(&BareJid) -> bool) {
+        let phones = |(name, channel): (&String, &Channel)| {
+            let phones = channel.participants.iter().filter(|(_, p)| p.phone);
+            let seen = phones.map(|(id, p)| (id.clone(), p.jid.clone(), !p.clients.is_empty()));
+            let name = name.clone();
+            seen.map(move |(id, jid, seen)| (name.clone(), id, jid, seen))
+                .collect::<Vec<_>>()
+        };
+        let all: Vec<_> = self.state.channels.iter().flat_map(phones).collect();
+        for (name, id, jid, seen) in all {
+            match (can_be_called(&jid), seen) {
+                (true, false) => self.probe(now, &name, &jid),
+                (false, true) => self.hide_all(&name, &id),
+                (true, true) | (false, false) => {}
+            }
+        }
+    }
+
+    /// Who is behind an encoded JID, and whether its channel hides that from others.
+    pub fn revealed(&self, encoded: &BareJid) -> Option<(&BareJid, bool)> {
         let Place::Encoded(Encoded { id, channel, .. }) = Place::of(&encoded.clone().into()) else {
             return None;
         };
         let channel = self.state.channels.get(&channel)?;
         let participant = channel.participants.get(&id?)?;
         let hides = channel.hides(participant.preferences.visibility);
-        let visible = encoded.domain() == &*self.config.domain && !hides;
-        visible.then_some(&participant.jid)
+        let is_ours = encoded.domain() == &*self.config.domain;
+        is_ours.then_some((&participant.jid, hides))
     }
 
     /// How much is there.
@@ -407,6 +482,8 @@ impl Mix {
             (IqType::Get | IqType::Set, "user-preference", NS_ANON) => {
                 self.user_preference(now, kind, head, payload, name)
             }
+            (IqType::Get, "invite", NS_MISC) => self.invite(head, payload, name),
+            (IqType::Set, "command", NS_COMMANDS) => self.command(now, head, payload, name),
             (IqType::Get, "query", crate::xmpp::disco::NS_INFO) => {
                 self.channel_info(head, payload, name)
             }
@@ -464,17 +541,31 @@ impl Mix {
         }
     }
 
+    /// Hides the JIDs of a channel that nobody is told of yet.
+    fn hide(&mut self, name: &str) {
+        let name = address::channel_name(name).unwrap_or_default();
+        let Some(channel) = self.state.channels.get(&name) else {
+            return;
+        };
+        let mut settings = Box::new(channel.settings.clone());
+        settings.visibility = JidVisibility::Hidden;
+        self.change(Change::Settings {
+            channel: name,
+            settings,
+        });
+    }
+
     fn add_static(&mut self, wanted: StaticChannel) {
         let StaticChannel {
             name,
             owners,
-            hidden,
+            hidden: _,
             phones,
         } = wanted;
         let Some(name) = address::channel_name(&name) else {
             return;
         };
-        let mut settings = match self.state.channels.get(&name) {
+        let settings = match self.state.channels.get(&name) {
             Some(kept) => Settings {
                 owners: kept.settings.owners.union(&owners).cloned().collect(),
                 ..kept.settings.clone()
@@ -484,9 +575,6 @@ impl Mix {
                 ..Settings::fresh(owners, address::derived(&self.config.key, &name))
             },
         };
-        if hidden {
-            settings.visibility = JidVisibility::Hidden;
-        }
         let settings = Box::new(settings);
         let channel = name.clone();
         self.change(Change::Settings { channel, settings });

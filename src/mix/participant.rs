@@ -28,9 +28,7 @@ impl Mix {
         let fresh_nick = self.tokens.uuid();
         let channel = self.channel(name)?;
         let jid = head.from.to_bare();
-        if !channel.admits(&jid) || jid.node().is_none() {
-            return Err(Condition::NotAllowed.into());
-        }
+        let is_let_in = self.admission(channel, name, &jid, join)?;
         let id = StableId::of(&channel.settings.secret, &jid);
         let before = channel.participants.get(&id);
         if before.is_none() && channel.participants.len() >= MAX_PARTICIPANTS {
@@ -73,6 +71,9 @@ impl Mix {
             .children(granted.iter().map(|node| subscribe("subscribe", *node)))
             .children(nick.map(|nick| element("nick", NS_CORE).text(&nick).build()))
             .children(reported);
+        if is_let_in {
+            self.let_in(name, &jid);
+        }
         self.joined(name, &id, participant);
         self.out.result(head, Some(answer.build()));
         if changed {
@@ -107,6 +108,7 @@ impl Mix {
 
     /// Takes a participant out: presence first, then the news that it has left.
     pub(super) fn remove(&mut self, name: &str, id: &StableId) {
+        self.part(name, id);
         self.hide_all(name, id);
         self.relay_forget(name, id);
         let (channel, id) = (name.to_owned(), id.clone());
@@ -326,7 +328,11 @@ fn enforced(nick: &str) -> Option<String> {
     Some(checked.as_str().to_owned())
 }
 
-fn free_nick(channel: &Channel, id: &StableId, nick: &str) -> Result<String, StanzaError> {
+pub(super) fn free_nick(
+    channel: &Channel,
+    id: &StableId,
+    nick: &str,
+) -> Result<String, StanzaError> {
     let nick = enforced(nick).ok_or(Condition::NotAcceptable)?;
     let folded = nick.to_lowercase();
     let taken = channel.participants.iter().any(|(other, p)| {

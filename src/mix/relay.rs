@@ -121,6 +121,10 @@ impl Mix {
         let target_id = to.id.clone().ok_or(Condition::ItemNotFound)?;
         let target = channel.participants.get(&target_id);
         let target = target.ok_or(Condition::ItemNotFound)?;
+        // Two phones of this gateway: a call would go from SIP to SIP and back again.
+        if target.phone && self.is_phone(&sender) {
+            return Err(Condition::NotAllowed.into());
+        }
         let ns = payload.ns();
         let is_vcard = asks_for_vcard(payload);
         permitted(channel.settings.relay, kind, payload)?;
@@ -241,6 +245,7 @@ impl Mix {
             from: key.1.clone(),
             to: pending.addressed,
             id: Some(pending.id),
+            language: None,
         };
         let error = StanzaError {
             kind: match condition {

@@ -79,7 +79,8 @@ impl Ladder {
             NetInput::Connected { .. }
             | NetInput::Closed { .. }
             | NetInput::Unsent { .. }
-            | NetInput::Resolved { .. } => None,
+            | NetInput::Resolved { .. }
+            | NetInput::Unresolved { .. } => None,
         }
     }
 

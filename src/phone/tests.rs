@@ -20,6 +20,7 @@ fn format(encoding: &str) -> Format {
         send_noise: None,
         receive_noise: Some(13),
         ptime_ms: 20,
+        fec: false,
     }
 }
 

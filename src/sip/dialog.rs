@@ -100,6 +100,12 @@ impl Dialog {
         })
     }
 
+    /// Goes on where the early dialog stopped: its requests have used numbers up.
+    pub fn continue_from(&mut self, early: &Self) {
+        self.local_cseq = self.local_cseq.max(early.local_cseq);
+        self.remote_cseq = self.remote_cseq.max(early.remote_cseq);
+    }
+
     /// Takes the CSeq number of a request of the peer.
     pub fn order(&mut self, number: u32) -> Order {
         match self.remote_cseq {

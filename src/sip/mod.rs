@@ -6,8 +6,8 @@
 //!
 //! Done here: RFC 3261 (UAC and UAS, no proxy), RFC 6026, RFC 3264 as far as a leg needs it,
 //! RFC 3581, RFC 3311 (UPDATE), RFC 4028 (session timers), RFC 3326 (Reason), RFC 3263 without
-//! NAPTR, REGISTER as a client (trunk/register.rs). Not here: registrar, proxy, 100rel (RFC 3262;
-//! refused with 420), REFER.
+//! NAPTR, RFC 3262 (100rel), REGISTER as a client (trunk/register.rs). Not here: registrar, proxy,
+//! REFER.
 
 pub mod auth;
 pub mod dialog;
@@ -31,9 +31,9 @@ use std::time::Instant;
 
 use crate::config::{SipConfig, TrunkConfig};
 use crate::hash::Keyed;
-use crate::id::{ConnectionId, LegId, TokenMaker};
+use crate::id::{ConnectionId, LegId, QueryId, TokenMaker};
 use crate::leg::{LegCommand, LegEvent};
-use crate::net::{NetInput, NetOutput};
+use crate::net::{NetInput, NetOutput, Record};
 use crate::timer::Timers;
 
 use locate::Locator;
@@ -56,9 +56,9 @@ pub const MAX_PENDING_PER_SOURCE: usize = 2_000;
 /// Seconds that a refused peer shall wait (Retry-After).
 pub const RETRY_AFTER: &str = "5";
 /// What we do, for Allow.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK";
 /// What we understand, for Supported.
-pub const SUPPORTED: &str = "timer";
+pub const SUPPORTED: &str = "100rel, timer";
 /// What we take, for Accept.
 pub const ACCEPT: &str = "application/sdp";
 
@@ -83,8 +83,12 @@ enum TimerKey {
     Register(usize),
     /// A trunk's next question to the resolver.
     Locate(usize),
+    /// The end of what a trunk's server is last for.
+    Penalty(usize),
     /// A connection that opens too slowly or is idle.
     Connection(ConnectionId),
+    /// The next ping of a connection that we opened.
+    Ping(ConnectionId),
 }
 
 /// What is left to do before the room is quiet.
@@ -160,7 +164,7 @@ impl Sip {
         let mut locator = Locator::default();
         let trunks = trunks
             .iter()
-            .map(|trunk| Trunk::new(trunk, transports.preferred(), &mut locator, &mut tokens))
+            .map(|trunk| Trunk::new(trunk, &transports.spoken(), &mut locator, &mut tokens))
             .collect();
         Self {
             mode: Mode::Trunks,
@@ -195,6 +199,7 @@ impl Sip {
             self.begin_registration(now, index);
             self.note_trunk(index);
         }
+        self.ask_ways();
         self.settle(now);
     }
 
@@ -207,21 +212,34 @@ impl Sip {
                 if let Some(connection) = flow.connection {
                     self.transports.connected(connection);
                     self.touch(now, connection);
+                    self.set_ping(now, connection);
                 }
             }
             NetInput::Closed { connection } => self.connection_closed(connection),
             NetInput::Unsent { flow } => self.fail_flow(flow),
-            NetInput::Resolved { query, records } => {
-                let questions = self.locator.answer(query, &records, &mut self.tokens);
-                for (query, question) in questions {
-                    self.transports.push(NetOutput::Resolve { query, question });
-                }
-                for index in 0..self.trunks.len() {
-                    self.note_trunk(index);
-                }
-            }
+            NetInput::Resolved { query, records } => self.resolved(query, Some(&records)),
+            NetInput::Unresolved { query } => self.resolved(query, None),
         }
         self.settle(now);
+    }
+
+    fn resolved(&mut self, query: QueryId, records: Option<&[Record]>) {
+        if let Some(remote) = self.locator.answered_way(query) {
+            let local = match records {
+                Some([Record::Address(local), ..]) => *local,
+                // Nobody knows: then any will do.
+                Some(_) | None => remote,
+            };
+            self.transports.learn_way(remote, local);
+        }
+        let questions = self.locator.answer(query, records, &mut self.tokens);
+        for (query, question) in questions {
+            self.transports.push(NetOutput::Resolve { query, question });
+        }
+        self.ask_ways();
+        for index in 0..self.trunks.len() {
+            self.note_trunk(index);
+        }
     }
 
     /// Takes what the call table tells a leg.
@@ -240,7 +258,13 @@ impl Sip {
                 TimerKey::Health(trunk) => self.check_health(now, trunk),
                 TimerKey::Register(trunk) => self.register(now, trunk),
                 TimerKey::Locate(trunk) => self.locate_trunk(now, trunk),
+                TimerKey::Penalty(trunk) => self.end_penalty(now, trunk),
+                TimerKey::Ping(connection) => {
+                    self.transports.ping(connection);
+                    self.set_ping(now, connection);
+                }
                 TimerKey::Connection(connection) => {
+                    self.timers.stop(&TimerKey::Ping(connection));
                     if let Some(flow) = self.transports.close(connection) {
                         self.fail_flow(flow);
                     }
@@ -284,13 +308,18 @@ impl Sip {
 
     /// Deadlines that belong to no call: trunks and connections.
     fn standing_timers(&self) -> usize {
-        let health = (0..self.trunks.len())
-            .filter(|index| self.timers.deadline(&TimerKey::Health(*index)).is_some());
-        let locate = (0..self.trunks.len())
-            .filter(|index| self.timers.deadline(&TimerKey::Locate(*index)).is_some());
-        let register = (0..self.trunks.len())
-            .filter(|index| self.timers.deadline(&TimerKey::Register(*index)).is_some());
-        health.count() + locate.count() + register.count() + self.transports.connections()
+        let kinds = [
+            TimerKey::Health,
+            TimerKey::Locate,
+            TimerKey::Penalty,
+            TimerKey::Register,
+        ];
+        let of_trunks = (0..self.trunks.len())
+            .flat_map(|index| kinds.map(|kind| kind(index)))
+            .filter(|key| self.timers.deadline(key).is_some());
+        let pings = self.transports.ids().map(TimerKey::Ping);
+        let of_connections = pings.filter(|key| self.timers.deadline(key).is_some());
+        of_trunks.count() + self.transports.connections() + of_connections.count()
     }
 
     /// The counters.
@@ -317,7 +346,15 @@ impl Sip {
             .set(TimerKey::Connection(connection), now + limit);
     }
 
+    fn set_ping(&mut self, now: Instant, connection: ConnectionId) {
+        if self.transports.is_ours(connection) {
+            let key = TimerKey::Ping(connection);
+            self.timers.set(key, now + transport::PING);
+        }
+    }
+
     fn connection_closed(&mut self, connection: ConnectionId) {
+        self.timers.stop(&TimerKey::Ping(connection));
         self.timers.stop(&TimerKey::Connection(connection));
         if let Some(flow) = self.transports.closed(connection) {
             self.fail_flow(flow);

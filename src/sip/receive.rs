@@ -55,6 +55,7 @@ impl Sip {
 
     fn connection_closed_by_us(&mut self, connection: crate::id::ConnectionId) {
         self.timers.stop(&super::TimerKey::Connection(connection));
+        self.timers.stop(&super::TimerKey::Ping(connection));
         if let Some(flow) = self.transports.close(connection) {
             self.fail_flow(flow);
         }
@@ -218,7 +219,7 @@ impl Sip {
         }
         let unknown: Vec<&str> = request
             .tokens(Name::Require)
-            .filter(|token| !token.eq_ignore_ascii_case(SUPPORTED))
+            .filter(|token| !knows(token))
             .collect();
         if !unknown.is_empty() {
             let unknown = unknown.join(", ");
@@ -250,6 +251,13 @@ impl Sip {
         }
         self.send_response(now, back, response.to_bytes());
     }
+}
+
+/// True for an extension that [`SUPPORTED`] names.
+fn knows(token: &str) -> bool {
+    SUPPORTED
+        .split(", ")
+        .any(|known| known.eq_ignore_ascii_case(token))
 }
 
 /// Where the answer to a request goes (RFC 3261 §18.2.2, RFC 3581 §4): over a stream by the same

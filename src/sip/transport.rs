@@ -23,6 +23,9 @@ const MAX_WAITING_OCTETS: usize = 256 * 1024;
 /// A connection over which nothing was said for this long is closed. Longer than the keep-alive
 /// intervals of RFC 5626 §4.4.1 (120 s) and of common peers.
 pub const IDLE: Duration = Duration::from_secs(600);
+/// How often a connection that we opened is pinged (RFC 5626 §4.4.1): a pong keeps it, and what is
+/// between us awake. Within the two minutes that NATs give TCP at the least (RFC 5626 §4.4).
+pub const PING: Duration = Duration::from_secs(95);
 /// How long a connection may take to open, TLS included.
 pub const OPEN_LIMIT: Duration = Duration::from_secs(10);
 /// RFC 3261 §18.1.1: requests above this size do not go by UDP if the path MTU is unknown.
@@ -35,6 +38,9 @@ pub struct Unreachable;
 #[derive(Debug)]
 struct Connection {
     flow: Flow,
+    is_ours: bool,
+    /// Who the peer had to prove to be, if we asked.
+    server_name: Option<String>,
     link: Link,
 }
 
@@ -54,6 +60,8 @@ pub struct Transports {
     advertise: Option<IpAddr>,
     connections: BTreeMap<ConnectionId, Connection>,
     by_remote: BTreeMap<(SipTransport, SocketAddr), ConnectionId>,
+    /// By a trunk's server, the address of ours that the host's routes use toward it.
+    ways: BTreeMap<IpAddr, IpAddr>,
     opened: u64,
     out: VecDeque<NetOutput>,
 }
@@ -66,9 +74,36 @@ impl Transports {
             advertise,
             connections: BTreeMap::new(),
             by_remote: BTreeMap::new(),
+            ways: BTreeMap::new(),
             opened: 0,
             out: VecDeque::new(),
         }
+    }
+
+    /// True if it has to be known which of our addresses reaches a peer: we listen for the same at
+    /// several.
+    pub fn has_several_ways(&self) -> bool {
+        let same = |a: &(SipTransport, SocketAddr), b: &(SipTransport, SocketAddr)| {
+            a.0 == b.0 && a.1.is_ipv4() == b.1.is_ipv4() && a.1.ip() != b.1.ip()
+        };
+        self.listen
+            .iter()
+            .any(|one| self.listen.iter().any(|other| same(one, other)))
+    }
+
+    /// True if [`Self::learn_way`] was told of `remote`, or need not be.
+    pub fn knows_way(&self, remote: IpAddr) -> bool {
+        self.ways.contains_key(&remote) || !self.has_several_ways()
+    }
+
+    /// Learns which of our addresses reaches `remote`; any, if that is not one of ours.
+    pub fn learn_way(&mut self, remote: IpAddr, local: IpAddr) {
+        self.ways.insert(remote, local);
+    }
+
+    /// Forgets the ways to all but these.
+    pub fn keep_ways(&mut self, wanted: impl Fn(IpAddr) -> bool) {
+        self.ways.retain(|remote, _| wanted(*remote));
     }
 
     /// True if we listen on `transport` for the address family of `remote`.
@@ -86,6 +121,14 @@ impl Transports {
             .map_or(SipTransport::Udp, |(transport, _)| *transport)
     }
 
+    /// What we listen on, most wanted first: a request that nothing else decides goes by UDP.
+    pub fn spoken(&self) -> Vec<SipTransport> {
+        let mut spoken: Vec<SipTransport> = self.listen.iter().map(|(kind, _)| *kind).collect();
+        spoken.sort();
+        spoken.dedup();
+        spoken
+    }
+
     /// Our own address as a host, for calls without a trunk.
     pub fn our_host(&self) -> String {
         let first = self.listen.first().map(|(_, local)| local.ip());
@@ -94,7 +137,8 @@ impl Transports {
             .map_or_else(|| "localhost".to_owned(), |ip| ip.to_string())
     }
 
-    /// Our listening address toward `remote`: the same family, and loopback only for loopback.
+    /// Our listening address toward `remote`: the one that the host's routes lead by, else of the
+    /// same family, and loopback only for loopback.
     fn listener(&self, transport: SipTransport, remote: SocketAddr) -> Option<SocketAddr> {
         let fits = |local: &SocketAddr| local.is_ipv4() == remote.is_ipv4();
         let near = |local: &SocketAddr| local.ip().is_loopback() == remote.ip().is_loopback();
@@ -104,8 +148,10 @@ impl Transports {
                 .filter(|(kind, _)| *kind == transport)
                 .map(|(_, local)| *local)
         };
+        let way = self.ways.get(&remote.ip());
         ours()
-            .find(|local| fits(local) && near(local))
+            .find(|local| way == Some(&local.ip()))
+            .or_else(|| ours().find(|local| fits(local) && near(local)))
             .or_else(|| ours().find(fits))
     }
 
@@ -127,6 +173,11 @@ impl Transports {
         }
         if let Some(connection) = self.by_remote.get(&(transport, remote))
             && let Some(connection) = self.connections.get(connection)
+            // RFC 5923 §9: a server that has proven one name may not be taken for another. Who came
+            // to us has proven none, and what goes to its own port is meant for it.
+            && (server_name.is_none()
+                || connection.server_name.is_none()
+                || connection.server_name.as_deref() == server_name)
         {
             return Ok(connection.flow);
         }
@@ -151,15 +202,18 @@ impl Transports {
             waiting: Vec::new(),
             octets: 0,
         };
-        self.connections
-            .insert(connection, Connection { flow, link });
-        self.by_remote.insert((transport, remote), connection);
-        self.out.push_back(NetOutput::Connect {
+        let server_name = server_name.map(str::to_owned);
+        self.connections.insert(
             connection,
-            transport,
-            remote,
-            server_name: server_name.map(str::to_owned),
-        });
+            Connection {
+                flow,
+                is_ours: true,
+                server_name: server_name.clone(),
+                link,
+            },
+        );
+        self.by_remote.insert((transport, remote), connection);
+        self.out.push_back(NetOutput::Connect { flow, server_name });
         Ok(flow)
     }
 
@@ -216,6 +270,21 @@ impl Transports {
             .is_some_and(|connection| matches!(connection.link, Link::Opening { .. }))
     }
 
+    /// True for an open connection that we asked for.
+    pub fn is_ours(&self, connection: ConnectionId) -> bool {
+        self.connections
+            .get(&connection)
+            .is_some_and(|known| known.is_ours && matches!(known.link, Link::Open(_)))
+    }
+
+    /// Pings the peer of an open connection.
+    pub fn ping(&mut self, connection: ConnectionId) {
+        if let Some(known) = self.connections.get(&connection) {
+            let (flow, bytes) = (known.flow, b"\r\n\r\n".to_vec());
+            self.out.push_back(NetOutput::Send { flow, bytes });
+        }
+    }
+
     /// A connection is gone; returns what flow it was.
     pub fn closed(&mut self, connection: ConnectionId) -> Option<Flow> {
         let gone = self.connections.remove(&connection)?;
@@ -243,7 +312,16 @@ impl Transports {
                 return None;
             }
             let link = Link::Open(Box::default());
-            self.connections.insert(id, Connection { flow, link });
+            let server_name = None;
+            self.connections.insert(
+                id,
+                Connection {
+                    flow,
+                    is_ours: false,
+                    server_name,
+                    link,
+                },
+            );
             self.by_remote
                 .entry((flow.transport, flow.remote))
                 .or_insert(id);
@@ -274,6 +352,11 @@ impl Transports {
     /// What the network shall do next.
     pub fn poll_output(&mut self) -> Option<NetOutput> {
         self.out.pop_front()
+    }
+
+    /// Every connection.
+    pub fn ids(&self) -> impl Iterator<Item = ConnectionId> + '_ {
+        self.connections.keys().copied()
     }
 
     /// How many connections there are.

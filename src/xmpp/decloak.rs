@@ -1,6 +1,7 @@
 //! Presence decloaking (XEP-0276): somebody who has never seen a contact asks for its presence and
 //! capabilities, to call it. The gateway answers every such request at once and unconditionally,
-//! which XEP-0276 §8 leaves to gateways; a user's client of ours asks, and never answers.
+//! which XEP-0276 §8 leaves to gateways, and asks the users it calls; a user's client of ours asks,
+//! and never answers.
 //!
 //! The request has had three names; all are read, the last one is written.
 

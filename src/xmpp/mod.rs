@@ -3,29 +3,34 @@
 //! This file is the router: one match on stanza, type and payload. It follows RFC 6120 §8 (stanzas,
 //! errors), RFC 6121 (presence), and hands on to one file a XEP: `presence` with `decloak`
 //! (XEP-0276) and `caps` (XEP-0115), `disco` (XEP-0030), `gateway_iq` (XEP-0100), `ping` (XEP-0199),
-//! `vcard` (XEP-0054, XEP-0292), `version` (XEP-0092), and `jingle` (XEP-0166 and its kin, XEP-0353).
+//! `vcard` (XEP-0054, XEP-0292), `version` (XEP-0092), `channels` (XEP-0405, XEP-0407), and `jingle` (XEP-0166 and its kin, XEP-0353).
 //!
 //! It does not: hold rosters (contacts approve everybody, and remember nobody), decide who may call
-//! (the call table does), keep connections (`io/` does), or carry text.
+//! (the call table does), keep connections (`io/` does), or carry text: it writes its own
+//! (`words`), and reads keys.
 //!
 //! A stanza costs itself at most: what cannot be read is refused to its sender or dropped, and no
 //! answer to an answer is ever written.
 
 pub mod caps;
+mod channels;
 pub mod decloak;
 pub mod disco;
 pub mod gateway_iq;
 pub mod iq;
 pub mod jingle;
 mod lru;
+pub mod nick;
 pub mod ping;
 pub mod presence;
 pub mod stanza;
+pub mod text;
 pub mod vcard;
 pub mod version;
+mod words;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jid::{BareJid, FullJid, Jid};
 use minidom::Element;
@@ -37,18 +42,28 @@ use crate::id::{LegId, TokenMaker};
 use crate::leg::{LegCommand, LegEvent};
 use crate::pii::Pii;
 use caps::{Abilities, Announced, Resources};
+pub use channels::Invited;
 use disco::Face;
 use iq::Requests;
 use jingle::{Jingle, JingleCensus, Protection};
+use lru::Lru;
+use nick::Names;
 use presence::Courtesy;
 pub use stanza::Identity;
 use stanza::{
     Condition, IqType, Kind, MessageType, Outbox, PresenceType, StanzaError, StanzaHead, Unreadable,
 };
+use text::{Language, Phrase, WallClock};
+
+/// The hint that keeps a message for the user's other devices (XEP-0334).
+const NS_HINTS: &str = "urn:xmpp:hints";
 
 /// Notices that wait at most; whoever wants them takes them after each input, which causes one or
 /// two.
 const MAX_NOTICES: usize = 256;
+
+/// Users whose language is remembered. About 2 MB.
+const MAX_LANGUAGES: usize = 16_384;
 
 /// How the room presents itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +123,10 @@ pub struct XmppCensus {
     pub hashes: usize,
     /// Pairs of a resource and a contact that were sent presence lately.
     pub pairs: usize,
+    /// Callers whose names are remembered.
+    pub names: usize,
+    /// Users whose language is remembered.
+    pub languages: usize,
 }
 
 impl XmppCensus {
@@ -148,8 +167,15 @@ pub struct Xmpp {
     resources: Resources,
     questions: Requests<Question>,
     courtesy: Courtesy,
+    names: Names,
+    languages: Lru<BareJid, Language>,
+    clock: WallClock,
     out: Outbox,
+    /// What is said after everything else.
+    words: Outbox,
     notices: VecDeque<Notice>,
+    invited: VecDeque<Invited>,
+    joins: Requests<Invited>,
 }
 
 impl Xmpp {
@@ -174,8 +200,14 @@ impl Xmpp {
             resources: Resources::default(),
             questions: Requests::default(),
             courtesy: Courtesy::default(),
+            names: Names::default(),
+            languages: Lru::new(MAX_LANGUAGES),
+            clock: WallClock::default(),
+            words: Outbox::new(&identity, tokens.fork()),
             out: Outbox::new(&identity, tokens),
             notices: VecDeque::new(),
+            invited: VecDeque::new(),
+            joins: Requests::default(),
             identity,
             config,
         }
@@ -200,6 +232,9 @@ impl Xmpp {
                 return;
             }
         };
+        if let Some(language) = head.language {
+            self.languages.insert(head.from.to_bare(), language);
+        }
         match head.kind {
             Kind::Iq(kind @ (IqType::Get | IqType::Set)) => {
                 self.request(now, kind, &head, &stanza);
@@ -215,6 +250,7 @@ impl Xmpp {
             Kind::Message(kind) => self.message(now, kind, &head, &stanza),
             Kind::Presence(kind) => self.presence(now, kind, &head, &stanza),
         }
+        self.bid_farewell(now);
     }
 
     /// The stream has been connected, or connected again. A client tells its server that it is
@@ -235,10 +271,27 @@ impl Xmpp {
 
     /// The call table tells a leg of this room something.
     pub fn command(&mut self, now: Instant, leg: LegId, command: LegCommand) {
-        if let LegCommand::Offer { from, to, .. } = &command {
-            self.introduce(from, to);
+        if let LegCommand::Offer {
+            from,
+            to,
+            display_name,
+            ..
+        } = &command
+        {
+            self.introduce(from, to, display_name.as_deref());
         }
         self.jingle.command(now, leg, command, &self.resources);
+        self.bid_farewell(now);
+    }
+
+    /// Sets what the time is called on the wall; `now` is so long after 1970 UTC.
+    pub fn set_clock(&mut self, now: Instant, since_1970: Duration) {
+        self.clock.set(now, since_1970);
+    }
+
+    /// Ends the calls of these two, peer and contact.
+    pub fn part(&mut self, are_parted: impl Fn(&BareJid, &BareJid) -> bool) {
+        self.jingle.part(are_parted);
     }
 
     /// Asks a contact for its presence (XEP-0276); the answer comes as [`Notice`]. Only a client
@@ -260,18 +313,25 @@ impl Xmpp {
             debug!(of = ?Pii(&question.of), "disco#info was not answered");
             self.resources.unanswered(&question.of);
         }
+        while self.joins.pop_due(now).is_some() {}
         self.jingle.handle_timeout(now);
+        self.bid_farewell(now);
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let times = [self.questions.soonest(), self.jingle.poll_timeout()];
+        let times = [
+            self.questions.soonest(),
+            self.joins.soonest(),
+            self.jingle.poll_timeout(),
+        ];
         times.into_iter().flatten().min()
     }
 
     /// The next stanza to send.
     pub fn poll_stanza(&mut self) -> Option<Element> {
-        self.out.pop().or_else(|| self.jingle.poll_stanza())
+        let stanza = self.out.pop().or_else(|| self.jingle.poll_stanza());
+        stanza.or_else(|| self.words.pop())
     }
 
     /// The next event of a leg.
@@ -294,10 +354,12 @@ impl Xmpp {
         let (users, hashes) = self.resources.counts();
         XmppCensus {
             jingle: self.jingle.census(),
-            requests: self.questions.len(),
+            requests: self.questions.len() + self.joins.len(),
             users,
             hashes,
             pairs: self.courtesy.len(),
+            names: self.names.len(),
+            languages: self.languages.len(),
         }
     }
 
@@ -313,7 +375,7 @@ impl Xmpp {
         if (kind, name, ns.as_str()) == (IqType::Set, "jingle", jingle::NS_JINGLE) {
             return self.jingle.handle_iq(now, head, payload);
         }
-        match self.answer(kind, name, &ns, &head.to, payload) {
+        match self.answer(kind, name, &ns, head, payload) {
             Ok(answer) => self.out.result(head, answer),
             Err(error) => self.out.error(head, &error),
         }
@@ -325,16 +387,19 @@ impl Xmpp {
         kind: IqType,
         name: &str,
         ns: &str,
-        to: &Jid,
+        head: &StanzaHead,
         payload: &Element,
     ) -> Result<Option<Element>, StanzaError> {
         use IqType::{Get, Set};
-        let addressee = self.addressee(to);
+        let addressee = self.addressee(&head.to);
+        let language = self.language_of(&head.from.to_bare());
         if let Addressee::Nobody(why) = &addressee {
-            let error = StanzaError::because(Condition::ItemNotFound, why.to_string());
-            return Err(error);
+            let text = text::address_error(why, language);
+            let error = StanzaError::because(Condition::ItemNotFound, text);
+            return Err(error.in_language(language));
         }
         let is_domain = addressee == Addressee::Domain;
+        let called = self.names.of(&head.from.to_bare(), &head.to.to_bare());
         let face = if is_domain { &self.domain } else { &self.phone };
         let answer = match (kind, name, ns) {
             (Get, "query", disco::NS_INFO) => {
@@ -349,22 +414,22 @@ impl Xmpp {
             (Get, "ping", ping::NS_PING) => return Ok(None),
             (Get, "query", version::NS_VERSION) => version::query(),
             (Get, "query", gateway_iq::NS_GATEWAY) if is_domain => {
-                gateway_iq::prompt(self.config.numbering.as_ref())
+                gateway_iq::prompt(self.config.numbering.as_ref(), language)
             }
             (Set, "query", gateway_iq::NS_GATEWAY) if is_domain => {
                 let domain = self.identity.domain();
-                gateway_iq::contact(payload, domain, self.config.numbering.as_ref())?
+                gateway_iq::contact(payload, domain, self.config.numbering.as_ref(), language)?
             }
             (Get, "vCard", vcard::NS_VCARD_TEMP) => match &addressee {
                 Addressee::Domain => vcard::temp_of_domain(&self.config.name),
-                Addressee::Contact(contact) => vcard::temp(&contact.address),
+                Addressee::Contact(contact) => vcard::temp(&contact.address, called),
                 Addressee::Own | Addressee::Nobody(_) => {
                     return Err(Condition::ServiceUnavailable.into());
                 }
             },
             (Get, "vcard", vcard::NS_VCARD4) => match &addressee {
                 Addressee::Domain => vcard::vcard4_of_domain(&self.config.name),
-                Addressee::Contact(contact) => vcard::vcard4(&contact.address),
+                Addressee::Contact(contact) => vcard::vcard4(&contact.address, called),
                 Addressee::Own | Addressee::Nobody(_) => {
                     return Err(Condition::ServiceUnavailable.into());
                 }
@@ -384,6 +449,9 @@ impl Xmpp {
         head: &StanzaHead,
         outcome: Result<Option<&Element>, StanzaError>,
     ) {
+        if self.joins.knows(head.id()) {
+            return self.join_answered(head, outcome.map(|_| ()));
+        }
         if !self.questions.knows(head.id()) {
             let outcome = outcome.map(|_| ());
             return self
@@ -413,11 +481,18 @@ impl Xmpp {
         if let (true, Some(payload)) = (takes_calls, invitation) {
             return self.jingle.handle_message(now, head, payload);
         }
+        let is_contact = matches!(self.addressee(&head.to), Addressee::Contact(_));
+        if takes_calls && is_contact && self.invitation(head, stanza) {
+            return;
+        }
         // Receipts, chat states and markers want no answer.
-        if stanza.children().any(|c| c.name() == "body") {
-            let text = "this contact takes calls only, no text";
+        if let Some(body) = stanza.children().find(|c| c.name() == "body")
+            && !self.jingle.presses(head, &body.text())
+        {
+            let language = self.language_of(&head.from.to_bare());
+            let text = Phrase::CallsOnly.text(language);
             let error = StanzaError::because(Condition::ServiceUnavailable, text);
-            self.out.error(head, &error);
+            self.out.error(head, &error.in_language(language));
         }
     }
 

@@ -4,6 +4,7 @@
 //!
 //! A contact never goes unavailable: two clients hang up a running call on that.
 
+use std::iter;
 use std::time::{Duration, Instant};
 
 use jid::{BareJid, Jid};
@@ -13,10 +14,15 @@ use tracing::debug;
 use super::caps::Announced;
 use super::lru::Lru;
 use super::stanza::{Condition, Identity, PresenceType, StanzaError, StanzaHead};
-use super::{Addressee, Notice, Xmpp, decloak};
+use super::{Addressee, Notice, Xmpp, decloak, nick};
 use crate::address::Address;
 use crate::address::contact::{self, Spelling};
 use crate::pii::Pii;
+
+/// True for presence that says that somebody is there.
+pub fn is_available(stanza: &Element) -> bool {
+    stanza.name() == "presence" && stanza.attr("type").is_none()
+}
 
 /// Presences that one resource may have answered by one contact at once: a login, a few changes of
 /// status, a click on each button of the client.
@@ -30,7 +36,7 @@ const COURTESY_PACE: Duration = Duration::from_secs(5);
 const MAX_PAIRS: usize = 16_384;
 
 /// Whom we have sent presence lately, to bound what goes out unasked. Requests to decloak are asked
-/// for, and not counted: our presence carries none, so they cannot go in circles.
+/// for, and not counted: no answer of ours carries one, so they cannot go in circles.
 #[derive(Clone, Debug)]
 pub(super) struct Courtesy {
     pairs: Lru<(Jid, BareJid), (u32, Instant)>,
@@ -180,7 +186,9 @@ impl Xmpp {
 
     /// Shows a caller to whom it is about to call (XEP-0353 §3.1): so a user who has never heard of the
     /// contact can ask what it can do, and call back. Who does not say who he is shows nothing.
-    pub(super) fn introduce(&mut self, caller: &Address, callee: &Address) {
+    /// A user of whom no device is known to be there is asked to show itself (XEP-0276 §5), so that
+    /// the next call finds its devices; the call itself does not wait.
+    pub(super) fn introduce(&mut self, caller: &Address, callee: &Address, name: Option<&str>) {
         let (Identity::Component { domain, .. }, Address::Xmpp(user)) = (&self.identity, callee)
         else {
             return;
@@ -189,7 +197,11 @@ impl Xmpp {
             return;
         }
         if let Ok(contact) = contact::jid(caller, Spelling::default(), "", domain) {
-            self.show(&contact, user);
+            self.names.learn(user, &contact, name);
+            let user = Jid::from(user.clone());
+            let asks = self.resources.of(&user.to_bare()).is_empty();
+            let request = asks.then(|| decloak::request(decloak::Reason::Media));
+            self.show_with(&contact.into(), &user, request);
         }
     }
 
@@ -204,16 +216,23 @@ impl Xmpp {
         });
     }
 
-    /// Sends the presence of one of our JIDs: capabilities, and neither show, status nor priority
-    /// (XEP-0276 §7).
-    fn show(&mut self, contact: &Jid, to: &Jid) {
+    /// Sends the presence of one of our JIDs: capabilities and, to whom it has called, its name; and
+    /// neither show, status nor priority (XEP-0276 §7).
+    pub(super) fn show(&mut self, contact: &Jid, to: &Jid) {
+        self.show_with(contact, to, None);
+    }
+
+    fn show_with(&mut self, contact: &Jid, to: &Jid, request: Option<Element>) {
         let caps = match contact.node() {
             Some(_) => self.phone.caps(),
             None => self.domain.caps(),
         };
         let from = self.identity.full(contact);
+        let name = self.names.of(&to.to_bare(), &contact.to_bare());
+        let payload = iter::once(caps).chain(name.map(nick::nick));
+        let payload: Vec<_> = payload.chain(request).collect();
         self.out
-            .presence(PresenceType::Available, &from, to, [caps]);
+            .presence(PresenceType::Available, &from, to, payload);
     }
 
     /// True for what our own contacts sent each other, which would never come to an end.

@@ -12,6 +12,7 @@ use minidom::Element;
 use minidom::rxml::NcName;
 
 use crate::id::TokenMaker;
+use crate::xmpp::text::Language;
 
 /// The namespace of a component's stanzas (XEP-0114 §3).
 pub const NS_COMPONENT: &str = "jabber:component:accept";
@@ -213,6 +214,8 @@ pub struct StanzaHead {
     pub to: Jid,
     /// Its id; an iq always has one.
     pub id: Option<String>,
+    /// The language that it says it is in.
+    pub language: Option<Language>,
 }
 
 /// Why a stanza could not be read.
@@ -251,6 +254,7 @@ impl StanzaHead {
         if id.as_ref().is_some_and(|id| id.len() > MAX_ID) {
             return Err(Drop("the id is too long"));
         }
+        let language = Language::of_stanza(stanza);
         let is_iq = matches!(kind, Kind::Iq(_));
         if is_iq && id.is_none() {
             return Err(Drop("an iq without id"));
@@ -267,7 +271,13 @@ impl StanzaHead {
             None => identity.own(),
             Some(Err(_)) => {
                 let to = identity.own();
-                let head = Self { kind, from, to, id };
+                let head = Self {
+                    kind,
+                    from,
+                    to,
+                    id,
+                    language,
+                };
                 return Err(Unreadable::Refuse(Box::new(head), Condition::JidMalformed));
             }
         };
@@ -276,7 +286,13 @@ impl StanzaHead {
             // stream for that (XEP-0114 §3).
             return Err(Drop("not for us"));
         }
-        let head = Self { kind, from, to, id };
+        let head = Self {
+            kind,
+            from,
+            to,
+            id,
+            language,
+        };
         match kind_known {
             true => Ok(head),
             false => Err(Unreadable::Refuse(Box::new(head), Condition::BadRequest)),
@@ -393,6 +409,8 @@ pub struct StanzaError {
     pub condition: Condition,
     /// Text for people.
     pub text: Option<String>,
+    /// The language of the text.
+    pub language: Language,
     /// An application's own condition, such as Jingle's `<unknown-session/>`.
     pub detail: Option<Box<Element>>,
 }
@@ -403,6 +421,7 @@ impl From<Condition> for StanzaError {
             kind: condition.usual_type(),
             condition,
             text: None,
+            language: Language::English,
             detail: None,
         }
     }
@@ -415,6 +434,11 @@ impl StanzaError {
             text: Some(text.into()),
             ..Self::from(condition)
         }
+    }
+
+    /// The same error with its text in a language.
+    pub fn in_language(self, language: Language) -> Self {
+        Self { language, ..self }
     }
 
     /// The same error with an application's own condition.
@@ -452,7 +476,7 @@ impl StanzaError {
             .child(element(self.condition.as_str(), NS_STANZAS))
             .children(self.text.as_ref().map(|text| {
                 element("text", NS_STANZAS)
-                    .attr("xml:lang", "en")
+                    .attr("xml:lang", self.language.tag())
                     .text(text)
                     .build()
             }))
@@ -665,6 +689,7 @@ fn reply(asked: &StanzaHead, kind: Kind) -> StanzaHead {
         from: asked.to.clone(),
         to: asked.from.clone(),
         id: asked.id.clone(),
+        language: None,
     }
 }
 
@@ -674,6 +699,7 @@ fn head(kind: Kind, from: &Jid, to: &Jid, id: String) -> StanzaHead {
         from: from.clone(),
         to: to.clone(),
         id: Some(id),
+        language: None,
     }
 }
 

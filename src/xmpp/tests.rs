@@ -1,6 +1,7 @@
 //! The room as its peers see it. `contract_NN_…` are the promises to today's clients, by number.
 
 mod hostile;
+mod words;
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Who a contact is: vcard-temp (XEP-0054) and vCard4 (XEP-0292), both read-only, and both with
-//! nothing but what the JID says already.
+//! nothing but what the JID says already and, to whom the contact has called, its name.
 
 use minidom::Element;
 
@@ -15,8 +15,8 @@ pub const NS_VCARD4: &str = "urn:ietf:params:xml:ns:vcard-4.0";
 pub const FEATURES: &[&str] = &[NS_VCARD_TEMP, NS_VCARD4];
 
 /// A contact's vcard-temp.
-pub fn temp(address: &Address) -> Element {
-    let card = temp_named(&name(address));
+pub fn temp(address: &Address, called: Option<&str>) -> Element {
+    let card = temp_named(&name(address, called));
     match address {
         Address::Number(number) => card.child(
             element("TEL", NS_VCARD_TEMP)
@@ -40,8 +40,8 @@ fn temp_named(name: &str) -> Writer {
 }
 
 /// A contact's vCard4 (RFC 6351).
-pub fn vcard4(address: &Address) -> Element {
-    let card = vcard4_named(&name(address));
+pub fn vcard4(address: &Address, called: Option<&str>) -> Element {
+    let card = vcard4_named(&name(address, called));
     let uri =
         |name, uri: String| element(name, NS_VCARD4).child(element("uri", NS_VCARD4).text(&uri));
     match address {
@@ -63,9 +63,10 @@ fn vcard4_named(name: &str) -> Writer {
     element("vcard", NS_VCARD4).child(element("fn", NS_VCARD4).child(text))
 }
 
-fn name(address: &Address) -> String {
-    match address {
-        Address::Anonymous => "Anonymous".to_owned(),
-        Address::Number(_) | Address::Sip(_) | Address::Xmpp(_) => address.to_string(),
+fn name(address: &Address, called: Option<&str>) -> String {
+    match (address, called) {
+        (_, Some(called)) => called.to_owned(),
+        (Address::Anonymous, None) => "Anonymous".to_owned(),
+        (Address::Number(_) | Address::Sip(_) | Address::Xmpp(_), None) => address.to_string(),
     }
 }

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import ports
+from pki import Certified
 from process import Process
 from tone import Sound, read_wav
 
@@ -16,11 +17,13 @@ CODECS = {"opus": "opus/48000/2", "G722": "g722/16000/1", "PCMU": "pcmu/8000/1",
 class Baresip(Process):
     """One SIP phone on `udp://127.0.0.1:PORT`; `async with phone:` opens its control connection."""
 
-    def __init__(self, folder: Path, hz: int = 660, codecs: list[str] | None = None, answer: str = "manual", user: str = "phone", mediaenc: str = ""):
+    def __init__(self, folder: Path, hz: int = 660, codecs: list[str] | None = None, answer: str = "manual", user: str = "phone",
+                 mediaenc: str = "", tls: Certified | None = None, ca: Path | None = None):
         super().__init__("baresip", folder)
         self.user = user
         # The port above the SIP port is SIPS, so the control port is the third.
         self.sip = ports.free(4)
+        self.sips = self.sip + 1
         self.control = self.sip + 2
         self.rtp = ports.free(20)
         self.events: list[dict] = []
@@ -52,12 +55,14 @@ class Baresip(Process):
                     "net_interface 127.0.0.1",
                     "call_local_timeout 120",
                     "statmode_default off",
+                    *([f"sip_certificate {tls.both}", f"sip_cafile {ca}"] if tls else []),
                     "",
                 ]
             )
         )
         (folder / "accounts").write_text(
-            f"<sip:{user}@127.0.0.1:{self.sip}>;regint=0;audio_codecs={chosen};answermode={answer}"
+            f"<sip:{user}@127.0.0.1:{self.sips if tls else self.sip}{';transport=tls' if tls else ''}>"
+            + f";regint=0;audio_codecs={chosen};answermode={answer}"
             + (f";mediaenc={mediaenc}" if mediaenc else "")
             + "\n"
         )

@@ -11,7 +11,7 @@ import time
 import uuid
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtcrtpsender import RTCRtpSender
@@ -97,6 +97,8 @@ class Client:
         self.port = port
         self.bare = f"{user}@{domain}"
         self.password = password
+        # What the stream is in; servers put it on every stanza that names no other.
+        self.language = "en"
         self.seen: list[Seen] = []
         self.calls: dict[str, Call] = {}
         self._news = asyncio.Condition()
@@ -111,7 +113,7 @@ class Client:
 
     async def __aenter__(self) -> "Client":
         # slixmpp ties itself to the running loop, so not before.
-        self.stream = ClientXMPP(f"{self.bare}/e2e-{uuid.uuid4().hex[:6]}", self.password)
+        self.stream = ClientXMPP(f"{self.bare}/e2e-{uuid.uuid4().hex[:6]}", self.password, lang=self.language)
         self.stream.enable_plaintext = True
         self.stream.enable_starttls = False
         self.stream.enable_direct_tls = False
@@ -165,6 +167,13 @@ class Client:
             f"<{name} xmlns='{MESSAGE}' id={quoteattr(sid)}>{inner}</{name}>"
             "<store xmlns='urn:xmpp:hints'/></message>"
         )
+
+    def write(self, to: str, text: str, lang: str = "en") -> None:
+        """Sends a chat message; what comes back for it is noted under `chat`."""
+        ident = f"m{uuid.uuid4().hex}"
+        self._sent[ident] = "chat"
+        body = f"<body>{escape(text)}</body>"
+        self.send(f"<message type='chat' to={quoteattr(to)} id='{ident}' xml:lang='{lang}'>{body}</message>")
 
     async def iq(self, to: str, kind: str, payload: str, timeout: float = 5) -> ET.Element:
         """Sends a request; returns the reply, also if it is an error."""
@@ -235,6 +244,8 @@ class Client:
                 self._note("message-error", self._sent.get(xml.get("id"), ""), xml, xml)
                 return stanza
             for child in xml:
+                if child.tag.endswith("}body"):
+                    self._note("body", "", xml, child)
                 if child.tag.startswith(f"{{{MESSAGE}}}"):
                     self._note(child.tag.split("}")[1], child.get("id", ""), xml, child)
         return stanza

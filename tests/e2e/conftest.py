@@ -43,7 +43,7 @@ def nothing_stays():
 
 @pytest.fixture
 def lossy_network():
-    """A network of the test's own: `lossy_network(5)` loses 5 % of UDP. First in a test's arguments, so
+    """A network of the test's own: `lossy_network(5)` loses 5 % of UDP, `lossy_network(5, 5060)` of one port. First in a test's arguments, so
     that all peers are in it."""
     with network.own():
         yield network.lose

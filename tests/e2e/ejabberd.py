@@ -6,7 +6,7 @@ from pathlib import Path
 
 import ports
 from process import Process
-from prosody import DOMAIN, GATEWAY, SECRET, USERS
+from prosody import DOMAIN, GATEWAY, MIX, SECRET, USERS
 
 # Where Debian keeps what ejabberd is made of.
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
@@ -14,9 +14,9 @@ LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 
 class Ejabberd(Process):
     """One server: c2s and websocket with SASL and without TLS, a component port, the modules of Debian's
-    configuration that touch messages and presence."""
+    configuration that touch messages and presence, and `modules` beside them."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, modules: str = ""):
         super().__init__("ejabberd", folder)
         self.c2s = ports.free()
         self.component = ports.free()
@@ -39,6 +39,8 @@ listen:
     hosts:
       "{GATEWAY}":
         password: "{SECRET}"
+      "{MIX}":
+        password: "{SECRET}"
   - port: {self.http}
     ip: "127.0.0.1"
     module: ejabberd_http
@@ -52,7 +54,7 @@ modules:
   mod_ping: {{}}
   mod_roster: {{}}
   mod_stream_mgmt: {{}}
-"""
+{modules}"""
         )
         users = ", ".join(
             f'ejabberd_auth:try_register(<<"{user}">>, <<"{DOMAIN}">>, <<"{password}">>)'
@@ -60,7 +62,7 @@ modules:
         )
         # Without a node name there is no epmd and nothing of another ejabberd of this machine.
         self.launch(
-            ["erl", "-noinput", "+S", "2:2", "-mnesia", "dir", f'"{folder}/mnesia"', "-s", "ejabberd", "-eval", users + "."],
+            ["erl", "-noinput", "+S", "2:2", "-mnesia", "dir", f'"{folder}/mnesia"', "-s", "ejabberd", "-eval", users + ', io:format("users are there~n").'],
             env={
                 "ERL_LIBS": LIBRARIES,
                 "EJABBERD_CONFIG_PATH": str(folder / "ejabberd.yml"),
@@ -79,6 +81,8 @@ modules:
                     if time.monotonic() > end or not self.running:
                         raise AssertionError(f"ejabberd does not listen on {port}:\n{self.log}") from None
                     time.sleep(0.05)
+        # It listens before they are.
+        self.logged("users are there", timeout=30)
 
     @property
     def websocket(self) -> str:

@@ -28,7 +28,8 @@ domain = "{domain}"
 secret = "{secret}"
 
 [sip]
-listen = ["udp://127.0.0.1:{sip}", "tcp://127.0.0.1:{sip}"]
+listen = [{listen}]
+{sip_keys}
 
 [media]
 bind = "127.0.0.1"
@@ -39,12 +40,12 @@ rtp_ports = "{rtp}-{rtp_last}"
 name = "carrier"
 uri = "{trunk}"
 from_networks = ["127.0.0.0/8"]
-options_s = 0
+options_s = {options_s}
 {trunk_keys}
 
 [[route]]
 match = "*"
-trunk = ["carrier"]
+trunk = [{trunks}]
 
 [[number]]
 number = "{number}"
@@ -62,18 +63,17 @@ ring_limit_s = {ring_limit_s}
 class Gateway(Process):
     """`offhook run` between one Prosody and one trunk."""
 
-    def __init__(
-        self,
-        folder: Path,
-        server: prosody.Prosody,
-        trunk: str,
-        ring_limit_s: int = 30,
-        more: str = "",
-        trunk_keys: str = "",
-        under: tuple = (),
-    ):
+    def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = "",
+                 trunk_keys: str = "", options_s: int = 0, sip_keys: str = "", listen: list[str] | None = None, tls: str = "",
+                 trunks: str = '"carrier"', under: tuple = ()):
         super().__init__("gateway", folder)
-        self.sip = ports.free()
+        # The port above is for TLS; `tls` is what stands in [sip.tls].
+        self.sip = ports.free(2)
+        self.sips = self.sip + 1
+        listen = (listen or []) + [f"udp://127.0.0.1:{self.sip}", f"tcp://127.0.0.1:{self.sip}"]
+        if tls:
+            listen.append(f"tls://127.0.0.1:{self.sips}")
+            more += f"\n[sip.tls]\n{tls}\n"
         rtp = ports.free(40)
         self.config = folder / "offhook.toml"
         self.config.write_text(
@@ -81,11 +81,14 @@ class Gateway(Process):
                 component=server.component,
                 domain=prosody.GATEWAY,
                 secret=prosody.SECRET,
-                sip=self.sip,
+                listen=", ".join(f'"{one}"' for one in listen),
+                sip_keys=sip_keys,
+                options_s=options_s,
                 ice=ports.free(8),
                 rtp=rtp,
                 rtp_last=rtp + 39,
                 trunk=trunk,
+                trunks=trunks,
                 trunk_keys=trunk_keys,
                 number=OUR_NUMBER,
                 ring_limit_s=ring_limit_s,

@@ -29,13 +29,15 @@ def own():
         os.close(before)
 
 
-def lose(percent: int) -> None:
-    """Drops this share of all UDP from now on. The kernels of many test machines have no netem."""
+def lose(percent: int, port: int | None = None) -> None:
+    """Drops this share of all UDP from now on, or of what comes from or goes to `port`. The kernels of many test machines have no netem."""
+    which = f"th sport {port}", f"th dport {port}"
+    lines = "\n".join(f"meta l4proto udp {w} numgen random mod 100 < {percent} drop" for w in (which if port else [""]))
     rules = f"""
         table inet e2e {{
             chain input {{
                 type filter hook input priority 0;
-                meta l4proto udp numgen random mod 100 < {percent} drop
+                {lines}
             }}
         }}
     """

@@ -19,27 +19,33 @@ def _mu_law(sample: int) -> int:
 
 
 class Sipp(Process):
-    """Plays `sipp/NAME.xml` once; `exits()` returns 0 only if all went as scripted."""
+    """Plays `sipp/NAME.xml`, or one of its own scenarios if there is no such file; `exits()` returns 0 only if
+    all went as scripted."""
 
-    def __init__(self, folder: Path, scenario: str, target: str | None = None, user: str = "phone", transport: str = "u1", **keys):
+    def __init__(self, folder: Path, scenario: str, target: str | None = None, user: str = "phone", transport: str = "u1",
+                 echo: bool = True, calls: int = 1, more: list = (), **keys):
         super().__init__(f"sipp-{scenario}", folder)
         self.sip = ports.free()
         media = ports.free(8)
         (folder / "tone.raw").write_bytes(bytes(map(_mu_law, sine(440, 8000, 0, 8000))))
-        # SIPp wants the status code as a number when it reads the scenario, so `-key` comes too late.
-        text = (SCENARIOS / f"{scenario}.xml").read_text()
-        for key, value in keys.items():
-            text = text.replace(f"[{key}]", str(value))
-        (folder / "scenario.xml").write_text(text)
         command = ["sipp"] + ([target, "-s", user] if target else [])
-        command += ["-sf", folder / "scenario.xml", "-i", "127.0.0.1", "-p", self.sip, "-t", transport]
-        command += ["-mi", "127.0.0.1", "-mp", media, "-m", 1, "-nostdin", "-timeout", "40s", "-timeout_error"]
+        if (file := SCENARIOS / f"{scenario}.xml").exists():
+            # SIPp wants the status code as a number when it reads the scenario, so `-key` comes too late.
+            text = file.read_text()
+            for key, value in keys.items():
+                text = text.replace(f"[{key}]", str(value))
+            (folder / "scenario.xml").write_text(text)
+            command += ["-sf", folder / "scenario.xml"]
+        else:
+            command += ["-sn", scenario]
+        command += [*more, "-i", "127.0.0.1", "-p", self.sip, "-t", transport]
+        command += ["-mi", "127.0.0.1", "-mp", media, "-m", calls, "-nostdin", "-timeout", "50s", "-timeout_error"]
         command += ["-trace_msg", "-message_file", folder / "messages", "-trace_err", "-error_file", folder / "errors"]
-        if not target:
+        if echo and not target:
             command.append("-rtp_echo")
         self.launch(command)
         if not target:
-            while not ports.is_bound(self.sip):
+            while not ports.is_bound(self.sip, "udp" if transport.startswith("u") else "tcp"):
                 assert self.running, f"{self.name}: {self.log}"
                 time.sleep(0.01)
 

@@ -15,7 +15,10 @@ def written(folder, **changes):
         component=changes.pop("component", 5347),
         domain=server.GATEWAY,
         secret=server.SECRET,
-        sip=ports.free(),
+        listen=f'"udp://127.0.0.1:{ports.free()}"',
+        sip_keys="",
+        options_s=0,
+        trunks='"carrier"',
         ice=ports.free(8),
         rtp=20000,
         rtp_last=20099,
@@ -64,7 +67,7 @@ async def test_a_port_in_use_is_named(prosody, tmp_path):
     port = ports.free()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         holder.bind(("127.0.0.1", port))
-        ended = await offhook("run", "--config", written(tmp_path, component=prosody.component, sip=port), timeout=10)
+        ended = await offhook("run", "--config", written(tmp_path, component=prosody.component, listen=f'"udp://127.0.0.1:{port}"'), timeout=10)
     assert ended.status != 0
     assert str(port) in ended.err and "use" in ended.err.lower(), ended.err
 

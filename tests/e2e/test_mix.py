@@ -1,11 +1,11 @@
 """MIX channels: people and a telephone in one, on a server that knows no MIX itself."""
 
-import asyncio
 import xml.etree.ElementTree as ET
 
 from client import DISCO, OWN_CAPS, Client
 from gateway import NUMBER
 from jingle_sdp import JINGLE, tag
+from mix import talk
 from prosody import MIX, USERS
 
 CORE = "urn:xmpp:mix:core:1"
@@ -75,21 +75,6 @@ async def test_a_phone_in_a_channel_is_called(gateway, phone, alice):
         assert seen.xml.find(tag("http://jabber.org/protocol/caps", "c")) is not None
         query = await alice.disco(f"{number}/phone")
         assert JINGLE in {feature.get("var") for feature in query.iter(tag(DISCO, "feature"))}
-        call = alice.call(number, hz=440)
-        await callee.will_say("CALL_INCOMING")
-        await call.sees("ringing")
-        await callee.command("accept")
-        await call.establish()
-        await callee.will_say("CALL_ESTABLISHED")
-        await asyncio.sleep(0.5)
-        call.ear.fresh()
-        await asyncio.sleep(1.5)
-        sound = call.ear.sound
-        assert sound.tone_seconds(660) > 1.2, sound.describe(440, 660)
-        await call.hang_up()
-        await callee.will_say("CALL_CLOSED")
-        assert callee.heard.tone_seconds(440) > 1.2, callee.heard.describe(440, 660)
-        others = {s.sender for s in alice.seen if s.sid} - {number, f"{number}/phone"}
-        assert not others, others
+        await talk(alice, number, callee)
         await offhook.will_have_ended("hangup")
         await offhook.will_be_idle()

@@ -130,7 +130,8 @@ fn nobody_answers() {
 fn a_trunk_that_says_nothing_is_given_up_after_timer_b() {
     let world = one_call("silent_trunk", phone::Plan::Silent, false, None);
     assert_eq!(world.records[0].end.reason, EndReason::NoRoute);
-    assert!(world.elapsed() < secs(80), "{:?}", world.elapsed());
+    // For a minute after that the trunk comes last.
+    assert!(world.elapsed() < secs(100), "{:?}", world.elapsed());
 }
 
 #[test]

@@ -5,11 +5,16 @@
 #[path = "../../fuzz/src/bodies.rs"]
 mod bodies;
 mod calls;
+mod channels;
 mod chaos;
+mod checks;
 mod conf;
 mod corpus;
+mod day;
+mod faults;
 mod floors;
 mod pii;
 mod reasons;
+mod texts;
 mod torture;
 mod world;

@@ -2,7 +2,6 @@
 //! test once with `OFFHOOK_PRINT_DOCS=1`.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use offhook::leg::EndReason;
 use offhook::sip::reason as sip;
@@ -109,14 +108,5 @@ fn page() -> Result<String, std::fmt::Error> {
 
 #[test]
 fn the_page_of_reasons_says_what_the_tables_say() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reasons.md");
-    let page = page().unwrap();
-    if std::env::var_os("OFFHOOK_PRINT_DOCS").is_some() {
-        std::fs::write(&path, &page).unwrap();
-    }
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        found == page,
-        "docs/reasons.md is old; run this test with OFFHOOK_PRINT_DOCS=1"
-    );
+    crate::texts::check_page("reasons.md", &page().unwrap());
 }

@@ -1,6 +1,7 @@
 //! Two workers, each between a phone with plain RTP and the other one by ICE and DTLS-SRTP, over a
 //! network in virtual time that loses what it is told to lose.
 
+mod transcoding;
 mod world;
 
 use std::net::{IpAddr, SocketAddr};
@@ -472,7 +473,7 @@ fn loss_before_us_stays_visible_behind_us() {
     assert_eq!(numbers, [0, 1, 2, 5, 6]);
     w.close();
     let closed = w.nodes[0].events.iter().rev().find_map(|e| match e {
-        MediaEvent::Closed { stats, .. } => Some(*stats),
+        MediaEvent::Closed { stats, .. } => Some(**stats),
         _ => None,
     });
     let stats = closed.unwrap();
@@ -490,11 +491,11 @@ fn other_payload_types_and_encodings_are_dropped() {
     assert_eq!(count(&w.heard(1)), 0);
     let mut other = phone_side(0);
     if let Some(format) = &mut other.format {
-        format.encoding = "PCMA".into();
-        (format.receive_payload_type, format.send_payload_type) = (8, 8);
+        format.encoding = "SPEEX".into();
+        (format.receive_payload_type, format.send_payload_type) = (97, 97);
     }
     w.configure(0, Side::Caller, other);
-    w.put(phone(0), gateway(0), rtp_packet(8, 2, 0, 7, &sound(1)));
+    w.put(phone(0), gateway(0), rtp_packet(97, 2, 0, 7, &sound(1)));
     w.run(FRAME);
     assert_eq!(count(&w.heard(1)), 0);
     w.close();

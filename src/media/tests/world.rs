@@ -119,8 +119,15 @@ impl World {
         }
         node.events
             .extend(std::iter::from_fn(|| node.media.poll_event()));
+        let now = self.now;
+        let mut frames = Vec::new();
+        let mut buffer = [0; 1_500];
+        while let Some((socket, to, len)) = node.media.poll_frame(now, &mut buffer) {
+            frames.push((node.sockets[&socket].0, to, buffer[..len].to_vec()));
+        }
         let out: Vec<_> = std::iter::from_fn(|| node.media.poll_transmit())
             .filter_map(|t| Some((node.sockets.get(&t.socket)?.0, t.to, t.bytes)))
+            .chain(frames)
             .collect();
         for (from, to, bytes) in out {
             self.put(from, to, bytes);
@@ -333,6 +340,7 @@ pub(super) fn pcmu() -> Format {
         send_noise: None,
         receive_noise: None,
         ptime_ms: 20,
+        fec: false,
     }
 }
 

@@ -7,6 +7,7 @@ mod hidden;
 mod hostile;
 mod preferences;
 mod relaying;
+mod servers;
 mod settings;
 mod transcript;
 

@@ -318,7 +318,7 @@ fn a_visible_channel_tells_who_calls() {
     let Two { bench, ea, .. } = two();
     let shown = jid(ea.split_once('/').unwrap().0);
     let real = jid("hecate@shakespeare.example");
-    assert_eq!(bench.mix.revealed(&shown), Some(&real));
+    assert_eq!(bench.mix.revealed(&shown), Some((&real, false)));
     assert_eq!(bench.mix.revealed(&real), None);
 }
 

@@ -163,3 +163,40 @@ fn a_nick_may_be_left_out_where_jids_are_seen() {
     bench.send(&join("peter"));
     assert!(nick(&bench, "peter").is_some(), "XEP-0403 §4.1");
 }
+
+#[test]
+fn a_new_configuration_brings_channels_and_phones() {
+    let mut bench = Bench::coven();
+    let phone = (
+        jid("+15551234567@phones.example"),
+        "+15551234567".to_owned(),
+    );
+    let mut wanted = config();
+    wanted.channels[0].phones.push(phone.clone());
+    let mut more = wanted.channels[0].clone();
+    more.name = "heath".to_owned();
+    more.phones.clear();
+    wanted.channels.push(more);
+    wanted.creators.clear();
+    bench.mix.set_config(bench.now, wanted);
+    let said = bench.said();
+    let peter = to_user(&said, "peter");
+    assert_eq!(peter.len(), 1, "{said:?}");
+    assert!(String::from(peter[0]).contains("<nick>+15551234567</nick>"));
+    assert!(
+        said.iter().any(|s| s.attr("to") == Some(phone.0.as_str())),
+        "it is probed"
+    );
+    assert!(bench.mix.snapshot().channels.contains_key("heath"));
+    let create = format!(
+        "<iq type='set' id='c' from='hag66@shakespeare.example/w' to='{DOMAIN}'>\
+         <create xmlns='{NS_CORE}' channel='new'/></iq>"
+    );
+    assert_eq!(condition(&bench.ask(&create)), "not-allowed");
+    let mut hidden = config();
+    hidden.channels[0].hidden = true;
+    bench.mix.set_config(bench.now, hidden);
+    let channel = &bench.mix.snapshot().channels["coven"];
+    assert_eq!(channel.settings.visibility, JidVisibility::Hidden);
+    assert_eq!(channel.participants.len(), 3, "the phone has left");
+}

@@ -55,7 +55,7 @@ fn write_along(
     let ours = net_address(*address);
     line(
         &mut out,
-        format_args!("v=0\r\no=- {session_id} {version} {ours}\r\ns=-\r\nc={ours}\r\nt=0 0"),
+        format_args!("v=0\r\no=offhook {session_id} {version} {ours}\r\ns=-\r\nc={ours}\r\nt=0 0"),
     );
     if *bundle {
         let mut group = String::from("a=group:BUNDLE");

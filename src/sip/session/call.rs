@@ -14,14 +14,17 @@ use crate::sip::dialog::Dialog;
 use crate::sip::reason;
 use crate::sip::transaction::drive::{Hop, Outcome, SizeRule};
 use crate::sip::transaction::table::{ClientId, User};
+use crate::sip::trunk::retry_after;
 use crate::sip::wire::{CSeq, Message, Method, Name};
 use crate::sip::{ALLOW, MAX_SESSIONS, SUPPORTED, Sip};
 
 use super::ack::{Handshake, MAX_FORKS};
 use super::cancel::Cancel;
+use super::prack::Early;
+use super::redirect::Targets;
 use super::reinvite::Exchange;
 use super::said::{Heard, Said, heard};
-use super::timer::Refresh;
+use super::timer::{MIN_SE, Refresh, longer_timer};
 use super::{KeyWay, Session, SessionId, State, Up};
 
 /// Challenges of one call that are answered: a proxy's, a server's, and one stale nonce of each.
@@ -46,16 +49,20 @@ pub struct Order {
 #[derive(Debug)]
 pub struct Calling {
     /// The INVITE as it is sent to each server, with everything but Via and credentials.
-    request: Message,
+    pub(super) request: Message,
     /// The transaction of the latest INVITE.
     pub invite: ClientId,
     /// The server that it went to.
     hop: Hop,
     /// Servers not yet tried.
-    hops: VecDeque<Hop>,
-    /// Early dialogs, with what they have described.
-    early: Vec<(Dialog, Option<Description>)>,
+    pub(super) hops: VecDeque<Hop>,
+    /// Where redirections send it.
+    pub(super) targets: Targets,
+    /// Early dialogs.
+    pub(super) early: Vec<Early>,
     challenges: u8,
+    /// The session timer that is asked for, in seconds.
+    pub(super) session_timer: Option<u32>,
 }
 
 impl Sip {
@@ -105,8 +112,10 @@ impl Sip {
             invite: ClientId(0),
             hop,
             hops,
+            targets: Targets::default(),
             early: Vec::new(),
             challenges: 0,
+            session_timer: self.asked_timer(trunk),
         });
         Ok((session, calling))
     }
@@ -158,7 +167,14 @@ impl Sip {
         mut calling: Box<Calling>,
         end: End,
     ) {
-        while let Some(hop) = calling.hops.pop_front() {
+        loop {
+            let Some(hop) = calling.hops.pop_front() else {
+                let Some(target) = calling.targets.take() else {
+                    break;
+                };
+                target.take(&mut calling);
+                continue;
+            };
             calling.hop = hop;
             calling.early.clear();
             match self.send_invite(now, session, calling) {
@@ -178,6 +194,10 @@ impl Sip {
         mut calling: Box<Calling>,
     ) -> Result<(), Box<Calling>> {
         let mut request = calling.request.clone();
+        if let Some(seconds) = calling.session_timer {
+            request.push(Name::SessionExpires, seconds.to_string());
+            request.push(Name::MinSe, MIN_SE.to_string());
+        }
         self.authorize(session.trunk, &mut request);
         let number = calling.request.cseq().map_or(1, |cseq| cseq.number);
         let next = format!("{} INVITE", number + 1);
@@ -229,7 +249,7 @@ impl Sip {
                 self.cancel_now(now, session, calling);
             }
             State::Calling(mut calling) if calling.invite == client => {
-                let events = self.early(&mut calling, client, response);
+                let events = self.early(now, session, &mut calling, client, response);
                 session.state = State::Calling(calling);
                 for event in events {
                     self.tell(session, event);
@@ -240,7 +260,14 @@ impl Sip {
     }
 
     /// What a provisional response says.
-    fn early(&self, calling: &mut Calling, client: ClientId, response: &Message) -> Vec<LegEvent> {
+    fn early(
+        &mut self,
+        now: Instant,
+        session: &Session,
+        calling: &mut Calling,
+        client: ClientId,
+        response: &Message,
+    ) -> Vec<LegEvent> {
         let status = response.status().unwrap_or(100);
         if status == 100 {
             return Vec::new();
@@ -259,23 +286,30 @@ impl Sip {
         };
         let mut repeated = false;
         if let Some(dialog) = dialog {
-            let room = calling.early.len() < MAX_FORKS;
-            let known = calling
-                .early
-                .iter_mut()
-                .find(|(known, _)| known.remote_tag == dialog.remote_tag);
-            match known {
-                Some((known, said)) => {
-                    known.target = dialog.target;
-                    repeated = *said == description;
-                    if description.is_some() {
-                        said.clone_from(&description);
-                    }
+            let tag = dialog.remote_tag.clone();
+            if calling.early_mut(&tag).is_none() {
+                if calling.early.len() >= MAX_FORKS {
+                    return Vec::new();
                 }
-                None if room => {
-                    calling.early.push((dialog, description.clone()));
-                }
-                None => return Vec::new(),
+                calling.early.push(Early::new(dialog.clone()));
+            }
+            let Some(early) = calling.early_mut(&tag) else {
+                return Vec::new();
+            };
+            early.dialog.target = dialog.target;
+            if !self.acknowledge_provisional(
+                now,
+                session.trunk,
+                early,
+                client,
+                response,
+                session.id,
+            ) {
+                return Vec::new();
+            }
+            repeated = early.description == description;
+            if description.is_some() {
+                early.description.clone_from(&description);
             }
         }
         match description {
@@ -305,9 +339,14 @@ impl Sip {
             .clients
             .get(client)
             .and_then(|entry| Dialog::uac(&entry.request, response, entry.flow));
-        let Some(dialog) = dialog else {
+        let Some(mut dialog) = dialog else {
             return;
         };
+        if let State::Calling(calling) | State::Cancelling(calling, _) = &mut session.state
+            && let Some(early) = calling.early_mut(tag)
+        {
+            dialog.continue_from(&early.dialog);
+        }
         self.acknowledge(now, session, client, &dialog);
         match std::mem::replace(&mut session.state, State::Over) {
             State::Calling(calling) if calling.invite == client => {
@@ -317,7 +356,7 @@ impl Sip {
                 // The CANCEL came too late, and the answer is not wanted any more.
                 self.stop_cancel_limit(session.id);
                 let end = End::from(EndReason::Cancelled);
-                let up = self.up(session, dialog, KeyWay::Rtp, response);
+                let up = self.up(session, dialog, KeyWay::Rtp, response, None);
                 self.leave(now, session, up, Some(&end));
             }
             other => {
@@ -328,7 +367,14 @@ impl Sip {
         }
     }
 
-    fn up(&mut self, session: &Session, dialog: Dialog, keys: KeyWay, response: &Message) -> Up {
+    fn up(
+        &mut self,
+        session: &Session,
+        dialog: Dialog,
+        keys: KeyWay,
+        response: &Message,
+        asked: Option<u32>,
+    ) -> Up {
         Up {
             dialog,
             handshake: Handshake::Done,
@@ -336,7 +382,7 @@ impl Sip {
             next: None,
             keys,
             refresh: match session.leg {
-                Some(_) => Refresh::of_response(response),
+                Some(_) => Refresh::of_answer(response, asked),
                 None => Refresh::Off,
             },
         }
@@ -350,22 +396,23 @@ impl Sip {
         dialog: Dialog,
         response: &Message,
     ) {
+        let asked = calling.session_timer;
         let answer = match heard(response) {
             Heard::Description(description) => Some(description),
             Heard::Unreadable(_) => None,
             Heard::Nothing => calling
                 .early
                 .into_iter()
-                .find(|(early, _)| early.remote_tag == dialog.remote_tag)
-                .and_then(|(_, description)| description),
+                .find(|early| early.dialog.remote_tag == dialog.remote_tag)
+                .and_then(|early| early.description),
         };
         let Some(answer) = answer else {
-            let up = self.up(session, dialog, KeyWay::Rtp, response);
+            let up = self.up(session, dialog, KeyWay::Rtp, response, asked);
             let end = End::because(EndReason::NotAcceptable, "no usable answer in the 2xx");
             self.end_leg(session, end.clone());
             return self.leave(now, session, up, Some(&end));
         };
-        let up = self.up(session, dialog, KeyWay::of(&answer), response);
+        let up = self.up(session, dialog, KeyWay::of(&answer), response, asked);
         self.start_refresh(now, session.id, up.refresh);
         session.state = State::Up(Box::new(up));
         self.tell(session, LegEvent::Answered(answer));
@@ -394,9 +441,25 @@ impl Sip {
                     calling.hops.push_front(hop);
                     return self.try_next(now, session, calling, end);
                 }
+                if status == 422
+                    && let Some(longer) = longer_timer(calling.session_timer, response)
+                {
+                    calling.session_timer = Some(longer);
+                    let hop = calling.hop.clone();
+                    calling.hops.push_front(hop);
+                    return self.try_next(now, session, calling, end);
+                }
                 if status == 503 {
                     // RFC 3263 §4.3: another server may do better.
-                    self.server_failed(session.trunk, calling.hop.place);
+                    let wait = retry_after(response);
+                    self.server_failed(now, session.trunk, calling.hop.place, wait);
+                    return self.try_next(now, session, calling, end);
+                }
+                if matches!(status, 300..=302 | 305) {
+                    self.note_redirection(session.trunk, client, &mut calling, response, status);
+                }
+                if status < 600 && !calling.targets.is_empty() {
+                    calling.hops.clear();
                     return self.try_next(now, session, calling, end);
                 }
                 self.end_leg(session, end);
@@ -422,21 +485,12 @@ impl Sip {
                     hop.size = SizeRule::Keep;
                     calling.hops.push_front(hop);
                 } else {
-                    self.server_failed(session.trunk, calling.hop.place);
+                    self.server_failed(now, session.trunk, calling.hop.place, None);
                 }
                 let end = End::because(EndReason::NoRoute, text);
                 self.try_next(now, session, calling, end);
             }
             other => session.state = other,
         }
-    }
-
-    /// The dialog of `tag` of a call that nobody has answered.
-    pub(super) fn early_dialog<'a>(calling: &'a mut Calling, tag: &str) -> Option<&'a mut Dialog> {
-        calling
-            .early
-            .iter_mut()
-            .map(|(dialog, _)| dialog)
-            .find(|dialog| dialog.remote_tag == tag)
     }
 }

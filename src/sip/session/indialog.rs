@@ -65,6 +65,7 @@ impl Sip {
                 Some(Method::Bye) => sip.bye_came(now, session, server, request),
                 Some(Method::Invite) => sip.reinvite_came(now, session, asked, request),
                 Some(Method::Update) => sip.update_came(now, session, asked, request),
+                Some(Method::Prack) => sip.prack_came(now, session, server, request),
                 Some(Method::Info) => sip.info_came(now, session, server, request),
                 Some(Method::Options) => sip.respond(now, server, 200, None, |r| {
                     r.with(Name::Allow, ALLOW)
@@ -96,7 +97,7 @@ impl Session {
     pub(super) fn dialog(&mut self, tag: &str) -> Option<&mut Dialog> {
         let dialog = match &mut self.state {
             State::Calling(calling) | State::Cancelling(calling, _) => {
-                return Sip::early_dialog(calling, tag);
+                return calling.early_mut(tag).map(|early| &mut early.dialog);
             }
             State::Offered(offered) => &mut offered.dialog,
             State::Up(up) => &mut up.dialog,

@@ -19,6 +19,7 @@ use crate::sip::wire::{Message, Name};
 use crate::sip::{ACCEPT, MAX_PENDING_PER_SOURCE, MAX_SESSIONS, RETRY_AFTER, Sip, TimerKey};
 
 use super::ack::{Handshake, Held};
+use super::prack::{Provisional, Provisionals};
 use super::reinvite::Exchange;
 use super::said::{Heard, Said, heard, offered};
 use super::timer::{Refresh, SessionTimer};
@@ -40,6 +41,8 @@ pub struct Offered {
     offer: Came,
     /// The provisional response that is repeated.
     last: Last,
+    /// Our provisional responses.
+    pub(super) provisionals: Provisionals,
     refresh: Refresh,
     timer: Option<String>,
 }
@@ -116,6 +119,10 @@ impl Sip {
                 });
             }
         };
+        let (refresh, timer) = match refresh.wanted(request, self.asked_timer(trunk)) {
+            (refresh, None) => (refresh, timer),
+            wanted => wanted,
+        };
         let local_tag = self.tokens.token(12);
         let Some(dialog) = Dialog::uas(request, &local_tag, flow) else {
             return self.respond(now, server, 400, None, |r| r);
@@ -133,12 +140,15 @@ impl Sip {
             Some(trunk.name.clone())
         });
         *self.pending.entry(source).or_insert(0) += 1;
+        let has_offer = came != Came::Nothing;
+        let provisionals = Provisionals::of(request, has_offer, self.tokens.number());
         let offered = Offered {
             server,
             cseq: dialog.remote_cseq.unwrap_or(0),
             dialog,
             offer: came,
             last: Last::Trying,
+            provisionals,
             refresh,
             timer,
         };
@@ -163,6 +173,7 @@ impl Sip {
             from,
             to,
             display_name,
+            conceals: false,
             offer: offering,
             trunk: trunk_name,
         };
@@ -198,8 +209,11 @@ impl Sip {
             return;
         }
         offered.last = Last::Ringing;
-        let server = offered.server;
-        self.respond(now, server, 180, Some(&session.local_tag), |r| r);
+        let ringing = Provisional {
+            status: 180,
+            body: None,
+        };
+        self.say_provisional(now, session, ringing);
     }
 
     /// Says 183, with our answer if there is one.
@@ -213,7 +227,6 @@ impl Sip {
             return;
         };
         offered.last = Last::Progress;
-        let server = offered.server;
         // RFC 3261 §13.2.1: an offer of ours may only go in a reliable response, so an INVITE
         // without one hears nothing of it before the 2xx.
         let body = match (&offered.offer, description) {
@@ -222,10 +235,8 @@ impl Sip {
             }
             (Came::Offer(..), None) | (Came::Nothing, _) => None,
         };
-        self.respond(now, server, 183, Some(&session.local_tag), |r| match body {
-            Some(body) => r.with_body("application/sdp", body),
-            None => r,
-        });
+        let progress = Provisional { status: 183, body };
+        self.say_provisional(now, session, progress);
     }
 
     /// Repeats the provisional response, for proxies on the way.
@@ -233,19 +244,19 @@ impl Sip {
         let State::Offered(offered) = &session.state else {
             return;
         };
-        let (server, tag) = (offered.server, &session.local_tag);
-        match offered.last {
-            Last::Trying => self.respond(now, server, 100, Some(tag), |r| r),
-            Last::Ringing => self.respond(now, server, 180, Some(tag), |r| r),
+        let (server, last) = (offered.server, offered.last);
+        match last {
+            Last::Trying => self.respond(now, server, 100, Some(&session.local_tag), |r| r),
+            Last::Ringing => {
+                let ringing = Provisional {
+                    status: 180,
+                    body: None,
+                };
+                self.say_provisional(now, session, ringing);
+            }
             Last::Progress => {
-                let body = session.said.again();
-                self.respond(now, server, 183, Some(tag), |r| {
-                    if body.is_empty() {
-                        r
-                    } else {
-                        r.with_body("application/sdp", body)
-                    }
-                });
+                let body = Some(session.said.again()).filter(|body| !body.is_empty());
+                self.say_provisional(now, session, Provisional { status: 183, body });
             }
         }
         self.timers.set(
@@ -257,7 +268,10 @@ impl Sip {
     /// Answers the call, or an offer within it.
     pub(super) fn answer(&mut self, now: Instant, session: &mut Session, answer: Description) {
         match std::mem::replace(&mut session.state, State::Over) {
-            State::Offered(offered) => self.accept(now, session, *offered, &answer),
+            State::Offered(mut offered) => match offered.provisionals.hold_answer(answer) {
+                Some(answer) => self.accept(now, session, *offered, &answer),
+                None => session.state = State::Offered(offered),
+            },
             State::Up(mut up) => {
                 self.answer_offer(now, session, &mut up, &answer);
                 session.state = State::Up(up);
@@ -283,12 +297,14 @@ impl Sip {
             dialog,
             offer,
             last: _,
+            provisionals: _,
             refresh,
             timer,
         } = offered;
         self.not_pending(session);
         self.timers
             .stop(&TimerKey::Session(session.id, SessionTimer::Remind));
+        self.stop_provisionals(session);
         let (held, keys, body) = match offer {
             Came::Offer(keys, offer) => (Held::Answer, keys, session.said.answer(answer, &offer)),
             Came::Nothing => (Held::Offer, KeyWay::Rtp, session.said.offer(answer)),

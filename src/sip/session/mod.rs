@@ -11,6 +11,8 @@ pub mod cancel;
 pub mod indialog;
 pub mod info;
 pub mod invite;
+pub mod prack;
+pub mod redirect;
 pub mod reinvite;
 pub mod said;
 pub mod timer;

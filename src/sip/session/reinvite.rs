@@ -8,7 +8,7 @@ use crate::description::{Description, Direction};
 use crate::leg::{End, EndReason, LegEvent};
 use crate::sip::reason;
 use crate::sip::transaction::drive::Outcome;
-use crate::sip::transaction::table::{ClientId, User};
+use crate::sip::transaction::table::{ClientId, ServerId, User};
 use crate::sip::wire::{Message, Method, Name};
 use crate::sip::{ACCEPT, ALLOW, SUPPORTED, Sip, TimerKey};
 
@@ -448,8 +448,11 @@ impl Sip {
                         let contact = self.contact(asked.flow);
                         self.respond(now, server, 200, None, |r| r.with(Name::Contact, contact));
                     }
+                    (State::Calling(_), Some(offer)) => {
+                        self.early_update(now, session, server, request, &offer);
+                    }
                     // RFC 3311 §5.2: our offer is out, or theirs has no answer yet.
-                    (State::Calling(_) | State::Cancelling(..), Some(_)) => {
+                    (State::Cancelling(..), Some(_)) => {
                         self.respond(now, server, 491, None, |r| r);
                     }
                     (_, Some(_)) => self.respond_later(now, server, 500),
@@ -481,6 +484,35 @@ impl Sip {
             timer,
         });
         self.tell(session, LegEvent::Updated(offer));
+    }
+
+    /// An UPDATE with an offer came in an early dialog of ours: it can be answered once the peer
+    /// has answered our own offer there.
+    fn early_update(
+        &mut self,
+        now: Instant,
+        session: &mut Session,
+        server: ServerId,
+        request: &Message,
+        offer: &Description,
+    ) {
+        let State::Calling(calling) = &mut session.state else {
+            return;
+        };
+        let early = calling.early_mut(request.from_tag().unwrap_or(""));
+        let Some(early) = early.filter(|early| early.description.is_some()) else {
+            return self.respond(now, server, 491, None, |r| r);
+        };
+        let before = early.description.replace(offer.clone());
+        early.dialog.refresh_target(request);
+        if let Some(status) = self.answer_early(now, session, server, offer, request) {
+            self.respond(now, server, status, None, |r| r);
+            if let State::Calling(calling) = &mut session.state
+                && let Some(early) = calling.early_mut(request.from_tag().unwrap_or(""))
+            {
+                early.description = before;
+            }
+        }
     }
 
     /// The call table answers an offer of the peer.

@@ -16,7 +16,7 @@ use super::reinvite::{Cause, Exchange};
 use super::{Session, SessionId, State};
 
 /// RFC 4028 §5: the shortest interval that anybody may ask for.
-const MIN_SE: u32 = 90;
+pub const MIN_SE: u32 = 90;
 
 /// The deadlines of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +31,8 @@ pub enum SessionTimer {
     BackOff,
     /// Our provisional response again.
     Remind,
+    /// Our reliable provisional response again, as no PRACK came.
+    Provisional,
     /// Our session refresh.
     Refresh,
     /// The peer did not refresh.
@@ -45,6 +47,7 @@ impl SessionTimer {
         Self::CancelLimit,
         Self::BackOff,
         Self::Remind,
+        Self::Provisional,
         Self::Refresh,
         Self::Expire,
     ];
@@ -105,6 +108,33 @@ impl Refresh {
         Ok((refresh, Some(agreed.to_string())))
     }
 
+    /// What the 2xx to our INVITE says, which asked for `asked` seconds. A peer that knows no
+    /// timers is refreshed by us all the same (§7.2), as we want to know whether it is there.
+    pub fn of_answer(response: &Message, asked: Option<u32>) -> Self {
+        match (Self::of_response(response), asked) {
+            (Self::Off, Some(seconds)) => Self::Us(seconds, Way::of(response)),
+            (agreed, _) => agreed,
+        }
+    }
+
+    /// What we want of a caller that asked for nothing but knows timers (§9): `seconds`, and to
+    /// refresh ourselves.
+    pub fn wanted(self, request: &Message, seconds: Option<u32>) -> (Self, Option<String>) {
+        match (self, seconds) {
+            (Self::Off, Some(seconds)) if request.lists(Name::Supported, "timer") => {
+                let agreed = SessionExpires {
+                    seconds,
+                    refresher: Some(Refresher::Uas),
+                };
+                (
+                    Self::Us(seconds, Way::of(request)),
+                    Some(agreed.to_string()),
+                )
+            }
+            _ => (self, None),
+        }
+    }
+
     /// What a 2xx to our request says.
     pub fn of_response(response: &Message) -> Self {
         match response.session_expires() {
@@ -143,7 +173,19 @@ impl Refresh {
     }
 }
 
+/// What to ask for after a 422 (§6): its Min-SE, if that is more than was asked for.
+pub fn longer_timer(asked: Option<u32>, response: &Message) -> Option<u32> {
+    let least = response.number(Name::MinSe)?;
+    asked.filter(|asked| least > *asked).map(|_| least)
+}
+
 impl Sip {
+    /// The session timer that a trunk's calls ask for, in seconds.
+    pub(super) fn asked_timer(&self, trunk: Option<usize>) -> Option<u32> {
+        let wanted = self.trunks.get(trunk?)?.session_timer;
+        u32::try_from(wanted.as_secs()).ok().filter(|s| *s > 0)
+    }
+
     /// One of the deadlines of a call.
     pub(in crate::sip) fn session_timer(
         &mut self,
@@ -157,6 +199,7 @@ impl Sip {
             SessionTimer::CancelLimit => sip.cancel_limit(session),
             SessionTimer::BackOff => sip.back_off_over(now, session),
             SessionTimer::Remind => sip.remind(now, session),
+            SessionTimer::Provisional => sip.repeat_provisional(now, session),
             SessionTimer::Refresh => sip.refresh(now, session),
             SessionTimer::Expire => sip.expired(now, session),
         });

@@ -333,9 +333,10 @@ fn a_large_invite_goes_by_tcp_and_back_to_udp_if_that_fails() {
             trunk,
         },
     );
-    let Some(NetOutput::Connect { connection, .. }) = bench.sip.poll_output() else {
+    let Some(NetOutput::Connect { flow, .. }) = bench.sip.poll_output() else {
         panic!("a connection first");
     };
+    let connection = flow.connection.unwrap();
     assert_eq!(bench.sip.census().waiting, 1);
     bench.sip.handle(bench.now, NetInput::Closed { connection });
     let (flow, invite) = bench.sent_to().remove(0);
@@ -370,6 +371,69 @@ fn a_trunk_by_name_is_located_ahead_of_its_calls_and_fails_over() {
     assert_eq!(
         flow.remote,
         "198.51.100.2:5060".parse::<std::net::SocketAddr>().unwrap()
+    );
+}
+
+#[test]
+fn a_connection_of_ours_is_pinged_and_ends_when_nothing_comes_back() {
+    let mut bench = Bench::with(|trunk| trunk.transport = Some(SipTransport::Tcp));
+    bench.tells(callee(LEG), offer_to(number("+15550199"), Some("south")));
+    let Some(NetOutput::Connect { flow, .. }) = bench.sip.poll_output() else {
+        panic!("a connection first");
+    };
+    bench.sip.handle(bench.now, NetInput::Connected { flow });
+    while bench.sip.poll_output().is_some() {}
+    let mut pings = 0;
+    let end = bench.now + Duration::from_secs(3_600);
+    let closed = loop {
+        let now = bench.sip.poll_timeout().expect("the connection's own end");
+        assert!(now < end, "it stays open for ever");
+        bench.sip.handle_timeout(now);
+        match bench.sip.poll_output() {
+            Some(NetOutput::Send { bytes, .. }) if bytes == b"\r\n\r\n" => pings += 1,
+            Some(NetOutput::Close { connection }) => break connection,
+            Some(_) | None => {}
+        }
+    };
+    assert_eq!(Some(closed), flow.connection);
+    assert!(pings >= 5, "{pings} pings");
+    assert!(bench.sip.census().is_quiet(), "{:?}", bench.sip.census());
+}
+
+#[test]
+fn a_host_with_several_networks_speaks_by_the_one_that_leads_there() {
+    let listen = [
+        (SipTransport::Udp, NORTH),
+        (SipTransport::Udp, "10.0.0.5:5060"),
+    ];
+    let south = trunk("south", "198.51.100.1", 5060);
+    let mut sip = Sip::new(&config(&listen), &[south], TokenMaker::new([5; 32]));
+    let now = base();
+    sip.start(now);
+    let Some(NetOutput::Resolve { query, question }) = sip.poll_output() else {
+        panic!("a question");
+    };
+    let south: std::net::IpAddr = "198.51.100.1".parse().unwrap();
+    assert_eq!(question, crate::net::Question::Way(south));
+    let records = vec![crate::net::Record::Address("10.0.0.5".parse().unwrap())];
+    sip.handle(now, NetInput::Resolved { query, records });
+    sip.command(
+        now,
+        callee(LEG),
+        offer_to(number("+15550199"), Some("south")),
+    );
+    let Some(NetOutput::Send { flow, bytes }) = sip.poll_output() else {
+        panic!("an INVITE");
+    };
+    assert_eq!(flow.local.to_string(), "10.0.0.5:5060");
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(
+        text.contains("\r\nVia: SIP/2.0/UDP 10.0.0.5:5060;"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\r\nContact: <sip:offhook@10.0.0.5:5060>"),
+        "{text}"
     );
 }
 

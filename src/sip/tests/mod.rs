@@ -5,6 +5,7 @@ mod faults;
 mod pair;
 mod raw;
 mod register;
+mod reliable;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -87,6 +88,8 @@ fn trunk(name: &str, host: &str, port: u16) -> TrunkConfig {
         outbound_proxy: None,
         srtp: Default::default(),
         srtp_keys: Default::default(),
+        early_media: false,
+        session_timer: Duration::ZERO,
     }
 }
 
@@ -98,6 +101,8 @@ fn config(listen: &[(SipTransport, &str)]) -> SipConfig {
             .collect(),
         advertise: None,
         user_agent: "Offhook".into(),
+        nameserver: None,
+        tls: crate::config::TlsConfig::default(),
     }
 }
 

@@ -32,7 +32,6 @@ pub(super) struct Pair {
     /// On their way: by time and number, to which room.
     flying: BTreeMap<(Instant, u64), (usize, NetInput)>,
     sent: u64,
-    transport: SipTransport,
 }
 
 const ADDRESSES: [&str; 2] = [NORTH, SOUTH];
@@ -59,7 +58,6 @@ impl Pair {
             link,
             flying: BTreeMap::new(),
             sent: 0,
-            transport,
         }
     }
 
@@ -102,17 +100,7 @@ impl Pair {
                     self.fly(1 - room, NetInput::Datagram { flow, bytes }, delay);
                 }
             }
-            NetOutput::Connect {
-                connection, remote, ..
-            } => {
-                let flow = Flow {
-                    transport: self.transport,
-                    local: at(room),
-                    remote,
-                    connection: Some(connection),
-                };
-                self.fly(room, NetInput::Connected { flow }, 0);
-            }
+            NetOutput::Connect { flow, .. } => self.fly(room, NetInput::Connected { flow }, 0),
             NetOutput::Close { connection } => {
                 let connection = other_end(connection);
                 self.fly(1 - room, NetInput::Closed { connection }, 0);

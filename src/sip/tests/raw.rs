@@ -5,7 +5,7 @@ use crate::leg::{End, EndReason};
 use crate::sip::Mode;
 use crate::sip::wire::Name;
 
-fn invite(branch: &str, more: &str) -> String {
+pub(super) fn invite(branch: &str, more: &str) -> String {
     format!(
         "INVITE sip:+15550199@192.0.2.1 SIP/2.0
         Via: SIP/2.0/UDP 198.51.100.1:5060;branch={branch}
@@ -19,7 +19,7 @@ fn invite(branch: &str, more: &str) -> String {
     )
 }
 
-const SDP: &str = "Content-Type: application/sdp
+pub(super) const SDP: &str = "Content-Type: application/sdp
 
         v=0
         o=- 1 1 IN IP4 198.51.100.1
@@ -30,7 +30,7 @@ const SDP: &str = "Content-Type: application/sdp
         a=rtpmap:8 PCMA/8000
         a=sendrecv";
 
-fn within(method: &str, branch: &str, cseq: u32, tag: &str, more: &str) -> String {
+pub(super) fn within(method: &str, branch: &str, cseq: u32, tag: &str, more: &str) -> String {
     format!(
         "{method} sip:offhook@192.0.2.1:5060 SIP/2.0
         Via: SIP/2.0/UDP 198.51.100.1:5060;branch={branch}
@@ -192,7 +192,7 @@ fn methods_are_answered_405_501_or_481() {
 #[test]
 fn an_invite_is_refused_with_the_status_of_its_fault() {
     let with = |more: &str| status_of(&invite("z9hG4bK1", more));
-    assert_eq!(with(&format!("Require: 100rel\n{SDP}")), ["100", "420"]);
+    assert_eq!(with(&format!("Require: gruu\n{SDP}")), ["100", "420"]);
     assert_eq!(with("Content-Type: text/plain\n\nhello"), ["100", "415"]);
     assert_eq!(with("Session-Expires: 30\n"), ["100", "422"]);
     let changed = |from: &str, to: &str| status_of(&invite("z9hG4bK1", SDP).replace(from, to));

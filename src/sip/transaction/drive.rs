@@ -66,7 +66,15 @@ impl Sip {
     fn via(&mut self, flow: Flow) -> (String, String) {
         let branch = format!("z9hG4bK{}", self.tokens.token(16));
         let address = self.transports.our_address(flow);
-        let via = format!("SIP/2.0/{} {address};branch={branch};rport", flow.transport);
+        // RFC 5923 §5: requests to us may come by the connection that we opened.
+        let alias = match flow.transport.is_reliable() {
+            true => ";alias",
+            false => "",
+        };
+        let via = format!(
+            "SIP/2.0/{} {address};branch={branch};rport{alias}",
+            flow.transport
+        );
         (branch, via)
     }
 
@@ -99,8 +107,8 @@ impl Sip {
         request: &mut Message,
         hop: &Hop,
     ) -> Result<(Flow, String, Vec<u8>), Unreachable> {
-        let name = hop.server_name.as_deref();
-        let flow = self.transports.flow_to(hop.place, name)?;
+        let name = hop.server_name.clone().or_else(|| self.name_of(hop.place));
+        let flow = self.transports.flow_to(hop.place, name.as_deref())?;
         let branch = self.address_request(request, flow);
         let bytes = request.to_bytes();
         let udp = flow.transport == SipTransport::Udp;
@@ -355,6 +363,7 @@ impl Sip {
                 }
                 User::Nobody
                 | User::Update(_)
+                | User::Prack(_)
                 | User::Bye(_)
                 | User::Health(_)
                 | User::Register(_) => {}
@@ -364,7 +373,8 @@ impl Sip {
 
     fn request_fared(&mut self, now: Instant, client: ClientId, user: User, outcome: Outcome<'_>) {
         match user {
-            User::Nobody => {}
+            // The callee repeats what was not acknowledged, and refuses the call in the end.
+            User::Nobody | User::Prack(_) => {}
             User::Invite(session) => self.invite_fared(now, session, client, outcome),
             User::Reinvite(session) => self.reinvite_fared(now, session, client, outcome),
             User::Update(session) => self.refresh_fared(now, session, client, outcome),
@@ -554,7 +564,7 @@ impl Sip {
         let flow = if self.transports.stands(flow) {
             flow
         } else {
-            match self.transports.flow_to(back, None) {
+            match self.transports.flow_to(back, self.name_of(back).as_deref()) {
                 Ok(flow) => flow,
                 Err(Unreachable) => return,
             }

@@ -37,6 +37,8 @@ pub enum User {
     Reinvite(SessionId),
     /// An UPDATE that refreshes a session (RFC 4028).
     Update(SessionId),
+    /// A PRACK.
+    Prack(SessionId),
     /// A BYE.
     Bye(SessionId),
     /// The health check of a trunk, by its index.

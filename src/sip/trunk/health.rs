@@ -1,16 +1,16 @@
 //! Whether a trunk answers: OPTIONS now and then (RFC 3261 §11).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use crate::sip::transaction::drive::Outcome;
+use crate::sip::transaction::drive::{Hop, Outcome};
 use crate::sip::transaction::table::User;
 use crate::sip::uri::Uri;
 use crate::sip::wire::{Message, Method, Name};
 use crate::sip::{ACCEPT, Sip, TimerKey};
 
-use super::Trunk;
+use super::{Trunk, retry_after};
 
 /// Whether a trunk answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Health {
 
 impl Sip {
     /// True if calls may go to the trunk: it has an address, its last health check, if any, was
-    /// answered, and its registration, if it has one, stands.
+    /// answered, its registration, if it has one, stands, and not all of its servers failed lately.
     pub fn trunk_is_up(&self, name: &str) -> bool {
         self.trunks
             .iter()
@@ -36,6 +36,7 @@ impl Sip {
         trunk.health != Health::Down
             && trunk.registration.as_ref().is_none_or(|r| r.stands())
             && !self.locator.places(trunk.target).is_empty()
+            && !self.all_failed(trunk)
     }
 
     /// Tells whether a trunk is up, if that has changed.
@@ -74,10 +75,19 @@ impl Sip {
         }
         let Some(hop) = hops.front() else {
             // Not located yet: ask soon, but do not spin.
-            let soon = options.min(std::time::Duration::from_secs(2));
+            let soon = options.min(Duration::from_secs(2));
             return self.timers.set(TimerKey::Health(index), now + soon);
         };
+        let hop = hop.clone();
         self.timers.set(TimerKey::Health(index), now + options);
+        self.ask_health(now, index, &hop);
+    }
+
+    fn ask_health(&mut self, now: Instant, index: usize, hop: &Hop) {
+        let Some(trunk) = self.trunks.get_mut(index) else {
+            return;
+        };
+        trunk.checked = Some(hop.place);
         let domain = trunk.from_domain.as_ref().unwrap_or(&trunk.host);
         let (Some(target), Some(us)) = (
             Uri::sip("", &trunk.host, trunk.port),
@@ -99,12 +109,25 @@ impl Sip {
             request.push(Name::Route, route);
         }
         self.authorize(Some(index), &mut request);
-        let hop = hop.clone();
-        if self
-            .send_request(now, request, &hop, User::Health(index))
-            .is_err()
-        {
-            self.set_health(index, Health::Down);
+        let user = User::Health(index);
+        if self.send_request(now, request, hop, user).is_err() {
+            self.unhealthy(now, index, None);
+        }
+    }
+
+    /// A server did not answer; the next is asked, and when all have failed the trunk is down.
+    fn unhealthy(&mut self, now: Instant, index: usize, wait: Option<Duration>) {
+        let place = self.trunks.get_mut(index).and_then(|t| t.checked.take());
+        if let Some(place) = place {
+            self.server_failed(now, Some(index), place, wait);
+        }
+        let hops = self.hops_of(index);
+        let Some(trunk) = self.trunks.get(index) else {
+            return;
+        };
+        match hops.into_iter().find(|hop| !trunk.has_failed(hop.place)) {
+            Some(next) => self.ask_health(now, index, &next),
+            None => self.set_health(index, Health::Down),
         }
     }
 
@@ -112,19 +135,24 @@ impl Sip {
     /// proxy in between).
     pub(in crate::sip) fn health_fared(
         &mut self,
-        _now: Instant,
+        now: Instant,
         index: usize,
         outcome: Outcome<'_>,
     ) {
-        let health = match outcome {
+        match outcome {
             Outcome::Response(response) => match response.status().unwrap_or(0) {
-                0..200 => return,
-                408 | 503 => Health::Down,
-                _ => Health::Up,
+                0..200 => {}
+                408 | 503 => self.unhealthy(now, index, retry_after(response)),
+                _ => {
+                    let place = self.trunks.get_mut(index).and_then(|t| t.checked.take());
+                    if let Some(place) = place {
+                        self.server_answered(index, place);
+                    }
+                    self.set_health(index, Health::Up);
+                }
             },
-            Outcome::TimedOut | Outcome::Unreachable => Health::Down,
-        };
-        self.set_health(index, health);
+            Outcome::TimedOut | Outcome::Unreachable => self.unhealthy(now, index, None),
+        }
     }
 
     fn set_health(&mut self, index: usize, health: Health) {

@@ -6,7 +6,7 @@ pub mod health;
 pub mod identity;
 pub mod register;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use super::locate::{self, Locator, Place, literal};
 use super::session::call::Order;
 use super::transaction::drive::{Hop, SizeRule};
 use super::uri::Uri;
+use super::wire::{Message, Name};
 use super::{Sip, TimerKey};
 
 use digest::Digest;
@@ -44,6 +45,8 @@ pub struct Trunk {
     networks: Vec<(IpAddr, u8)>,
     max_calls: Option<u32>,
     options: Duration,
+    /// What our calls ask for as the session timer; zero asks for none.
+    pub session_timer: Duration,
     from_domain: Option<String>,
     health: Health,
     digest: Option<Digest>,
@@ -55,15 +58,22 @@ pub struct Trunk {
     server: String,
     /// What was last told about it: see [`Sip::poll_trunk`].
     told_up: bool,
-    /// Servers that failed since the addresses were last asked for.
-    failed: Vec<Place>,
+    /// Servers that failed, and until when the others are tried first.
+    failed: Vec<(Place, Instant)>,
+    /// Where the health check under way went.
+    checked: Option<Place>,
 }
+
+/// How long a server that failed comes last, if it does not say.
+const PENALTY: Duration = Duration::from_secs(60);
+/// The longest Retry-After that we follow.
+const MAX_RETRY_AFTER: u32 = 3_600;
 
 impl Trunk {
     /// As configured.
     pub fn new(
         config: &TrunkConfig,
-        preferred: SipTransport,
+        spoken: &[SipTransport],
         locator: &mut Locator,
         tokens: &mut TokenMaker,
     ) -> Self {
@@ -80,10 +90,11 @@ impl Trunk {
                 Some(_) => SizeRule::Keep,
                 None => SizeRule::TcpIfLarge,
             },
-            target: locator.add(host, port, transport.unwrap_or(preferred)),
+            target: locator.add(host, port, transport, spoken),
             networks: config.from_networks.clone(),
             max_calls: config.max_calls,
             options: config.options,
+            session_timer: config.session_timer,
             from_domain: config.from_domain.clone(),
             health: Health::Unknown,
             digest: Digest::new(config),
@@ -93,6 +104,7 @@ impl Trunk {
             server: host.clone(),
             told_up: true,
             failed: Vec::new(),
+            checked: None,
         }
     }
 
@@ -113,11 +125,27 @@ impl Trunk {
         self.max_calls.is_some_and(|most| self.calls >= most)
     }
 
+    fn has_failed(&self, place: Place) -> bool {
+        self.failed.iter().any(|(failed, _)| *failed == place)
+    }
+
     fn covers(&self, ip: IpAddr) -> bool {
         self.networks
             .iter()
             .any(|(network, length)| contains(*network, *length, ip))
     }
+}
+
+/// How long a response asks us to wait.
+pub(super) fn retry_after(response: &Message) -> Option<Duration> {
+    let value = response.header(Name::RetryAfter)?;
+    let digits: String = value
+        .trim()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let seconds: u32 = digits.parse().ok()?;
+    Some(Duration::from_secs(seconds.min(MAX_RETRY_AFTER).into()))
 }
 
 /// RFC 3261 §8.1.2: a configured proxy is a route of one, and a loose router.
@@ -169,7 +197,6 @@ impl Sip {
         let Some(trunk) = self.trunks.get_mut(index) else {
             return;
         };
-        trunk.failed.clear();
         if let Some((query, question)) = self.locator.refresh(trunk.target) {
             self.transports.push(NetOutput::Resolve { query, question });
             self.timers
@@ -177,15 +204,102 @@ impl Sip {
         }
     }
 
-    /// A server failed: for a while the others are tried first.
-    pub(super) fn server_failed(&mut self, trunk: Option<usize>, place: Place) {
-        if let Some(trunk) = trunk.and_then(|index| self.trunks.get_mut(index))
-            && !trunk.failed.contains(&place)
-            // A trunk with one server has no other to try.
-            && self.locator.places(trunk.target).len() > 1
-        {
-            trunk.failed.push(place);
+    /// Asks for our own address toward each server, if there is a choice.
+    pub(super) fn ask_ways(&mut self) {
+        if !self.transports.has_several_ways() {
+            return;
         }
+        let targets = self.trunks.iter().map(|trunk| trunk.target);
+        let servers: BTreeSet<IpAddr> = targets
+            .flat_map(|target| self.locator.places(target))
+            .map(|place| place.remote.ip())
+            .collect();
+        self.transports
+            .keep_ways(|remote| servers.contains(&remote));
+        for server in servers {
+            if !self.transports.knows_way(server) && !self.locator.asks_way(server) {
+                let (query, question) = self.locator.ask_way(server);
+                self.transports.push(NetOutput::Resolve { query, question });
+            }
+        }
+    }
+
+    /// A server failed: for a while, or as long as it says (`wait`), the others are tried first, and
+    /// the other trunks if it has none (RFC 3263 §4.3, RFC 3261 §21.5.4).
+    pub(super) fn server_failed(
+        &mut self,
+        now: Instant,
+        trunk: Option<usize>,
+        place: Place,
+        wait: Option<Duration>,
+    ) {
+        let Some(index) = trunk else {
+            return;
+        };
+        let Some(trunk) = self.trunks.get_mut(index) else {
+            return;
+        };
+        let known = self.locator.places(trunk.target);
+        trunk
+            .failed
+            .retain(|(failed, _)| known.contains(failed) && *failed != place);
+        if known.contains(&place) {
+            trunk.failed.push((place, now + wait.unwrap_or(PENALTY)));
+        }
+        self.set_penalty(index);
+        self.note_trunk(index);
+    }
+
+    /// A server has answered: it is as good as the others.
+    pub(super) fn server_answered(&mut self, index: usize, place: Place) {
+        if let Some(trunk) = self.trunks.get_mut(index)
+            && trunk.has_failed(place)
+        {
+            trunk.failed.retain(|(failed, _)| *failed != place);
+            self.set_penalty(index);
+            self.note_trunk(index);
+        }
+    }
+
+    /// A server has been last for long enough.
+    pub(super) fn end_penalty(&mut self, now: Instant, index: usize) {
+        if let Some(trunk) = self.trunks.get_mut(index) {
+            trunk.failed.retain(|(_, until)| *until > now);
+            self.set_penalty(index);
+            self.note_trunk(index);
+        }
+    }
+
+    fn set_penalty(&mut self, index: usize) {
+        let failed = self.trunks.get(index).map(|trunk| trunk.failed.iter());
+        let soonest = failed.and_then(|failed| failed.map(|(_, until)| *until).min());
+        match soonest {
+            Some(until) => self.timers.set(TimerKey::Penalty(index), until),
+            None => {
+                self.timers.stop(&TimerKey::Penalty(index));
+            }
+        }
+    }
+
+    /// True if every server of a trunk has failed lately.
+    fn all_failed(&self, trunk: &Trunk) -> bool {
+        let places = self.locator.places(trunk.target);
+        places.iter().all(|place| trunk.has_failed(*place))
+    }
+
+    /// The name that a TLS server at `place` must prove: that of the trunk it belongs to.
+    pub(super) fn name_of(&self, place: Place) -> Option<String> {
+        let serves = |trunk: &&Trunk| {
+            let places = self.locator.places(trunk.target);
+            places
+                .iter()
+                .any(|known| known.remote.ip() == place.remote.ip())
+        };
+        let trunk = match place.transport {
+            SipTransport::Tls => self.trunks.iter().find(serves),
+            SipTransport::Udp | SipTransport::Tcp => None,
+        };
+        trunk.map(|trunk| trunk.server.clone())
     }
 
     /// The servers of a trunk, those that failed last.
@@ -198,12 +312,13 @@ impl Sip {
             .places(trunk.target)
             .iter()
             .copied()
+            .filter(|place| self.transports.knows_way(place.remote.ip()))
             .filter(|place| {
                 place.transport.is_reliable()
                     || self.transports.listens(place.transport, place.remote)
             })
             .collect();
-        places.sort_by_key(|place| trunk.failed.contains(place));
+        places.sort_by_key(|place| trunk.has_failed(*place));
         places
             .into_iter()
             .map(|place| Hop {

@@ -18,6 +18,8 @@ use crate::sip::uri::Uri;
 use crate::sip::wire::{CSeq, Message, Method, Name, NameAddr};
 use crate::sip::{ALLOW, Sip, TimerKey};
 
+use super::retry_after;
+
 /// Seconds that we ask for. Short enough for a NAT's binding to be renewed and for a registrar that
 /// lost its memory to hear of us soon; those who want longer ones say so by 423.
 const EXPIRES: u32 = 600;
@@ -29,8 +31,6 @@ const MIN_REFRESH: Duration = Duration::from_secs(5);
 const BACK_OFF: Duration = Duration::from_secs(10);
 /// The longest pause: calls from a trunk without a registration are lost all the while.
 const MAX_BACK_OFF: Duration = Duration::from_secs(300);
-/// The longest Retry-After that we follow.
-const MAX_RETRY_AFTER: u32 = 3_600;
 /// Answers to one attempt that make us try again at once: a challenge each of a proxy and the
 /// registrar, a stale nonce of each, one 423.
 const MAX_REPEATS: u8 = 5;
@@ -254,8 +254,8 @@ impl Sip {
                 match response.status().unwrap_or(0) {
                     200..300 => self.registered(now, index, client, &hop, response),
                     503 => {
-                        self.server_failed(Some(index), hop.place);
                         let wait = retry_after(response);
+                        self.server_failed(now, Some(index), hop.place, wait);
                         self.register_elsewhere(now, index, "503", wait);
                     }
                     status => {
@@ -266,7 +266,7 @@ impl Sip {
                 }
             }
             Outcome::TimedOut | Outcome::Unreachable => {
-                self.server_failed(Some(index), hop.place);
+                self.server_failed(now, Some(index), hop.place, None);
                 self.register_elsewhere(now, index, "no answer", None);
             }
         }
@@ -321,10 +321,10 @@ impl Sip {
         let request = self.clients.get(client).map(|entry| &entry.request);
         let asked_to_stay = request.and_then(|r| r.number(Name::Expires)) != Some(0);
         let granted = request.and_then(|request| granted(request, response));
+        self.server_answered(index, hop.place);
         let Some(trunk) = self.trunks.get_mut(index) else {
             return;
         };
-        trunk.failed.retain(|place| *place != hop.place);
         let Some(registration) = &mut trunk.registration else {
             return;
         };
@@ -410,16 +410,4 @@ fn granted(request: &Message, response: &Message) -> Option<u32> {
     same.or(only)
         .and_then(of_contact)
         .or_else(|| response.number(Name::Expires))
-}
-
-/// How long a server asks us to stay away.
-fn retry_after(response: &Message) -> Option<Duration> {
-    let value = response.header(Name::RetryAfter)?;
-    let digits: String = value
-        .trim()
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
-    let seconds: u32 = digits.parse().ok()?;
-    Some(Duration::from_secs(seconds.min(MAX_RETRY_AFTER).into()))
 }

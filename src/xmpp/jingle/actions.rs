@@ -161,10 +161,12 @@ impl Jingle {
                 from,
                 to,
                 display_name: None,
+                conceals: false,
                 offer: Offering::Described(offer),
                 trunk: None,
             },
         );
+        self.dial_on(leg, &head.to);
     }
 
     /// Acknowledges a session and ends it: the only way to tell a client why (XEP-0166 §6.5).

@@ -17,6 +17,7 @@ use crate::description::{Description, Media, TransportInfo};
 use crate::id::LegId;
 use crate::leg::{End, EndReason, LegCommand, LegEvent};
 use crate::xmpp::caps::Resources;
+use crate::xmpp::nick;
 use crate::xmpp::stanza::{Identity, MessageType};
 
 /// Characters that tell anonymous callers apart: 60 bits, in letters that JIDs do not fold.
@@ -35,14 +36,14 @@ impl Jingle {
             LegCommand::Offer {
                 from,
                 to,
-                display_name: _,
+                display_name,
                 offer,
                 trunk: _,
             } => {
                 if self.sessions.contains_key(&leg) {
                     return;
                 }
-                if let Err(end) = self.call(now, leg, &from, &to, offer, resources) {
+                if let Err(end) = self.call(now, leg, &from, &to, display_name, offer, resources) {
                     self.tell(leg, LegEvent::Ended(end));
                 }
             }
@@ -74,12 +75,14 @@ impl Jingle {
         self.sessions.get(&leg).map(|session| &session.state)
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn call(
         &mut self,
         now: Instant,
         leg: LegId,
         from: &Address,
         to: &Address,
+        display_name: Option<String>,
         offer: Description,
         resources: &Resources,
     ) -> Result<(), End> {
@@ -96,6 +99,7 @@ impl Jingle {
         // XEP-0353 §6: a second invitation from one JID to one user reads as a move of the first,
         // and clients answer it by themselves.
         if self.between(peer, &local.to_bare()).next().is_some() {
+            self.note_missed(local, peer.clone());
             let end = End::because(EndReason::Busy, "the user is in a call with this contact");
             return Err(end);
         }
@@ -127,7 +131,8 @@ impl Jingle {
         }
         let mut kinds: Vec<Media> = offer.streams.iter().map(|s| s.media).collect();
         kinds.dedup();
-        let payload = message::propose(&session.key.sid, &kinds);
+        let mut payload = message::propose(&session.key.sid, &kinds);
+        payload.extend(display_name.as_deref().map(nick::nick));
         let (from, to) = (session.local.clone().into(), session.to());
         let message_id = self.out.message(MessageType::Chat, &from, &to, payload);
         session.state = State::Inviting {

@@ -120,14 +120,17 @@ impl Jingle {
                 from,
                 to,
                 display_name: None,
+                conceals: false,
                 offer: Offering::Later(kinds),
                 trunk: None,
             },
         );
+        self.dial_on(leg, &head.to);
     }
 
     /// Rejects an invitation that never becomes a leg.
     fn turn_away(&mut self, session: Session, why: EndReason) {
+        self.note_turned_away(&session, why);
         let condition = reason::for_reject(why);
         let payload = message::ending(Verb::Reject, &session.key.sid, condition, None);
         send_message(&mut self.out, &session, &session.to(), payload);

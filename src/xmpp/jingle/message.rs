@@ -5,10 +5,8 @@ use xmpp_parsers::ns::JINGLE_RTP;
 
 use super::{NS_JMI, reason};
 use crate::description::Media;
+use crate::xmpp::NS_HINTS;
 use crate::xmpp::stanza::element;
-
-/// The hint that keeps a message for the user's other devices (XEP-0334).
-const NS_HINTS: &str = "urn:xmpp:hints";
 
 /// Bytes of a session id at most. UUIDs have 36; ids are echoed and kept.
 pub const MAX_SID: usize = 256;

@@ -40,12 +40,14 @@ use crate::xmpp::stanza::{
 
 use self::content::Side;
 use self::message::Verb;
+use self::reason::Phase;
 use self::session::{Key, Origin, Over, Session, State};
 
 mod actions;
 mod answer;
 mod commands;
 mod content;
+mod farewell;
 mod info;
 mod invitations;
 mod message;
@@ -54,6 +56,9 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod typed_keys;
+
+pub use farewell::Farewell;
 
 /// The namespace of `<jingle/>`.
 pub const NS_JINGLE: &str = "urn:xmpp:jingle:1";
@@ -145,6 +150,7 @@ pub struct Jingle {
     timers: Timers<Timer>,
     requests: Requests<Asked>,
     events: VecDeque<(LegId, LegEvent)>,
+    farewells: VecDeque<Farewell>,
     callers: u64,
 }
 
@@ -162,6 +168,7 @@ impl Jingle {
             timers: Timers::default(),
             requests: Requests::default(),
             events: VecDeque::new(),
+            farewells: VecDeque::new(),
             callers: 0,
         }
     }
@@ -192,6 +199,17 @@ impl Jingle {
         };
         let legs = self.by_user.get(&jid.to_bare()).into_iter().flatten();
         legs.map(|(_, leg)| *leg).filter(is_there).collect()
+    }
+
+    /// Ends every session of these two, peer and contact, since they cannot reach each other any more.
+    pub fn part(&mut self, are_parted: impl Fn(&BareJid, &BareJid) -> bool) {
+        let parted = self.sessions.iter();
+        let parted = parted.filter(|(_, s)| are_parted(&s.key.peer, &s.key.local));
+        let legs: Vec<LegId> = parted.map(|(leg, _)| *leg).collect();
+        for leg in legs {
+            let end = End::because(EndReason::PeerGone, "the channel between them is gone");
+            self.close_as(leg, "gone", end);
+        }
     }
 
     /// The time of [`Self::poll_timeout`] has come.
@@ -303,6 +321,12 @@ impl Jingle {
 
     /// Ends a session from our side: says goodbye as its state wants it, and forgets it.
     fn close(&mut self, leg: LegId, end: End) {
+        self.close_as(leg, reason::for_terminate(end.reason), end);
+    }
+
+    /// The same with a condition of its own for `session-terminate`.
+    fn close_as(&mut self, leg: LegId, condition: &'static str, end: End) {
+        self.note_end(leg, &end);
         let Some(session) = self.sessions.get(&leg) else {
             return;
         };
@@ -331,7 +355,6 @@ impl Jingle {
                 (true, true)
             }
         };
-        let condition = reason::for_terminate(end.reason);
         if terminate {
             self.terminate(leg, condition, text);
         }

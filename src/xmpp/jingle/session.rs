@@ -141,6 +141,17 @@ impl Session {
         }
     }
 
+    /// True once one device has the call.
+    pub fn is_taken(&self) -> bool {
+        match self.state {
+            State::Active { .. } | State::Expecting { .. } => true,
+            State::Invited { .. }
+            | State::Inviting { .. }
+            | State::Offered { .. }
+            | State::Offering { .. } => false,
+        }
+    }
+
     /// True if `from` may speak for the peer in this state.
     pub fn hears(&self, from: &Jid) -> bool {
         self.state.is_open_to_devices()

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use minidom::Element;
 use offhook::address::E164;
-use offhook::border::{BridgeStats, MediaCommand, MediaEvent, Side, SideTransport};
+use offhook::border::{MediaCommand, MediaEvent, Side, SideTransport};
 use offhook::call::record::CallRecord;
 use offhook::call::{MediaFacts, WorkerFacts};
 use offhook::config::{
     AccessConfig, CallConfig, Config, MediaConfig, NumberConfig, RouteConfig, RouteMatch, Secret,
-    SipConfig, TrunkConfig, XmppConfig,
+    SipConfig, Transcode, TrunkConfig, XmppConfig,
 };
 use offhook::description::{Fingerprint, Setup};
 use offhook::gateway::{Gateway, Input, Output};
@@ -35,7 +35,7 @@ use client::Client;
 use phone::Phone;
 
 /// Virtual time after which a world that is not quiet is broken.
-const END_OF_THE_WORLD: Duration = Duration::from_secs(24 * 3600);
+const END_OF_THE_WORLD: Duration = Duration::from_secs(30 * 3600);
 /// Events after which a world spins.
 const MAX_EVENTS: u64 = 200_000;
 /// One way of the XMPP link.
@@ -82,7 +82,7 @@ pub enum MediaPlan {
 
 /// Which telephone network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
+pub enum Which {
     First,
     Backup,
 }
@@ -101,6 +101,7 @@ enum Event {
     PhoneCalls(String, Option<Duration>),
     LinkDown,
     LinkUp,
+    Deaf(Which, bool),
     Drain,
     EndCalls,
 }
@@ -153,6 +154,8 @@ pub fn config() -> Config {
             listen: vec![(SipTransport::Udp, GATEWAY)],
             advertise: None,
             user_agent: "Offhook".to_owned(),
+            nameserver: None,
+            tls: offhook::config::TlsConfig::default(),
         },
         media: MediaConfig {
             bind: GATEWAY.ip(),
@@ -160,6 +163,7 @@ pub fn config() -> Config {
             xmpp_port: 40_000,
             rtp_ports: 20_000..=20_199,
             threads: 1,
+            transcode: Transcode::WhenNeeded,
         },
         trunks: vec![TrunkConfig {
             name: "carrier".to_owned(),
@@ -179,6 +183,8 @@ pub fn config() -> Config {
             outbound_proxy: None,
             srtp: Default::default(),
             srtp_keys: Default::default(),
+            early_media: false,
+            session_timer: Duration::ZERO,
         }],
         routes: vec![RouteConfig {
             matches: RouteMatch::Any,
@@ -219,6 +225,24 @@ pub fn config_with_backup() -> Config {
     config
 }
 
+/// What the gateway of a world knows of its media.
+pub fn facts() -> MediaFacts {
+    MediaFacts {
+        fingerprint: Fingerprint {
+            hash: "sha-256".to_owned(),
+            value: vec![0x5a; 32],
+            setup: Setup::Actpass,
+        },
+        rtp_bind: GATEWAY.ip(),
+        rtp_address: GATEWAY.ip(),
+        rtp_ports: 20_000..=20_199,
+        workers: vec![WorkerFacts {
+            rtp: vec![SocketAddr::new(GATEWAY.ip(), 40_000)],
+            rtcp: vec![SocketAddr::new(GATEWAY.ip(), 40_001)],
+        }],
+    }
+}
+
 impl World {
     pub fn new(seed: u64, phone: phone::Plan) -> Self {
         Self::with_config(seed, phone, config())
@@ -231,23 +255,11 @@ impl World {
         let mut tokens = TokenMaker::new(bytes);
         let mut gateway_seed = [0; 32];
         tokens.fill(&mut gateway_seed);
-        let facts = MediaFacts {
-            fingerprint: Fingerprint {
-                hash: "sha-256".to_owned(),
-                value: vec![0x5a; 32],
-                setup: Setup::Actpass,
-            },
-            rtp_bind: GATEWAY.ip(),
-            rtp_address: GATEWAY.ip(),
-            rtp_ports: 20_000..=20_199,
-            workers: vec![WorkerFacts {
-                rtp: vec![SocketAddr::new(GATEWAY.ip(), 40_000)],
-                rtcp: vec![SocketAddr::new(GATEWAY.ip(), 40_001)],
-            }],
-        };
         let start = Instant::now();
-        let mut gateway = Gateway::new(Arc::new(config), facts, gateway_seed).unwrap();
+        let mut gateway = Gateway::new(Arc::new(config), facts(), gateway_seed).unwrap();
         gateway.watch_ladder();
+        // 2026-11-21 12:00 UTC: the wall must not make one world unlike another.
+        gateway.set_clock(start, Duration::from_secs(1_795_262_400));
         gateway.start(start);
         let mut world = Self {
             clients: Vec::new(),
@@ -312,6 +324,12 @@ impl World {
         self.at(at + for_so_long, Event::LinkUp);
     }
 
+    /// A trunk hears nothing for a while.
+    pub fn deafen(&mut self, which: Which, at: Duration, for_so_long: Duration) {
+        self.at(at, Event::Deaf(which, true));
+        self.at(at + for_so_long, Event::Deaf(which, false));
+    }
+
     /// The gateway takes no more calls, and ends those that are left after so long.
     pub fn stop_gateway(&mut self, at: Duration, grace: Duration) {
         self.at(at, Event::Drain);
@@ -348,6 +366,20 @@ impl World {
     /// Runs until nothing happens any more.
     pub fn run(&mut self) {
         while self.step() {}
+    }
+
+    /// Runs until so long after the start.
+    pub fn run_until(&mut self, end: Duration) {
+        while self.elapsed() < end && self.step() {}
+    }
+
+    /// Runs on until no call, transaction or message is under way; what a trunk is asked for now and
+    /// then comes again.
+    pub fn run_until_quiet(&mut self) {
+        let end = self.elapsed() + Duration::from_secs(600);
+        while !self.gateway.census().sip.is_quiet() {
+            assert!(self.elapsed() < end && self.step(), "{}", self.story());
+        }
     }
 
     /// One event or deadline; false when the world is quiet.
@@ -425,6 +457,7 @@ impl World {
                     }
                 }
             }
+            Event::Deaf(which, is_deaf) => self.phone(which).habits.is_deaf = is_deaf,
             Event::Drain => self.input(Input::Drain),
             Event::EndCalls => self.input(Input::EndCalls),
         }
@@ -555,7 +588,10 @@ impl World {
                 query,
                 records: Vec::new(),
             },
-            NetOutput::Connect { connection, .. } => NetInput::Closed { connection },
+            NetOutput::Connect { flow, .. } => match flow.connection {
+                Some(connection) => NetInput::Closed { connection },
+                None => return,
+            },
             NetOutput::Send { .. } | NetOutput::Close { .. } => return,
         };
         self.at(XMPP_DELAY, Event::ToGateway(Input::Net(answer)));
@@ -616,7 +652,7 @@ impl World {
                 );
                 let closed = MediaEvent::Closed {
                     bridge,
-                    stats: BridgeStats::default(),
+                    stats: Box::default(),
                 };
                 self.media_event(Duration::from_millis(1), closed);
             }

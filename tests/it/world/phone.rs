@@ -31,6 +31,10 @@ pub struct Habits {
     pub hold_for: Option<Duration>,
     /// Presses a key this long after the answer, told by INFO.
     pub press_after: Option<Duration>,
+    /// Wants the gateway to refresh each call within so many seconds (RFC 4028).
+    pub session_expires: Option<u32>,
+    /// Hears nothing, and says nothing but what it had begun to say.
+    pub is_deaf: bool,
 }
 
 /// What the phone wants to send or to be reminded of.
@@ -101,6 +105,10 @@ pub struct Phone {
     pub answered: usize,
     pub challenged: usize,
     pub offered: usize,
+    /// Requests to register, with and without a password.
+    pub registered: usize,
+    /// INVITEs within calls.
+    pub refreshed: usize,
 }
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
@@ -119,6 +127,8 @@ impl Phone {
             answered: 0,
             challenged: 0,
             offered: 0,
+            registered: 0,
+            refreshed: 0,
         }
     }
 
@@ -132,6 +142,9 @@ impl Phone {
 
     pub fn receive(&mut self, bytes: &[u8]) -> Vec<Act> {
         let text = String::from_utf8_lossy(bytes).into_owned();
+        if self.habits.is_deaf {
+            return Vec::new();
+        }
         if text.starts_with("SIP/2.0 ") {
             return self.response(&text);
         }
@@ -139,6 +152,7 @@ impl Phone {
         let id = header(&text, "Call-ID");
         match method.as_str() {
             "OPTIONS" => vec![Act::Send(reply(&text, 200, "", None))],
+            "REGISTER" => self.register(&text),
             "INVITE" => self.invite(&id, text),
             "ACK" => {
                 let mut acts = Vec::new();
@@ -182,13 +196,34 @@ impl Phone {
         }
     }
 
+    fn register(&mut self, text: &str) -> Vec<Act> {
+        self.registered += 1;
+        let (status, more) = match header(text, "Authorization").is_empty() {
+            true => {
+                let nonce = self.registered;
+                let realm = "Digest realm=\"carrier\", algorithm=MD5";
+                let asks = format!("WWW-Authenticate: {realm}, nonce=\"r{nonce}\"");
+                (401, asks)
+            }
+            false => (200, format!("Expires: {}", header(text, "Expires"))),
+        };
+        vec![Act::Send(with_header(
+            &reply(text, status, "registrar", None),
+            &more,
+        ))]
+    }
+
     fn invite(&mut self, id: &str, text: String) -> Vec<Act> {
+        if header(&text, "To").contains("tag=") {
+            self.refreshed += 1;
+        }
         if let Some(call) = self.calls.get(id) {
             // A repeated INVITE; a re-INVITE has a To tag and is answered as it stands.
             return match call.state {
                 State::Ringing => vec![Act::Send(reply(&call.invite, 180, id, None))],
                 _ if header(&text, "To").contains("tag=") => {
-                    vec![Act::Send(reply(&text, 200, id, Some(SDP)))]
+                    let answer = reply(&text, 200, id, Some(SDP));
+                    vec![Act::Send(timed(self.habits, answer, "uac"))]
                 }
                 _ => Vec::new(),
             };
@@ -253,7 +288,7 @@ impl Phone {
 
     /// Calls one of our numbers; hangs up after so long, if it says so.
     pub fn call(&mut self, id: &str, number: &str, end_after: Option<Duration>) -> Vec<Act> {
-        let invite = invite(id, number);
+        let invite = timed(self.habits, invite(id, number), "uas");
         let call = Call {
             invite: String::from_utf8_lossy(&invite).into_owned(),
             state: State::Calling,
@@ -409,6 +444,7 @@ impl Phone {
 
     fn step(&mut self, id: &str) -> Vec<Act> {
         let plan = self.plan;
+        let habits = self.habits;
         let Some(call) = self.calls.get_mut(id).filter(|c| c.state == State::Ringing) else {
             return Vec::new();
         };
@@ -417,6 +453,7 @@ impl Phone {
                 call.state = State::Answered;
                 self.answered += 1;
                 let answer = reply(&call.invite, 200, id, Some(SDP));
+                let answer = timed(habits, answer, "uac");
                 let mut acts = start_final(call, id, answer);
                 if let Some(after) = hangup_after {
                     acts.push(Act::Wake(after, Wake::Hangup(id.to_owned())));
@@ -504,6 +541,8 @@ fn habitual(habits: Habits, id: &str) -> Vec<Act> {
         hold_after,
         hold_for,
         press_after,
+        session_expires: _,
+        is_deaf: _,
     } = habits;
     let mut acts = vec![Act::Wake(TALK_LIMIT, Wake::Hangup(id.to_owned()))];
     if let Some(after) = hold_after {
@@ -525,6 +564,26 @@ fn start_final(call: &mut Call, id: &str, message: Vec<u8>) -> Vec<Act> {
         Act::Send(message),
         Act::Wake(T1, Wake::RepeatFinal(id.to_owned(), T1)),
     ]
+}
+
+/// What a 2xx or an INVITE says of session timers.
+fn timed(habits: Habits, message: Vec<u8>, refresher: &str) -> Vec<u8> {
+    match habits.session_expires {
+        Some(seconds) => {
+            let timer =
+                format!("Supported: timer\r\nSession-Expires: {seconds};refresher={refresher}");
+            with_header(&message, &timer)
+        }
+        None => message,
+    }
+}
+
+/// A message with one more header, or several lines of them.
+fn with_header(message: &[u8], line: &str) -> Vec<u8> {
+    let with = format!("\r\n{line}\r\nCSeq:");
+    String::from_utf8_lossy(message)
+        .replacen("\r\nCSeq:", &with, 1)
+        .into_bytes()
 }
 
 /// The first header of a name, long form only: the gateway writes no other.

@@ -129,6 +129,8 @@ fn phone_habits(dice: Dice<'_>, challenge: Option<u16>) -> phone::Habits {
         hold_after: one_in(dice, 3).then(|| ms(dice(4_000))),
         hold_for: one_in(dice, 2).then(|| ms(dice(4_000))),
         press_after: one_in(dice, 3).then(|| ms(dice(4_000))),
+        session_expires: None,
+        is_deaf: false,
     }
 }
 

@@ -60,6 +60,7 @@ fn a_client_is_called_by_a_contact() {
             from: Address::Xmpp(BareJid::new(NUMBER).unwrap()),
             to: Address::Xmpp(BareJid::new(BARE).unwrap()),
             display_name: None,
+            conceals: false,
             offer: Offering::Later(vec![Media::Audio]),
             trunk: None,
         }]

@@ -26,6 +26,7 @@ fn contract_09_a_propose_is_taken_in_any_shape() {
                     from: Address::Xmpp(BareJid::new(BARE).unwrap()),
                     to: number(),
                     display_name: None,
+                    conceals: false,
                     offer: Offering::Later(vec![Media::Video, Media::Audio]),
                     trunk: None,
                 }]

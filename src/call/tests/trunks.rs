@@ -1,0 +1,139 @@
+//! Which trunk a call takes, and what is offered to it.
+
+use super::*;
+
+#[test]
+fn a_trunk_is_offered_first_what_both_sides_speak_and_nothing_else_without_transcoding() {
+    for (transcode, wanted) in [
+        (Transcode::Never, vec!["PCMU", "telephone-event"]),
+        (
+            Transcode::WhenNeeded,
+            vec!["PCMU", "opus", "telephone-event", "telephone-event"],
+        ),
+    ] {
+        let mut desk = Desk::with(|config| config.media.transcode = transcode);
+        desk.event(
+            JULIET,
+            dials(Offering::Described(ice(
+                vec![pcma(), pcmu()],
+                Setup::Actpass,
+            ))),
+        );
+        let offers = desk.offers();
+        let [(_, offer, trunk)] = offers.as_slice() else {
+            panic!("{offers:?}")
+        };
+        assert_eq!(trunk.as_deref(), Some("first"));
+        let names: Vec<&str> = offer.streams[0]
+            .codecs
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect();
+        assert_eq!(names, wanted);
+    }
+}
+
+#[test]
+fn a_trunk_that_requires_it_gets_keys_and_gives_some() {
+    let mut desk = Desk::with(|config| config.trunks[0].srtp = Srtp::Require);
+    desk.event(JULIET, dials(later()));
+    let (phone, offer, _) = desk.offers().remove(0);
+    let Transport::Rtp(ours) = &offer.streams[0].transport else {
+        panic!("no ICE toward SIP")
+    };
+    let Security::Sdes(lines) = &ours.security else {
+        panic!("{ours:?}")
+    };
+    let suites: Vec<&str> = lines.iter().map(|line| line.suite.as_str()).collect();
+    assert_eq!(suites, ["AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM"]);
+    let mut answer = rtp(vec![pcmu()]);
+    let chosen = Crypto {
+        key: "inline:theirs".to_owned(),
+        ..lines[1].clone()
+    };
+    if let Transport::Rtp(theirs) = &mut answer.streams[0].transport {
+        theirs.security = Security::Sdes(vec![chosen.clone()]);
+    }
+    desk.event(phone, LegEvent::Answered(answer));
+    let SideTransport::Rtp(side) = &desk.last_spec(Side::Callee).transport else {
+        panic!("no ICE toward SIP")
+    };
+    let keys = crate::border::RtpKeys::Sdes {
+        local: lines[1].clone(),
+        remote: chosen,
+    };
+    assert_eq!(side.keys, keys);
+}
+
+#[test]
+fn an_unprotected_call_rings_nobody_where_protection_is_required() {
+    let mut desk = Desk::with(|config| config.trunks[0].srtp = Srtp::Require);
+    desk.event(TRUNK, calls_in());
+    let told = desk.told();
+    let [(TRUNK, LegCommand::End(end))] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(end.reason, EndReason::Security);
+    desk.assert_empty();
+}
+
+#[test]
+fn a_failing_trunk_is_followed_by_the_next_and_a_busy_callee_is_not() {
+    let mut desk = Desk::new();
+    desk.event(JULIET, dials(later()));
+    let (first, ..) = desk.offers().remove(0);
+    desk.event(first, LegEvent::Ended(EndReason::NoRoute.into()));
+    let offers = desk.offers();
+    assert_eq!(offers.len(), 1);
+    assert_eq!(offers[0].2.as_deref(), Some("second"));
+    desk.event(offers[0].0, LegEvent::Ended(EndReason::Busy.into()));
+    assert_eq!(
+        desk.told(),
+        [(JULIET, LegCommand::End(EndReason::Busy.into()))]
+    );
+    desk.assert_empty();
+    assert_eq!(desk.records.len(), 1);
+}
+
+#[test]
+fn a_trunk_that_is_down_is_tried_last() {
+    let mut desk = Desk::new();
+    desk.calls.set_trunk_up("first".to_owned(), false);
+    desk.event(JULIET, dials(later()));
+    let offers = desk.offers();
+    assert_eq!(offers[0].2.as_deref(), Some("second"));
+    desk.event(offers[0].0, LegEvent::Ended(EndReason::NoRoute.into()));
+    assert_eq!(desk.offers()[0].2.as_deref(), Some("first"));
+}
+
+#[test]
+fn a_full_trunk_is_passed_over_and_two_full_ones_refuse_the_call() {
+    let mut desk = Desk::new();
+    let leg = |number| LegId { number, ..JULIET };
+    let trunks: Vec<Option<String>> = (1..=4)
+        .map(|n| {
+            desk.event(leg(n), dials(later()));
+            desk.offers().remove(0).2
+        })
+        .collect();
+    let name = |n: &str| Some(n.to_owned());
+    assert_eq!(
+        trunks,
+        [name("first"), name("first"), name("second"), name("second")]
+    );
+    let mut other = dials(later());
+    if let LegEvent::Offered { from, .. } = &mut other {
+        *from = Address::Xmpp("nurse@example.org".parse().unwrap());
+    }
+    desk.event(leg(5), other);
+    let told = desk.told();
+    assert!(
+        matches!(&told[0].1, LegCommand::End(end) if end.reason == EndReason::Overloaded),
+        "{told:?}"
+    );
+    for n in 1..=4 {
+        desk.event(leg(n), LegEvent::Ended(EndReason::Cancelled.into()));
+    }
+    desk.assert_empty();
+    assert_eq!(desk.records.len(), 5);
+}

@@ -1,0 +1,262 @@
+//! TLS for SIP: reads the certificates, and says whether a server is the one that was asked for.
+//!
+//! A server is known by the names in its certificate's subjectAltName, as RFC 5922 §7 wants it: a
+//! `sip:` URI is the whole truth where there is one, else DNS names are; wildcards prove nothing;
+//! the common name is not looked at. Versions are 1.2 and 1.3.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
+    SignatureScheme,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::config::{CertifiedFiles, Mistake, TlsConfig};
+
+/// Everything that TLS connections are made with.
+#[derive(Clone)]
+pub struct Certificates {
+    /// For those that peers open; `None` if we have no certificate.
+    pub acceptor: Option<TlsAcceptor>,
+    /// For those that we open.
+    pub connector: TlsConnector,
+}
+
+impl Certificates {
+    /// Reads the files; the mistake names the key whose file is at fault.
+    pub fn load(config: &TlsConfig) -> Result<Self, Mistake> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let roots = Arc::new(match &config.ca {
+            Some(path) => authorities(path)?,
+            None => system_authorities(),
+        });
+        let own = config.own.as_ref().map(certified).transpose()?;
+        let versions = |error| Mistake::new("sip.tls", format!("cannot be used: {error}"));
+        let misfit = |error| Mistake::new("sip.tls.cert", format!("does not fit the key: {error}"));
+
+        let verifier = SipDomain {
+            roots: Arc::clone(&roots),
+            provider: Arc::clone(&provider),
+        };
+        let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(versions)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let client = match &own {
+            Some((chain, key)) => client
+                .with_client_auth_cert(chain.clone(), key.clone_key())
+                .map_err(misfit)?,
+            None => client.with_no_client_auth(),
+        };
+        let acceptor = match own {
+            None => None,
+            Some((chain, key)) => {
+                let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+                    .with_safe_default_protocol_versions()
+                    .map_err(versions)?;
+                let server = if config.verify_client {
+                    let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+                        .build()
+                        .map_err(|error| Mistake::new("sip.tls.ca", error.to_string()))?;
+                    server.with_client_cert_verifier(verifier)
+                } else {
+                    server.with_no_client_auth()
+                };
+                let server = server.with_single_cert(chain, key).map_err(misfit)?;
+                Some(TlsAcceptor::from(Arc::new(server)))
+            }
+        };
+        Ok(Self {
+            acceptor,
+            connector: TlsConnector::from(Arc::new(client)),
+        })
+    }
+}
+
+type Certified = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn certified(files: &CertifiedFiles) -> Result<Certified, Mistake> {
+    let chain = certificates("sip.tls.cert", &files.cert)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
+        let file = files.key.display();
+        Mistake::new(
+            "sip.tls.key",
+            format!("no key can be read from {file}: {error}"),
+        )
+    })?;
+    Ok((chain, key))
+}
+
+fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Mistake> {
+    let wrong = |why: String| {
+        let file = path.display();
+        Mistake::new(
+            key,
+            format!("no certificate can be read from {file}: {why}"),
+        )
+    };
+    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
+        .map_err(|error| wrong(error.to_string()))?
+        .collect();
+    match read {
+        Ok(certificates) if certificates.is_empty() => Err(wrong("there is none".to_owned())),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, Mistake> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("sip.tls.ca", path)? {
+        roots.add(certificate).map_err(|error| {
+            let file = path.display();
+            Mistake::new("sip.tls.ca", format!("{file} has no authority: {error}"))
+        })?;
+    }
+    Ok(roots)
+}
+
+/// What the system trusts; a host without any can do all but open TLS connections.
+fn system_authorities() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// RFC 5922 §7.3: a server must prove that it is the domain that was asked for.
+#[derive(Debug)]
+struct SipDomain {
+    roots: Arc<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for SipDomain {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, between, now, algorithms)?;
+        let proven = match name {
+            ServerName::DnsName(domain) => proves(certificate, domain.as_ref())?,
+            _ => verify_server_name(&parsed, name).is_ok(),
+        };
+        match proven {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(CertificateError::NotValidForName.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        algorithms.supported_schemes()
+    }
+}
+
+fn proves(certificate: &CertificateDer<'_>, domain: &str) -> Result<bool, Error> {
+    let certificate =
+        webpki::EndEntityCert::try_from(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    Ok(is_identity(
+        certificate.valid_uri_names(),
+        certificate.valid_dns_names(),
+        domain,
+    ))
+}
+
+/// RFC 5922 §7.1 and §7.2.
+fn is_identity<'a>(
+    uris: impl Iterator<Item = &'a str>,
+    names: impl Iterator<Item = &'a str>,
+    domain: &str,
+) -> bool {
+    let domain = domain.trim_end_matches('.');
+    let mut identities = uris.filter_map(sip_domain).peekable();
+    if identities.peek().is_some() {
+        return identities.any(|identity| identity.eq_ignore_ascii_case(domain));
+    }
+    let mut names = names;
+    names.any(|name| name.eq_ignore_ascii_case(domain))
+}
+
+/// The domain of a `sip:` URI; one with a user part is a person's (RFC 5922 §7.1).
+fn sip_domain(uri: &str) -> Option<&str> {
+    let (scheme, rest) = uri.split_once(':')?;
+    let is_domain = scheme.eq_ignore_ascii_case("sip") && !rest.contains('@');
+    let host = rest.split([';', '?', ':']).next().unwrap_or(rest);
+    is_domain.then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(uris: &[&str], names: &[&str], domain: &str) -> bool {
+        is_identity(uris.iter().copied(), names.iter().copied(), domain)
+    }
+
+    #[test]
+    fn a_domain_is_proven_by_its_own_name_alone() {
+        assert!(identity(
+            &[],
+            &["sip.example.org", "Example.ORG"],
+            "example.org"
+        ));
+        assert!(identity(&[], &["example.org"], "EXAMPLE.org."));
+        assert!(!identity(&[], &["sip.example.org"], "example.org"));
+        assert!(!identity(&[], &[], "example.org"));
+    }
+
+    #[test]
+    fn a_sip_uri_outdoes_dns_names() {
+        let uris = ["sip:example.org", "https://www.example.net"];
+        assert!(identity(&uris, &[], "example.org"));
+        assert!(!identity(&uris, &["example.net"], "example.net"));
+        assert!(identity(
+            &["https://a.example"],
+            &["example.net"],
+            "example.net"
+        ));
+        // A person's URI says nothing about the domain.
+        assert!(!identity(&["sip:al@example.org"], &[], "example.org"));
+    }
+
+    #[test]
+    fn wildcards_prove_nothing() {
+        assert!(!identity(&[], &["*.example.org"], "sip.example.org"));
+        assert!(!identity(&["sip:*.example.org"], &[], "sip.example.org"));
+    }
+}

@@ -1,0 +1,108 @@
+"""What people read and type: why a call failed, what they missed, keys as text, numbers as they dial."""
+
+import asyncio
+
+import pytest
+
+import prosody
+from gateway import CONTACT, NUMBER, OUR_NUMBER
+
+GATEWAY_IQ = "jabber:iq:gateway"
+STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+LANG = "{http://www.w3.org/XML/1998/namespace}lang"
+
+
+@pytest.mark.parametrize(
+    "language, text",
+    [
+        ("en", "The line is busy. (486)"),
+        ("de", "Der Anschluss ist besetzt. (486)"),
+        ("fr", "La ligne est occupée. (486)"),
+        ("es", "La línea está ocupada. (486)"),
+    ],
+)
+async def test_a_failed_call_says_why_in_the_language_of_the_client(gateway, sipp, alice, language, text):
+    trunk = sipp("fails", code=486, text="Busy Here")
+    alice.language = language
+    async with alice:
+        offhook = gateway(f"sip:127.0.0.1:{trunk.sip}")
+        call = alice.call(CONTACT)
+        await call.sees("reject", reason="busy")
+        said = await alice.will_see("body", timeout=20)
+        assert said.xml.text == text
+        assert said.xml.get(LANG) == language
+        assert said.sender.split("/")[0] == CONTACT
+        await trunk.done()
+        await offhook.will_be_idle()
+
+
+async def test_a_missed_call_leaves_number_and_time(gateway, phone, alice):
+    async with phone() as caller, alice:
+        offhook = gateway(f"sip:127.0.0.1:{caller.sip}")
+        await caller.command("dial", f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}")
+        call = await alice.will_be_called()
+        call.ring()
+        await caller.will_say("CALL_RINGING")
+        await caller.command("hangup")
+        await call.sees("retract")
+        said = await alice.will_see("body", timeout=20)
+        assert said.xml.text.startswith("Missed call from ")
+        assert said.xml.text.endswith(" UTC")
+        assert said.sender == call.peer
+        await offhook.will_have_ended("cancelled")
+        await offhook.will_be_idle()
+
+
+async def test_keys_are_written_in_a_call(gateway, phone, alice):
+    async with phone(answer="auto") as callee, alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        call = await alice.call(CONTACT).establish()
+        await callee.will_say("CALL_ESTABLISHED")
+        alice.write(CONTACT, "1 2#")
+        await _pressed(callee, "12#")
+        alice.write(CONTACT, "hallo", lang="de")
+        refused = await alice.will_see("message-error", "chat", timeout=20)
+        text = refused.xml.find(f".//{{{STANZAS}}}text")
+        assert "Ziffern" in text.text and text.get(LANG) == "de"
+        await call.hang_up()
+        await offhook.will_be_idle()
+
+
+async def test_keys_behind_the_number_are_pressed_after_the_answer(gateway, phone, alice):
+    async with phone(answer="auto") as callee, alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        call = await alice.call(f"{NUMBER},12#@{prosody.GATEWAY}").establish()
+        await callee.will_say("CALL_ESTABLISHED")
+        await _pressed(callee, "12#")
+        await call.hang_up()
+        await offhook.will_be_idle()
+
+
+async def _pressed(phone, keys: str) -> None:
+    for _ in range(200):
+        if phone.keys == keys:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"the phone heard {phone.keys!r}, not {keys!r}")
+
+
+async def test_numbers_are_typed_as_people_write_them(gateway, alice):
+    alice.language = "fr"
+    async with alice:
+        gateway("sip:127.0.0.1:9")
+        asked = await alice.iq(prosody.GATEWAY, "get", f"<query xmlns='{GATEWAY_IQ}'/>")
+        assert asked.find(f".//{{{GATEWAY_IQ}}}prompt") is not None
+        for typed, jid in [
+            ("+1 (555) 123-4567", "+15551234567"),
+            ("tel:+1-555-123-4567;postd=p12", "+15551234567,,12"),
+            ("+1 555 123 4567, 12#", "+15551234567,12#"),
+            ("sip:romeo@example.net", "romeo\\40example.net"),
+        ]:
+            prompt = f"<query xmlns='{GATEWAY_IQ}'><prompt>{typed}</prompt></query>"
+            answer = await alice.iq(prosody.GATEWAY, "set", prompt)
+            found = answer.find(f".//{{{GATEWAY_IQ}}}jid")
+            assert found is not None and found.text == f"{jid}@{prosody.GATEWAY}"
+        wrong = f"<query xmlns='{GATEWAY_IQ}'><prompt>appelle-moi</prompt></query>"
+        refused = await alice.iq(prosody.GATEWAY, "set", wrong)
+        text = refused.find(f".//{{{STANZAS}}}text")
+        assert refused.get("type") == "error" and "n’est ni un numéro" in text.text
