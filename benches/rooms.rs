@@ -409,7 +409,7 @@ impl World {
                 self.inputs
                     .push_back(Input::Stanza(crate::rooms::stanza(&result)?));
             }
-            Output::MixStanza(_) | Output::Store(..) => {}
+            Output::MixStanza(_) | Output::Store(..) | Output::Ask(..) => {}
             Output::Net(NetOutput::Send { flow, bytes }) => {
                 if bytes.starts_with(b"INVITE") {
                     self.invite.clone_from(&bytes);

@@ -126,6 +126,8 @@ pub const KEYS: &[Key] = &[
     key("mix.create", Kind::Texts, Some("[]")),
     key("mix.ejabberd_domains", Kind::Texts, Some("[]")),
     key("mix.tigase_domains", Kind::Texts, Some("[]")),
+    key("mix.archive_days", Kind::Number, Some("30")),
+    key("mix.archive_max", Kind::Number, Some("10000")),
     key("mix.legacy_presence", Kind::Switch, Some("true")),
     key("mix.channel[].name", Kind::Text, None),
     key("mix.channel[].owner", Kind::Texts, None),

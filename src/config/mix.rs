@@ -16,6 +16,8 @@ impl Notes {
             ejabberd_domains,
             tigase_domains,
             legacy_presence,
+            archive_days,
+            archive_max,
             channel,
         } = written;
         let domain = self.required("mix.domain", domain, "such as mix.example.org");
@@ -63,8 +65,15 @@ impl Notes {
             ),
             tigase_domains: self.take_all("mix.tigase_domains", &tigase_domains, values::domain),
             legacy_presence: legacy_presence.unwrap_or(true),
+            archive_days: self.kept("mix.archive_days", archive_days, 30),
+            archive_max: self.kept("mix.archive_max", archive_max, 10_000),
             channels,
         }
+    }
+
+    fn kept(&mut self, key: &str, value: Option<u64>, default: u32) -> u32 {
+        let value = self.number(key, value, default.into(), i32::MAX.unsigned_abs().into());
+        u32::try_from(value).unwrap_or(default)
     }
 
     fn channel(&mut self, index: usize, written: written::Channel) -> ChannelConfig {

@@ -141,6 +141,10 @@ pub struct MixConfig {
     pub tigase_domains: Vec<DomainPart>,
     /// Whether presence has the namespace of XEP-0403's early examples too. Default yes.
     pub legacy_presence: bool,
+    /// Days that a message is kept. Default 30.
+    pub archive_days: u32,
+    /// Messages of one channel that are kept at most. Default 10,000.
+    pub archive_max: u32,
     /// Channels that are there from the start.
     pub channels: Vec<ChannelConfig>,
 }

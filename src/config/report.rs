@@ -154,6 +154,8 @@ fn write_mix(out: &mut String, mix: &MixConfig) -> std::fmt::Result {
         ejabberd_domains,
         tigase_domains,
         legacy_presence,
+        archive_days,
+        archive_max,
         channels,
     } = mix;
     writeln!(out, "mix      component {domain} at {server}")?;
@@ -168,6 +170,10 @@ fn write_mix(out: &mut String, mix: &MixConfig) -> std::fmt::Result {
         let domains = listed(domains.iter().map(ToString::to_string).collect());
         writeln!(out, "         knows that {server} serves {domains}")?;
     }
+    writeln!(
+        out,
+        "         messages are kept for {archive_days} days, {archive_max} of a channel at most"
+    )?;
     if !legacy_presence {
         writeln!(out, "         presence in the namespace of XEP-0403 only")?;
     }

@@ -161,6 +161,8 @@ pub struct Mix {
     pub create: Vec<String>,
     pub ejabberd_domains: Vec<String>,
     pub tigase_domains: Vec<String>,
+    pub archive_days: Option<u64>,
+    pub archive_max: Option<u64>,
     pub legacy_presence: Option<bool>,
     pub channel: Vec<Channel>,
 }

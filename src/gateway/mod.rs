@@ -20,6 +20,7 @@ use crate::call::{CallCensus, CallOutput, Calls, MediaFacts};
 use crate::config::{ChannelConfig, Config, MixConfig};
 use crate::id::{Room, TokenMaker, WorkerId};
 use crate::leg::EndReason;
+use crate::mix::archive::{Answer, Question};
 use crate::mix::store::{Change, Snapshot};
 use crate::mix::{self, Mix, MixCensus, MixRoomConfig, StaticChannel};
 use crate::net::{NetInput, NetOutput};
@@ -56,6 +57,8 @@ pub enum Input {
     Config(Arc<Config>),
     /// What was to be kept has been, or cannot be.
     Store(StoreEvent),
+    /// The answer to [`Output::Ask`].
+    Answer(u64, Answer),
     /// A deadline has come.
     Timeout,
     /// Take no more calls.
@@ -77,6 +80,8 @@ pub enum Output {
     Media(WorkerId, MediaCommand),
     /// Keep a change; [`StoreEvent::Kept`] with its number says that it is.
     Store(u64, Box<Change>),
+    /// Read what was kept; [`Input::Answer`] brings it.
+    Ask(u64, Question),
     /// A call is over.
     Record(Box<CallRecord>),
     /// Something to show on the ladder, if it is watched.
@@ -137,7 +142,9 @@ impl Gateway {
         let mix = match &config.mix {
             Some(mix) => {
                 let kept = kept.unwrap_or_default();
-                Some(Mix::restore(service(&config, mix)?, kept, tokens.fork()))
+                let mut mix = Mix::restore(service(&config, mix)?, kept, tokens.fork());
+                mix.set_archives(gate.is_some());
+                Some(mix)
             }
             None => None,
         };
@@ -194,7 +201,11 @@ impl Gateway {
                 if let Some(gate) = &mut self.gate {
                     gate.handle(event, mix::taken_back);
                 }
+                if event == StoreEvent::Failing {
+                    self.with_mix(Mix::fail_questions);
+                }
             }
+            Input::Answer(number, answer) => self.with_mix(|mix| mix.answer(number, answer)),
             Input::Timeout => {
                 self.xmpp.handle_timeout(now);
                 self.sip.handle_timeout(now);
@@ -345,6 +356,9 @@ impl Gateway {
                     .push_back(Output::Store(number, Box::new(change)));
             }
         }
+        while let Some((number, question)) = mix.poll_question() {
+            self.outputs.push_back(Output::Ask(number, question));
+        }
         for stanza in stanzas {
             let to = stanza.attr("to").unwrap_or_default().to_owned();
             let bare = to.split('/').next().unwrap_or_default();
@@ -380,6 +394,7 @@ impl Gateway {
             | Input::MixDown
             | Input::Media(_)
             | Input::Config(_)
+            | Input::Answer(..)
             | Input::Store(_)
             | Input::Timeout
             | Input::Drain
@@ -410,6 +425,8 @@ fn service(config: &Config, mix: &MixConfig) -> Result<MixRoomConfig, jid::Error
         ejabberd_domains,
         tigase_domains,
         legacy_presence,
+        archive_days: _,
+        archive_max: _,
         channels,
     } = mix;
     let phones = DomainPart::new(&config.xmpp.domain)?;

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 mod admin;
+mod archive;
 pub mod cli;
 pub mod client;
 pub mod component;

@@ -13,7 +13,7 @@ use super::admin::{Admin, Question, View};
 use super::component::{Link, LinkEvent};
 use super::media::Workers;
 use super::sip::SipNet;
-use super::store::Store;
+use super::store::{Heard, Store};
 use crate::border::MediaEvent;
 use crate::call::{MediaFacts, WorkerFacts};
 use crate::config::{Config, MixConfig, SipConfig, XmppConfig};
@@ -21,7 +21,6 @@ use crate::gateway::{Gateway, Input, Output};
 use crate::id::{TokenMaker, WorkerId};
 use crate::net::SipTransport;
 use crate::observe::ladder::Ladder;
-use crate::store::StoreEvent;
 
 /// Inputs taken in a row before other tasks have a turn.
 const INPUTS_A_TURN: usize = 64;
@@ -91,7 +90,7 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
     let admin = admin.transpose()?;
     let (store, kept) = match (&config.store, &config.mix) {
         (Some(store), Some(mix)) => {
-            let (store, kept) = Store::start(store, &mix.domain).await?;
+            let (store, kept) = Store::start(store, mix).await?;
             (Some(store), Some(kept))
         }
         (None, _) | (_, None) => (None, None),
@@ -261,7 +260,7 @@ impl Running {
                         continue;
                     }
                 },
-                Some(event) = kept(&mut self.store) => Input::Store(event),
+                Some(input) = kept(&mut self.store) => input,
                 input = self.sip.next() => Input::Net(input),
                 Some(question) = question_of(&mut self.admin) => {
                     self.show(question);
@@ -310,6 +309,11 @@ impl Running {
                         store.keep(number, change);
                     }
                 }
+                Output::Ask(number, question) => {
+                    if let Some(store) = &self.store {
+                        store.ask(number, question);
+                    }
+                }
                 // The call table has logged it.
                 Output::Record(record) => {
                     if let Some(admin) = &mut self.admin {
@@ -351,7 +355,7 @@ impl Running {
             let input = tokio::select! {
                 input = self.sip.next() => Input::Net(input),
                 Some((_, event)) = self.media_events.recv() => Input::Media(event),
-                Some(event) = kept(&mut self.store) => Input::Store(event),
+                Some(input) = kept(&mut self.store) => input,
                 () = tokio::time::sleep(Duration::from_millis(20)) => Input::Timeout,
             };
             self.gateway.handle(Instant::now(), input);
@@ -496,9 +500,12 @@ async fn question_of(admin: &mut Option<Admin>) -> Option<Question> {
 }
 
 /// What is heard next of what is to be kept; never anything if nothing is.
-async fn kept(store: &mut Option<Store>) -> Option<StoreEvent> {
+async fn kept(store: &mut Option<Store>) -> Option<Input> {
     match store {
-        Some(store) => store.events.recv().await,
+        Some(store) => Some(match store.events.recv().await? {
+            Heard::Store(event) => Input::Store(event),
+            Heard::Answer(number, answer) => Input::Answer(number, answer),
+        }),
         None => std::future::pending().await,
     }
 }

@@ -15,8 +15,10 @@ use sqlx::any::{AnyConnectOptions, AnyRow};
 use sqlx::{AnyConnection, ConnectOptions, Connection, Row};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::StoreConfig;
+use super::archive::{self, Archive};
+use crate::config::{MixConfig, StoreConfig};
 use crate::mix::address::StableId;
+use crate::mix::archive::{Answer, Question};
 use crate::mix::record;
 use crate::mix::store::{Change, Snapshot};
 use crate::store::StoreEvent;
@@ -31,17 +33,25 @@ const PAUSE: Duration = Duration::from_millis(500);
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What brings the tables from each version to the next. A step that was released never changes.
-const STEPS: &[&[&str]] = &[&[
-    "CREATE TABLE mix_channel (
+const STEPS: &[&[&str]] = &[
+    &[
+        "CREATE TABLE mix_channel (
         service TEXT NOT NULL, channel TEXT NOT NULL, settings TEXT NOT NULL,
         PRIMARY KEY (service, channel))",
-    "CREATE TABLE mix_participant (
+        "CREATE TABLE mix_participant (
         service TEXT NOT NULL, channel TEXT NOT NULL, id TEXT NOT NULL, record TEXT NOT NULL,
         PRIMARY KEY (service, channel, id))",
-    "CREATE TABLE mix_client (
+        "CREATE TABLE mix_client (
         service TEXT NOT NULL, channel TEXT NOT NULL, id TEXT NOT NULL, resource TEXT NOT NULL,
         presence TEXT NOT NULL, PRIMARY KEY (service, channel, id, resource))",
-]];
+    ],
+    &[
+        "CREATE TABLE mix_message (
+            service TEXT NOT NULL, channel TEXT NOT NULL, id TEXT NOT NULL, n BIGINT NOT NULL,
+            sent BIGINT NOT NULL, stanza TEXT NOT NULL, PRIMARY KEY (service, channel, id))",
+        "CREATE INDEX mix_message_order ON mix_message (service, channel, n)",
+    ],
+];
 
 /// Why the state cannot be read at the start.
 #[derive(Debug, thiserror::Error)]
@@ -80,21 +90,36 @@ pub enum StoreError {
     Thread(String),
 }
 
+/// What the thread is to do.
+enum Order {
+    Keep(u64, Box<Change>),
+    Ask(u64, Question),
+}
+
+/// What is heard of the thread.
+#[derive(Debug)]
+pub enum Heard {
+    /// Whether changes are kept.
+    Store(StoreEvent),
+    /// The answer to the question of this number.
+    Answer(u64, Answer),
+}
+
 /// The gateway's end.
 pub struct Store {
-    changes: mpsc::UnboundedSender<(u64, Box<Change>)>,
+    orders: mpsc::UnboundedSender<Order>,
     /// What is heard.
-    pub events: mpsc::UnboundedReceiver<StoreEvent>,
+    pub events: mpsc::UnboundedReceiver<Heard>,
     done: oneshot::Receiver<()>,
 }
 
 impl Store {
-    /// Opens it, brings its tables up to date and reads all that is kept of `service`.
+    /// Opens it, brings its tables up to date and reads all that is kept of the service.
     pub async fn start(
         config: &StoreConfig,
-        service: &str,
+        mix: &MixConfig,
     ) -> Result<(Self, Snapshot), StoreError> {
-        let (changes, from_gateway) = mpsc::unbounded_channel();
+        let (orders, from_gateway) = mpsc::unbounded_channel();
         let (to_gateway, events) = mpsc::unbounded_channel();
         let (opened, opening) = oneshot::channel();
         let (farewell, done) = oneshot::channel();
@@ -107,8 +132,9 @@ impl Store {
         let keeper = Keeper {
             url,
             place,
-            service: service.to_owned(),
+            service: mix.domain.clone(),
             connection: None,
+            archive: Archive::new(mix.archive_days, mix.archive_max),
         };
         let work = move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -124,7 +150,7 @@ impl Store {
         }
         let kept = opening.await.map_err(|_| ended)??;
         let store = Self {
-            changes,
+            orders,
             events,
             done,
         };
@@ -134,12 +160,17 @@ impl Store {
     /// Keeps a change.
     pub fn keep(&self, number: u64, change: Box<Change>) {
         // A thread that is gone keeps nothing, and says nothing: what tells of the change waits.
-        let _ = self.changes.send((number, change));
+        let _ = self.orders.send(Order::Keep(number, change));
+    }
+
+    /// Reads messages.
+    pub fn ask(&self, number: u64, question: Question) {
+        let _ = self.orders.send(Order::Ask(number, question));
     }
 
     /// Gives what is on its way some time to be written.
     pub async fn finish(self) {
-        drop(self.changes);
+        drop(self.orders);
         if tokio::time::timeout(FAREWELL, self.done).await.is_err() {
             tracing::warn!("the last changes could not be kept");
         }
@@ -152,26 +183,46 @@ struct Keeper {
     place: String,
     service: String,
     connection: Option<AnyConnection>,
+    archive: Archive,
 }
 
 impl Keeper {
     async fn work(
         mut self,
         opened: oneshot::Sender<Result<Snapshot, StoreError>>,
-        mut changes: mpsc::UnboundedReceiver<(u64, Box<Change>)>,
-        events: mpsc::UnboundedSender<StoreEvent>,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+        events: mpsc::UnboundedSender<Heard>,
     ) {
         let read = self.open().await;
         let failed = read.is_err();
         if opened.send(read).is_err() || failed {
             return;
         }
-        let mut batch = Vec::new();
-        while changes.recv_many(&mut batch, BATCH).await > 0 {
-            if !self.insist(&batch, &events, &changes).await {
+        let (mut ordered, mut batch) = (Vec::new(), Vec::new());
+        while orders.recv_many(&mut ordered, BATCH).await > 0 {
+            for order in ordered.drain(..) {
+                let (number, question) = match order {
+                    Order::Keep(number, change) => {
+                        batch.push((number, change));
+                        continue;
+                    }
+                    Order::Ask(number, question) => (number, question),
+                };
+                // What was sent before the question is in the answer.
+                if !self.insist(&batch, &events, &orders).await {
+                    return;
+                }
+                batch.clear();
+                let answer = Heard::Answer(number, self.answer(&question).await);
+                if events.send(answer).is_err() {
+                    return;
+                }
+            }
+            if !self.insist(&batch, &events, &orders).await {
                 return;
             }
             batch.clear();
+            self.sweep().await;
         }
         if let Some(connection) = self.connection.take() {
             let _ = connection.close().await;
@@ -182,8 +233,8 @@ impl Keeper {
     async fn insist(
         &mut self,
         batch: &[(u64, Box<Change>)],
-        events: &mpsc::UnboundedSender<StoreEvent>,
-        changes: &mpsc::UnboundedReceiver<(u64, Box<Change>)>,
+        events: &mpsc::UnboundedSender<Heard>,
+        orders: &mpsc::UnboundedReceiver<Order>,
     ) -> bool {
         let Some((last, _)) = batch.last() else {
             return true;
@@ -201,11 +252,11 @@ impl Keeper {
             if !failing {
                 failing = true;
                 tracing::warn!(place = self.place, error, "the state cannot be kept");
-                if events.send(StoreEvent::Failing).is_err() {
+                if events.send(Heard::Store(StoreEvent::Failing)).is_err() {
                     return false;
                 }
             }
-            if changes.is_closed() {
+            if orders.is_closed() {
                 return false;
             }
             tokio::time::sleep(PAUSE).await;
@@ -213,7 +264,7 @@ impl Keeper {
         if failing {
             tracing::warn!(place = self.place, "the state is kept again");
         }
-        events.send(StoreEvent::Kept(*last)).is_ok()
+        events.send(Heard::Store(StoreEvent::Kept(*last))).is_ok()
     }
 
     async fn write(&mut self, batch: &[(u64, Box<Change>)]) -> Result<(), sqlx::Error> {
@@ -223,9 +274,46 @@ impl Keeper {
         };
         let mut transaction = connection.begin().await?;
         for (_, change) in batch {
+            if let Change::Sent {
+                channel,
+                id,
+                stanza,
+            } = &**change
+            {
+                let message = [channel.as_str(), id, stanza];
+                let archive = &mut self.archive;
+                archive
+                    .write(&mut transaction, &self.service, message)
+                    .await?;
+            }
             write(&mut transaction, &self.service, change).await?;
         }
         transaction.commit().await
+    }
+
+    async fn answer(&mut self, question: &Question) -> Answer {
+        let work = async {
+            let connection = match &mut self.connection {
+                Some(connection) => connection,
+                None => self.connection.insert(connect(&self.url).await?),
+            };
+            archive::read(connection, &self.service, question).await
+        };
+        if let Ok(Ok(answer)) = tokio::time::timeout(LIMIT, work).await {
+            return answer;
+        }
+        self.connection = None;
+        Answer::Failed
+    }
+
+    async fn sweep(&mut self) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        let swept = self.archive.sweep(connection, &self.service);
+        if !matches!(tokio::time::timeout(LIMIT, swept).await, Ok(Ok(()))) {
+            self.connection = None;
+        }
     }
 
     async fn open(&mut self) -> Result<Snapshot, StoreError> {
@@ -253,6 +341,8 @@ impl Keeper {
                 what,
             },
         })?;
+        let archive = self.archive.open(&mut connection, &self.service);
+        archive.await.map_err(failed)?;
         self.connection = Some(connection);
         tracing::info!(place, channels = kept.channels.len(), "state read");
         Ok(kept)
@@ -393,6 +483,7 @@ async fn write(
         }
         Change::Destroyed { channel } => {
             statements = &[
+                "DELETE FROM mix_message WHERE service = $1 AND channel = $2",
                 "DELETE FROM mix_client WHERE service = $1 AND channel = $2",
                 "DELETE FROM mix_participant WHERE service = $1 AND channel = $2",
                 "DELETE FROM mix_channel WHERE service = $1 AND channel = $2",
@@ -419,6 +510,8 @@ async fn write(
             ];
             values = vec![channel, id.as_str()];
         }
+        // The archive writes it.
+        Change::Sent { .. } => return Ok(()),
         Change::Present {
             channel,
             id,

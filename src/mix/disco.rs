@@ -2,6 +2,7 @@
 
 use minidom::Element;
 
+use super::archive::NS_MAM;
 use super::commands::Command;
 use super::rights::Role;
 use super::store::Node;
@@ -56,7 +57,7 @@ impl Mix {
             true => name,
             false => &channel.settings.name,
         };
-        let features = [
+        let mut features = vec![
             NS_INFO,
             NS_ITEMS,
             NS_CORE,
@@ -67,6 +68,9 @@ impl Mix {
             NS_COMMANDS,
             NS_PING,
         ];
+        if self.archives {
+            features.push(NS_MAM);
+        }
         let answer = info(query.attr("node"), title, &features);
         self.out.result(head, Some(answer));
         Ok(())

@@ -72,6 +72,11 @@ impl Mix {
         if let (true, Some(shown)) = (hidden, shown) {
             anonymity::mask(&mut message, &head.from, &shown);
         }
+        // XEP-0404 §3.3: the archive tells nobody more than everybody may know.
+        let mut kept = message.clone();
+        kept.append_child(mix(!hidden));
+        kept.append_child(stanza_id.clone());
+        self.archive(name, &id, &kept);
         for (to, names) in subscribers {
             let mut copy = message.clone();
             copy.append_child(mix(names));

@@ -9,11 +9,12 @@
 //! A phone is a participant like any other: its JID lies in the gateway's other domain, and whoever
 //! wires this room hands stanzas between the two rooms.
 //!
-//! It does not: archive messages (XEP-0313), register nicks (XEP-0407), or hold connections (`io/` does).
+//! It does not: register nicks (XEP-0407), or hold connections (`io/` does).
 
 pub mod address;
 mod admin;
 mod anonymity;
+pub mod archive;
 pub mod clients;
 mod commands;
 mod config;
@@ -29,6 +30,7 @@ mod presence;
 pub mod record;
 mod relay;
 pub mod rights;
+mod stamp;
 pub mod store;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -47,6 +49,7 @@ use crate::xmpp::stanza::{
 };
 use address::{Encoded, Place};
 use anonymity::HiddenResources;
+use archive::{Asked, NS_MAM, Question};
 pub use farewell::Parted;
 use presence::Watch;
 use relay::Relay;
@@ -145,6 +148,9 @@ pub struct Mix {
     parted: VecDeque<Parted>,
     /// What is changed can be kept.
     keeps: bool,
+    archives: bool,
+    questions: VecDeque<(u64, Question)>,
+    asked: Asked,
     tokens: TokenMaker,
     out: Outbox,
 }
@@ -176,6 +182,9 @@ impl Mix {
             hidden: HiddenResources::default(),
             parted: VecDeque::new(),
             keeps: true,
+            archives: false,
+            questions: VecDeque::new(),
+            asked: Asked::default(),
             tokens,
             config,
         };
@@ -264,6 +273,11 @@ impl Mix {
             Kind::Message(kind) => {
                 let outcome = match place {
                     Place::Encoded(to) => self.private_message(kind, &head, &stanza, &to),
+                    Place::Channel { .. }
+                        if kind == MessageType::Groupchat && self.archives && !self.keeps =>
+                    {
+                        Err(not_kept())
+                    }
                     Place::Channel { name, .. } => self.message(kind, &head, &stanza, &name),
                     Place::Service => match kind {
                         MessageType::Error => Ok(()),
@@ -480,6 +494,7 @@ impl Mix {
                 self.out.result(head, None);
                 Ok(())
             }
+            (IqType::Set, "query", NS_MAM) => self.query(head, payload, name),
             (IqType::Get | IqType::Set, "pubsub", _) => self.pubsub(now, kind, head, payload, name),
             _ => Err(Condition::ServiceUnavailable.into()),
         }

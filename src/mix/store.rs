@@ -278,6 +278,15 @@ pub enum Change {
         /// Who.
         id: StableId,
     },
+    /// A message was sent to everybody. No [`Snapshot`] holds it: it is asked for.
+    Sent {
+        /// The channel.
+        channel: String,
+        /// Its id.
+        id: String,
+        /// The message.
+        stanza: String,
+    },
     /// A client is there.
     Present {
         /// The channel.
@@ -308,7 +317,8 @@ impl Change {
             Self::Settings { .. }
             | Self::Destroyed { .. }
             | Self::Joined { .. }
-            | Self::Left { .. } => true,
+            | Self::Left { .. }
+            | Self::Sent { .. } => true,
             Self::Present { .. } | Self::Gone { .. } => false,
         }
     }
@@ -338,6 +348,7 @@ impl Snapshot {
             }
             Change::Destroyed { .. }
             | Change::Left { .. }
+            | Change::Sent { .. }
             | Change::Present { .. }
             | Change::Gone { .. } => false,
         }
@@ -377,6 +388,7 @@ impl Snapshot {
                     channel.participants.remove(&id);
                 }
             }
+            Change::Sent { .. } => {}
             Change::Present {
                 channel,
                 id,

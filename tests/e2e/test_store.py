@@ -22,6 +22,8 @@ CORE = "urn:xmpp:mix:core:1"
 PUBSUB = "http://jabber.org/protocol/pubsub"
 NODES = "urn:xmpp:mix:nodes:"
 FORMS = "jabber:x:data"
+MAM = "urn:xmpp:mam:2"
+RSM = "http://jabber.org/protocol/rsm"
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 CONFIG = """
 [mix]
@@ -292,3 +294,53 @@ async def test_newer_and_damaged_tables_are_told_apart(gateway, prosody, alice, 
         tables.execute("UPDATE offhook_version SET version = 1000")
     newer = await ends_at_start(tmp_path, f"sqlite://{file}", prosody.component)
     assert "written by a later version of the program" in newer
+
+
+async def history(client, inner: str = "") -> tuple[list[str], ET.Element]:
+    """The bodies that a query brings, and its answer."""
+    bodies = []
+
+    def hear(stanza):
+        if stanza.xml.find(tag(MAM, "result")) is not None:
+            bodies.extend(body.text for body in stanza.xml.iter(tag("jabber:client", "body")))
+        return stanza
+
+    client.stream.add_filter("in", hear)
+    reply = await client.iq(SUPPORT, "set", f"<query xmlns='{MAM}'>{inner}</query>", PATIENCE)
+    client.stream.del_filter("in", hear)
+    return bodies, reply
+
+
+def rsm(inner: str) -> str:
+    return f"<set xmlns='{RSM}'>{inner}</set>"
+
+
+async def pages_through_history(gateway, prosody, alice, url: str) -> None:
+    async with alice, Client(prosody.c2s, "bob", USERS["bob"]) as bob:
+        program = gateway("sip:127.0.0.1:9", more=config(url))
+        await will_join(alice, SUPPORT, "Alice")
+        said = [f"number {n} <&>" for n in range(5)]
+        for text in said:
+            alice.send(f"<message type='groupchat' to='{SUPPORT}'><body>{text.replace('&', '&amp;').replace('<', '&lt;')}</body></message>")
+        bodies, reply = await history(alice)
+        assert (bodies, reply.find(tag(MAM, "fin")).get("complete")) == (said, "true"), ET.tostring(reply)
+        refused, reply = await history(bob)
+        assert not refused and reply.get("type") == "error"
+        program.kill()
+        program.start()
+        page, reply = await history(alice, rsm("<max>2</max>"))
+        fin = reply.find(tag(MAM, "fin"))
+        assert (page, fin.get("complete")) == (said[:2], None)
+        last = fin.findtext(f"{tag(RSM, 'set')}/{tag(RSM, 'last')}")
+        assert (await history(alice, rsm(f"<max>2</max><after>{last}</after>")))[0] == said[2:4]
+        assert (await history(alice, rsm("<max>2</max><before/>")))[0] == said[3:]
+        _, unknown = await history(alice, rsm("<after>nothing</after>"))
+        assert unknown.get("type") == "error"
+
+
+async def test_the_history_of_a_channel_with_sqlite(gateway, prosody, alice, tmp_path):
+    await pages_through_history(gateway, prosody, alice, f"sqlite://{tmp_path}/state.db")
+
+
+async def test_the_history_of_a_channel_with_postgres(gateway, prosody, alice, postgres):
+    await pages_through_history(gateway, prosody, alice, postgres.url)

@@ -34,6 +34,8 @@ fn with_channel(hidden: bool, phones: &[&str]) -> Config {
             ejabberd_domains: Vec::new(),
             tigase_domains: Vec::new(),
             legacy_presence: false,
+            archive_days: 30,
+            archive_max: 100,
             channels: vec![ChannelConfig {
                 name: "support".to_owned(),
                 owners: vec!["nurse@example.org".parse().unwrap()],

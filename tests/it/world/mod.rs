@@ -575,7 +575,9 @@ impl World {
                     }
                 }
                 Output::Net(other) if self.noise.is_some() => self.refuse(other),
-                Output::MixStanza(_) | Output::Store(..) => panic!("there is no MIX service"),
+                Output::MixStanza(_) | Output::Store(..) | Output::Ask(..) => {
+                    panic!("there is no MIX service")
+                }
                 Output::Net(other) => panic!("unexpected: {other:?}"),
                 Output::Media(_, command) => self.media_command(command),
                 Output::Record(record) => self.records.push(*record),
