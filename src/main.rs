@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 use offhook::io::cli::{self, Command};
+use offhook::io::gather::Gather;
 use tracing_subscriber::EnvFilter;
 
 /// Signalling allocates for every stanza and message: this allocator takes a third less for it.
@@ -86,8 +87,10 @@ fn run(path: std::path::PathBuf, ladder: bool) -> u8 {
 
 /// Signalling has one thread; media has its own.
 fn on_one_thread(work: impl Future<Output = u8>) -> u8 {
+    let gather = Gather::default();
     match tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_park(move || gather.before_sleep())
         .build()
     {
         Ok(runtime) => runtime.block_on(work),

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_xmpp::xmlstream::{ReadError, StreamHeader, Timeouts, XmlStream, initiate_stream};
 
+use super::incoming::Incoming;
 use crate::config::XmppConfig;
 use crate::id::TokenMaker;
 use crate::xmpp::stanza::element;
@@ -88,7 +89,7 @@ enum LinkError {
     Stopped,
 }
 
-type ComponentStream = XmlStream<BufStream<QuickAck>, Element>;
+type ComponentStream = XmlStream<BufStream<QuickAck>, Incoming>;
 
 async fn run(
     config: XmppConfig,
@@ -187,12 +188,12 @@ async fn pump(
     loop {
         tokio::select! {
             read = stream.next() => match read {
-                Some(Ok(element)) if element.name() == "error"
+                Some(Ok(Incoming(element))) if element.name() == "error"
                     && element.ns() == "http://etherx.jabber.org/streams" =>
                 {
                     return LinkError::Closed(format!(": {}", stream_error(&element)));
                 }
-                Some(Ok(element)) => {
+                Some(Ok(Incoming(element))) => {
                     if events.send(LinkEvent::Stanza(element)).await.is_err() {
                         return LinkError::Stopped;
                     }
@@ -246,7 +247,7 @@ fn keep_alive(domain: &str) -> Element {
 async fn read(stream: &mut ComponentStream) -> Result<Element, LinkError> {
     loop {
         match stream.next().await {
-            Some(Ok(element)) => return Ok(element),
+            Some(Ok(Incoming(element))) => return Ok(element),
             Some(Err(ReadError::HardError(error))) => return Err(error.into()),
             Some(Err(ReadError::SoftTimeout | ReadError::ParseError(_))) => {}
             Some(Err(ReadError::StreamFooterReceived)) | None => {

@@ -16,6 +16,8 @@ pub mod component;
 pub mod config;
 pub mod dial;
 pub mod echo;
+pub mod gather;
+mod incoming;
 pub mod media;
 mod outcome;
 mod readiness;

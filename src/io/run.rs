@@ -26,9 +26,10 @@ use crate::observe::ladder::Ladder;
 const INPUTS_A_TURN: usize = 64;
 /// Deadlines are served together, at most once in so long: a wake-up for each would cost more than
 /// what is done then. The shortest one is SIP's first repetition, after 500 ms.
-const TICK: Duration = Duration::from_millis(5);
-/// How long commands to the media threads may wait for others, so that one wake-up does for all.
-const MEDIA_DELAY: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_millis(10);
+/// The media threads are woken at most once in so long: commands that come sooner after the last time
+/// wait for each other.
+const MEDIA_PAUSE: Duration = Duration::from_millis(5);
 /// How long running calls may go on after SIGTERM.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 /// What the last messages have to leave in.
@@ -134,6 +135,7 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         up_since: Instant::now(),
         draining: false,
         wake_media_at: None,
+        media_woken: Instant::now(),
     };
     running.tell_the_time();
     running.gateway.start(Instant::now());
@@ -163,6 +165,7 @@ struct Running {
     draining: bool,
     /// Commands wait for the media threads until then.
     wake_media_at: Option<Instant>,
+    media_woken: Instant,
 }
 
 impl Running {
@@ -194,7 +197,7 @@ impl Running {
                 self.perform();
             }
             if self.wake_media_at.is_some_and(|at| at <= now) {
-                self.wake_media();
+                self.wake_media(now);
             }
             let deadlines = [self.due(served), self.wake_media_at, stop_by];
             let deadline = deadlines.into_iter().flatten().min();
@@ -277,8 +280,9 @@ impl Running {
         }
     }
 
-    fn wake_media(&mut self) {
+    fn wake_media(&mut self, now: Instant) {
         self.wake_media_at = None;
+        self.media_woken = now;
         self.workers.wake();
     }
 
@@ -301,8 +305,7 @@ impl Running {
                 Output::Net(output) => self.sip.perform(output),
                 Output::Media(worker, command) => {
                     self.workers.queue(worker, command);
-                    let wake_at = || Instant::now() + MEDIA_DELAY;
-                    self.wake_media_at.get_or_insert_with(wake_at);
+                    self.wake_media_at = Some(self.media_woken + MEDIA_PAUSE);
                 }
                 Output::Store(number, change) => {
                     if let Some(store) = &self.store {
@@ -348,7 +351,7 @@ impl Running {
     async fn say_goodbye(&mut self) -> Result<(), RunError> {
         self.gateway.handle(Instant::now(), Input::EndCalls);
         self.perform();
-        self.wake_media();
+        self.wake_media(Instant::now());
         let by = Instant::now() + GOODBYE;
         let hurry = Instant::now() + GOODBYE_LIMIT;
         while Instant::now() < by || (Instant::now() < hurry && !self.gateway.is_unregistered()) {
@@ -360,7 +363,7 @@ impl Running {
             };
             self.gateway.handle(Instant::now(), input);
             self.perform();
-            self.wake_media();
+            self.wake_media(Instant::now());
         }
         while let Ok((_, event)) = self.media_events.try_recv() {
             self.gateway.handle(Instant::now(), Input::Media(event));

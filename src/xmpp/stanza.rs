@@ -502,7 +502,8 @@ impl Writer {
             None => (Namespace::NONE, name),
         };
         let local = NcName::try_from(local).expect("attribute names are literals of ours");
-        self.0.set_attr(ns, local, clean(value.as_ref()));
+        let attributes = self.0.attrs_mut();
+        attributes.insert(ns, local, clean(value.as_ref()));
         self
     }
 
@@ -549,6 +550,9 @@ impl From<Writer> for Element {
 /// Replaces what XML 1.0 §2.2 has no way to write: one such character from a SIP header would cost
 /// the whole stream.
 fn clean(text: &str) -> String {
+    if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
     text.chars()
         .map(|c| if allowed(c) { c } else { '\u{fffd}' })
