@@ -239,11 +239,18 @@ pub struct Fingerprint {
 impl Fingerprint {
     /// `AB:CD:…` in upper case, without blanks.
     pub fn hex(&self) -> String {
-        self.value
-            .iter()
-            .map(|b| format!("{b:02X}"))
-            .collect::<Vec<_>>()
-            .join(":")
+        const DIGITS: [char; 16] = [
+            '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+        ];
+        let mut hex = String::with_capacity(3 * self.value.len());
+        for byte in &self.value {
+            if !hex.is_empty() {
+                hex.push(':');
+            }
+            hex.push(DIGITS[usize::from(byte >> 4)]);
+            hex.push(DIGITS[usize::from(byte & 15)]);
+        }
+        hex
     }
 
     /// Reads `AB:CD:…`, either case; `None` if it is anything else.

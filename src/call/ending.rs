@@ -64,7 +64,7 @@ impl Calls {
                     ..end
                 }
             };
-            self.close(now, call, end, EndedBy::Caller);
+            self.close(now, *call, end, EndedBy::Caller);
             return;
         }
         let answered = call.state.is_answered();
@@ -82,17 +82,17 @@ impl Calls {
                 Ok(()) => {
                     self.calls.insert(id, call);
                 }
-                Err(_) => self.close(now, call, end, EndedBy::Callee),
+                Err(_) => self.close(now, *call, end, EndedBy::Callee),
             }
             return;
         }
-        self.close(now, call, end, EndedBy::Callee);
+        self.close(now, *call, end, EndedBy::Callee);
     }
 
     /// Ends a call from our side.
     pub(super) fn end_call(&mut self, now: Instant, id: CallId, end: End, by: EndedBy) {
         if let Some(call) = self.calls.remove(&id) {
-            self.close(now, call, end, by);
+            self.close(now, *call, end, by);
         }
     }
 

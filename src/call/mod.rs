@@ -114,7 +114,8 @@ pub struct Calls {
     dialplan: Dialplan,
     endpoints: Endpoints,
     tokens: TokenMaker,
-    calls: BTreeMap<CallId, Call>,
+    /// Boxed: a call is taken out and put back for each thing that happens to it.
+    calls: BTreeMap<CallId, Box<Call>>,
     by_leg: BTreeMap<LegId, CallId>,
     by_bridge: BTreeMap<BridgeId, CallId>,
     closing: BTreeMap<BridgeId, Closing>,

@@ -81,7 +81,7 @@ impl Calls {
         match self.place(now, id, leg, &offered) {
             Ok(call) => {
                 tracing::debug!(call = %id, trunk = call.trunk.as_deref(), "call offered");
-                self.calls.insert(id, call);
+                self.calls.insert(id, Box::new(call));
             }
             Err(end) => self.refuse(id, leg, offered, end),
         }
@@ -307,7 +307,7 @@ impl Calls {
             Ok(()) => {
                 self.calls.insert(id, call);
             }
-            Err(end) => self.close(now, call, end, EndedBy::Gateway),
+            Err(end) => self.close(now, *call, end, EndedBy::Gateway),
         }
     }
 }

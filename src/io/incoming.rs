@@ -86,7 +86,11 @@ mod tests {
             "<a xmlns='x' b='1' xml:lang='de' c='&lt;&#228;'>t<b xmlns='y'><c/>u</b><p:d xmlns:p='z' p:e='f'/>v</a>",
             "<iq xmlns='jabber:client' type='set'>\n <jingle xmlns='urn:xmpp:jingle:1' sid='s'/>\n</iq>",
         ] {
-            assert_eq!(read(text).unwrap(), text.parse::<Element>().unwrap(), "{text}");
+            assert_eq!(
+                read(text).unwrap(),
+                text.parse::<Element>().unwrap(),
+                "{text}"
+            );
         }
     }
 

@@ -16,6 +16,7 @@ pub mod caps;
 mod channels;
 pub mod decloak;
 pub mod disco;
+pub mod element;
 pub mod gateway_iq;
 pub mod iq;
 pub mod jingle;

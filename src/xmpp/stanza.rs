@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 
 use jid::{BareJid, DomainPart, DomainRef, FullJid, Jid, ResourcePart};
 use minidom::Element;
-use minidom::rxml::NcName;
 
+pub use super::element::{Writer, attributes, element};
 use crate::id::TokenMaker;
 use crate::xmpp::text::Language;
 
@@ -231,7 +231,7 @@ impl StanzaHead {
     /// Reads a stanza that came for `identity`.
     pub fn read(stanza: &Element, identity: &Identity) -> Result<Self, Unreadable> {
         use Unreadable::Drop;
-        let kind_word = stanza.attr("type");
+        let [kind_word, id, from, to] = attributes(stanza, ["type", "id", "from", "to"]);
         let (kind, kind_known) = match stanza.name() {
             "iq" => {
                 let kind = kind_word.and_then(IqType::parse);
@@ -250,7 +250,7 @@ impl StanzaHead {
             }
             _ => return Err(Drop("not a stanza")),
         };
-        let id = stanza.attr("id").map(str::to_owned);
+        let id = id.map(str::to_owned);
         if id.as_ref().is_some_and(|id| id.len() > MAX_ID) {
             return Err(Drop("the id is too long"));
         }
@@ -259,14 +259,14 @@ impl StanzaHead {
         if is_iq && id.is_none() {
             return Err(Drop("an iq without id"));
         }
-        let from = match stanza.attr("from") {
+        let from = match from {
             Some(from) => Jid::new(from).map_err(|_| Drop("the sender's JID is malformed"))?,
             None => match identity.silent_sender() {
                 Some(account) => account.into(),
                 None => return Err(Drop("no sender")),
             },
         };
-        let to = match stanza.attr("to").map(Jid::new) {
+        let to = match to.map(Jid::new) {
             Some(Ok(to)) => to,
             None => identity.own(),
             Some(Err(_)) => {
@@ -483,80 +483,6 @@ impl StanzaError {
             .children(self.detail.as_deref().cloned())
             .build()
     }
-}
-
-/// Starts an element.
-pub fn element(name: &'static str, ns: &str) -> Writer {
-    Writer(Element::bare(name, ns))
-}
-
-/// An element under construction.
-pub struct Writer(Element);
-
-impl Writer {
-    /// Sets an attribute; `xml:lang` is understood.
-    pub fn attr(mut self, name: &'static str, value: impl AsRef<str>) -> Self {
-        use minidom::rxml::Namespace;
-        let (ns, local) = match name.strip_prefix("xml:") {
-            Some(local) => (Namespace::XML, local),
-            None => (Namespace::NONE, name),
-        };
-        let local = NcName::try_from(local).expect("attribute names are literals of ours");
-        let attributes = self.0.attrs_mut();
-        attributes.insert(ns, local, clean(value.as_ref()));
-        self
-    }
-
-    /// Sets an attribute if there is a value.
-    pub fn attr_opt(self, name: &'static str, value: Option<impl AsRef<str>>) -> Self {
-        match value {
-            Some(value) => self.attr(name, value),
-            None => self,
-        }
-    }
-
-    /// Appends text.
-    pub fn text(mut self, text: &str) -> Self {
-        self.0.append_text(clean(text));
-        self
-    }
-
-    /// Appends a child.
-    pub fn child(mut self, child: impl Into<Element>) -> Self {
-        self.0.append_child(child.into());
-        self
-    }
-
-    /// Appends children.
-    pub fn children(mut self, children: impl IntoIterator<Item = Element>) -> Self {
-        for child in children {
-            self.0.append_child(child);
-        }
-        self
-    }
-
-    /// The element.
-    pub fn build(self) -> Element {
-        self.0
-    }
-}
-
-impl From<Writer> for Element {
-    fn from(writer: Writer) -> Self {
-        writer.0
-    }
-}
-
-/// Replaces what XML 1.0 §2.2 has no way to write: one such character from a SIP header would cost
-/// the whole stream.
-fn clean(text: &str) -> String {
-    if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
-        return text.to_owned();
-    }
-    let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
-    text.chars()
-        .map(|c| if allowed(c) { c } else { '\u{fffd}' })
-        .collect()
 }
 
 /// Stanzas on their way out. Whoever feeds the room empties it after each input, so it holds what

@@ -14,7 +14,7 @@ use super::{NS_JINGLE, transport};
 use crate::description::{
     Codec, Crypto, Description, Direction, IceTransport, Media, Stream, Transport,
 };
-use crate::xmpp::stanza::element;
+use crate::xmpp::stanza::{attributes, element};
 
 /// Contents of one session at most: voice, camera and screen are three.
 pub const MAX_CONTENTS: usize = 8;
@@ -158,14 +158,20 @@ fn read_content(content: &Element, describer: Side) -> Result<Stream, ContentErr
         .filter(|child| child.is("payload-type", JINGLE_RTP))
         .take(MAX_CODECS)
         .collect();
-    let milliseconds = |name: &str| payloads.iter().find_map(|p| p.attr(name)?.parse().ok());
+    let (mut ptime_ms, mut maxptime_ms) = (None, None);
+    for payload in &payloads {
+        let milliseconds = |text: Option<&str>| text.and_then(|text| text.parse().ok());
+        let [ptime, maxptime] = attributes(payload, ["ptime", "maxptime"]);
+        ptime_ms = ptime_ms.or(milliseconds(ptime));
+        maxptime_ms = maxptime_ms.or(milliseconds(maxptime));
+    }
     Ok(Stream {
         name: name.to_owned(),
         media,
         codecs: payloads.iter().filter_map(|p| read_codec(p)).collect(),
         direction: read_senders(content.attr("senders"), describer),
-        ptime_ms: milliseconds("ptime"),
-        maxptime_ms: milliseconds("maxptime"),
+        ptime_ms,
+        maxptime_ms,
         transport: Transport::Ice(IceTransport {
             ufrag,
             pwd,
@@ -200,14 +206,16 @@ fn read_senders(senders: Option<&str>, describer: Side) -> Direction {
 }
 
 fn read_codec(payload: &Element) -> Option<Codec> {
-    let payload_type = payload.attr("id")?.parse().ok().filter(|id| *id < 128)?;
+    let [id, name, clockrate, channels] =
+        attributes(payload, ["id", "name", "clockrate", "channels"]);
+    let payload_type = id?.parse().ok().filter(|id| *id < 128)?;
     let standard = STATIC_PAYLOADS.iter().find(|(id, ..)| *id == payload_type);
     // XEP-0167 §4.2 makes the name optional for static payload types.
-    let name = match payload.attr("name") {
+    let name = match name {
         Some(name) if !name.is_empty() && name.len() <= MAX_WORD => name.to_owned(),
         _ => standard.map(|(_, name, _)| (*name).to_owned())?,
     };
-    let clock_hz = match payload.attr("clockrate") {
+    let clock_hz = match clockrate {
         Some(clock) => clock.parse().ok().filter(|clock| *clock > 0)?,
         None => standard.map(|(_, _, clock)| *clock)?,
     };
@@ -215,7 +223,7 @@ fn read_codec(payload: &Element) -> Option<Codec> {
         payload_type,
         name,
         clock_hz,
-        channels: match payload.attr("channels") {
+        channels: match channels {
             Some(channels) => channels.parse().ok().filter(|channels| *channels > 0)?,
             None => 1,
         },
@@ -223,9 +231,10 @@ fn read_codec(payload: &Element) -> Option<Codec> {
             .children()
             .filter(|child| child.is("parameter", JINGLE_RTP))
             .filter_map(|parameter| {
-                let name = parameter.attr("name")?;
+                let [name, value] = attributes(parameter, ["name", "value"]);
+                let name = name?;
                 // COMPAT(StanzaJS 12): puts an fmtp without `=` into the name.
-                let (name, value) = match parameter.attr("value") {
+                let (name, value) = match value {
                     Some(value) => (name, value),
                     None => ("", name),
                 };
