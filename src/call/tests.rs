@@ -38,6 +38,7 @@ fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
         dtmf: Default::default(),
         early_media: false,
         session_timer: Duration::ZERO,
+        messages: true,
     }
 }
 
@@ -84,6 +85,7 @@ fn config() -> Config {
             users: Vec::new(),
             max_calls_per_user: 4,
             calls_per_minute: 10,
+            messages_per_minute: 30,
             country: None,
         },
         call: CallConfig {
@@ -153,6 +155,7 @@ impl Desk {
                 CallOutput::Leg(leg, command) => self.told.push((leg, command)),
                 CallOutput::Media(_, command) => self.media.push(command),
                 CallOutput::Record(record) => self.records.push(*record),
+                CallOutput::Text(_) => panic!("nobody has written"),
             }
         }
     }
