@@ -434,6 +434,9 @@ impl Handset {
             | LegEvent::Keys(_)
             | LegEvent::Held(_)
             | LegEvent::Transfer { .. }
+            | LegEvent::Join { .. }
+            | LegEvent::Referred(_)
+            | LegEvent::ReferRefused
             | LegEvent::Replaces { .. } => {}
         }
     }

@@ -38,6 +38,7 @@ impl Face {
             FEATURES,
             caps::FEATURES,
             jingle::FEATURES,
+            &[jingle::NS_TRANSFER],
             ping::FEATURES,
             vcard::FEATURES,
             version::FEATURES,

@@ -18,4 +18,5 @@ mod pii;
 mod reasons;
 mod texts;
 mod torture;
+mod transfers;
 mod world;

@@ -130,6 +130,7 @@ fn phone_habits(dice: Dice<'_>, challenge: Option<u16>) -> phone::Habits {
         hold_for: one_in(dice, 2).then(|| ms(dice(4_000))),
         press_after: one_in(dice, 3).then(|| ms(dice(4_000))),
         session_expires: None,
+        refers: one_in(dice, 2).then(|| [200, 486, 503][dice(3) as usize]),
         is_deaf: false,
     }
 }
@@ -140,6 +141,7 @@ fn client_habits(dice: Dice<'_>) -> client::Habits {
         return_after: one_in(dice, 2).then(|| ms(dice(30_000))),
         restart_ice_after: one_in(dice, 6).then(|| ms(dice(3_000))),
         move_after: one_in(dice, 8).then(|| ms(dice(3_000))),
+        transfer_after: one_in(dice, 6).then(|| ms(dice(5_000))),
     }
 }
 
