@@ -243,8 +243,8 @@ pub enum MediaEvent {
         /// Which side of it.
         side: Side,
     },
-    /// The side cannot work: a port could not be bound, ICE found no pair or lost it, the
-    /// certificate was a wrong one. The bridge is still there until it is closed.
+    /// The side cannot work: ICE found no pair or lost it, the certificate was a wrong one. The
+    /// bridge is still there until it is closed.
     Failed {
         /// The bridge.
         bridge: BridgeId,
@@ -252,6 +252,18 @@ pub enum MediaEvent {
         side: Side,
         /// Why: [`EndReason::Security`], [`EndReason::Connectivity`] or [`EndReason::Failed`].
         reason: EndReason,
+        /// For the log.
+        text: String,
+    },
+    /// A port of a side without ICE could not be opened, since another program has it. The side
+    /// does nothing until a [`MediaCommand::Configure`] gives it other ports. Told once per port.
+    PortTaken {
+        /// The bridge.
+        bridge: BridgeId,
+        /// Which side of it.
+        side: Side,
+        /// The even port of the pair.
+        port: u16,
         /// For the log.
         text: String,
     },

@@ -7,7 +7,7 @@
 //!
 //! Files: `place.rs` how a call begins, `table.rs` what each event does, `offers.rs` what is offered and answered, `ending.rs`
 //! how it ends, `entry.rs` one call, `side.rs` one side of its media, `negotiate.rs` codecs, `dialplan.rs` who is meant,
-//! `endpoints.rs` ports and candidates, `transfer.rs` who takes whose place, `keying.rs` protection without ICE, `keys.rs` keys that are written, `limits.rs` how much is too much, `record.rs` what remains.
+//! `endpoints.rs` ports and candidates, `ports.rs` another port, `transfer.rs` who takes whose place, `keying.rs` protection without ICE, `keys.rs` keys that are written, `limits.rs` how much is too much, `record.rs` what remains.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -32,6 +32,7 @@ mod limits;
 pub mod negotiate;
 mod offers;
 mod place;
+mod ports;
 pub mod record;
 mod side;
 mod table;
@@ -275,6 +276,12 @@ impl Calls {
             } => {
                 self.end_bridge(now, bridge, End::because(reason, text));
             }
+            MediaEvent::PortTaken {
+                bridge,
+                side,
+                port,
+                text,
+            } => self.port_taken(now, bridge, side, port, &text),
             MediaEvent::Silent { bridge, side } => {
                 let who = match side {
                     Side::Caller => "caller",

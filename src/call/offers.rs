@@ -95,8 +95,10 @@ impl Calls {
     /// Both sides know each other: sound may flow, and silence counts.
     pub(super) fn up(&mut self, call: &mut Call) {
         call.state = State::Up;
-        self.configure(call, Side::Caller);
-        self.configure(call, Side::Callee);
+        for side in [Side::Caller, Side::Callee] {
+            self.configure(call, side);
+            self.announce(call, side);
+        }
         if !call.awaits_media() {
             self.timers.stop(&(call.id, CallTimer::Connect));
         }
@@ -155,6 +157,7 @@ impl Calls {
         media.set_format(format);
         media.encoding = Some(encoding);
         media.ours = Some(stream.clone());
+        media.is_elsewhere = false;
         let mut streams = Vec::with_capacity(offer.streams.len());
         for offered in &offer.streams {
             let is_audio = std::ptr::eq(offered, audio);
@@ -182,6 +185,7 @@ impl Calls {
         if let Some(media) = call.media_mut(leg) {
             let stream = self.offered_stream(worker, leg.room, media, encodings);
             media.ours = Some(stream.clone());
+            media.is_elsewhere = false;
             streams.push(stream);
         }
         Description {

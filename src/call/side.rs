@@ -35,6 +35,10 @@ pub(super) struct SideMedia {
     pub(super) connected: bool,
     /// The worker knows the side.
     pub(super) configured: bool,
+    /// Ports that other programs had.
+    pub(super) lost_ports: u8,
+    /// Our port is not the one that we described.
+    pub(super) is_elsewhere: bool,
     candidates: Vec<Candidate>,
 }
 
@@ -60,6 +64,8 @@ impl SideMedia {
             offered,
             connected: false,
             configured: false,
+            lost_ports: 0,
+            is_elsewhere: false,
             candidates: Vec::new(),
         }
     }

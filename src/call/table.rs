@@ -183,6 +183,7 @@ impl Calls {
                 self.configure(call, Side::Callee);
                 if matches!(call.state, State::Up) {
                     self.configure(call, Side::Caller);
+                    self.announce(call, Side::Callee);
                 }
                 Ok(())
             }

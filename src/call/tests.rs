@@ -1,3 +1,4 @@
+mod ports;
 mod transcoding;
 mod trunks;
 

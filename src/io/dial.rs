@@ -601,6 +601,9 @@ impl Handset {
                 self.start_phone(now);
             }
             MediaEvent::Failed { reason, text, .. } => self.hang_up(End::because(reason, text)),
+            MediaEvent::PortTaken { text, .. } => {
+                self.hang_up(End::because(EndReason::Failed, text));
+            }
             MediaEvent::Closed { stats, .. } => self.closed = Some(*stats),
             MediaEvent::Connected { .. } | MediaEvent::Silent { .. } | MediaEvent::Digit { .. } => {
             }

@@ -53,7 +53,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::border::{MediaCommand, MediaEvent, Side};
+use crate::border::{MediaCommand, MediaEvent, Side, SideTransport};
 use crate::hash::Keyed;
 use crate::id::{BridgeId, TokenMaker, WorkerId};
 use crate::leg::{Digit, EndReason};
@@ -119,7 +119,7 @@ pub struct Transmit {
 /// What the room wants of the sockets of its legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketRequest {
-    /// Open a UDP socket; [`Media::socket_failed`] if that is impossible.
+    /// Open a UDP socket; [`Media::socket_failed`] if another program has the port.
     Bind {
         /// Its key.
         key: SocketKey,
@@ -367,8 +367,24 @@ impl Media {
 
     /// Says that a socket could not be opened.
     pub fn socket_failed(&mut self, socket: SocketKey, text: &str) {
-        if let Some(place) = self.by_socket.get(&socket).copied() {
-            self.fail(place, EndReason::Failed, text);
+        let Some(Place { slot, side, .. }) = self.by_socket.get(&socket).copied() else {
+            return;
+        };
+        let Some(bridge) = self.bridge_id(slot) else {
+            return;
+        };
+        if let Some(state) = self.side(slot, side)
+            && let SideTransport::Rtp(rtp) = &state.spec.transport
+            && !state.failed
+        {
+            let port = rtp.port;
+            state.failed = true;
+            self.events.push_back(MediaEvent::PortTaken {
+                bridge,
+                side,
+                port,
+                text: text.to_owned(),
+            });
         }
     }
 

@@ -55,7 +55,8 @@ pub struct SideState {
     pub tie_breaker: u64,
     /// [`crate::border::MediaEvent::Connected`] was told.
     pub connected: bool,
-    /// [`crate::border::MediaEvent::Failed`] was told; nothing is forwarded any more.
+    /// [`crate::border::MediaEvent::Failed`] or [`crate::border::MediaEvent::PortTaken`] was told;
+    /// nothing is forwarded any more.
     pub failed: bool,
     /// When the peer was heard last, or began to be listened for.
     pub heard: Instant,

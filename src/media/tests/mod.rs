@@ -587,20 +587,28 @@ fn dtls_keys_a_leg_without_ice() {
 }
 
 #[test]
-fn a_port_that_cannot_be_bound_fails_the_side() {
+fn a_side_whose_port_is_taken_says_so_once_and_works_with_another() {
     let mut w = World::new(18);
     w.configure(0, Side::Caller, phone_side(0));
-    w.nodes[0]
-        .media
-        .socket_failed(SocketKey(FIRST_LEG_SOCKET), "address in use");
+    let port = gateway(0).port();
+    for n in 0..2 {
+        let key = SocketKey(FIRST_LEG_SOCKET + n);
+        w.nodes[0].media.socket_failed(key, "address in use");
+    }
     w.run(FRAME);
-    assert!(w.has(0, |e| matches!(
-        e,
-        MediaEvent::Failed {
-            reason: EndReason::Failed,
-            ..
-        }
-    )));
+    let taken = |e: &&MediaEvent| matches!(e, MediaEvent::PortTaken { port: p, .. } if *p == port);
+    assert_eq!(w.nodes[0].events.iter().filter(taken).count(), 1);
+    assert!(!w.has(0, |e| matches!(e, MediaEvent::Failed { .. })));
+    let mut spec = phone_side(0);
+    if let SideTransport::Rtp(rtp) = &mut spec.transport {
+        rtp.port = port + 2;
+    }
+    w.configure(0, Side::Caller, spec);
+    let packet = rtp_packet(0, 1, 160, 7, &sound(1));
+    let new = SocketAddr::new(gateway(0).ip(), port + 2);
+    w.put(phone(0), new, packet);
+    w.run(FRAME);
+    assert!(w.connected(0, Side::Caller));
     w.close();
 }
 

@@ -109,6 +109,8 @@ pub struct Phone {
     pub registered: usize,
     /// INVITEs within calls.
     pub refreshed: usize,
+    /// Where it was told to send sound, each place once.
+    pub told: Vec<u16>,
 }
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
@@ -129,6 +131,7 @@ impl Phone {
             offered: 0,
             registered: 0,
             refreshed: 0,
+            told: Vec::new(),
         }
     }
 
@@ -145,6 +148,9 @@ impl Phone {
         if self.habits.is_deaf {
             return Vec::new();
         }
+        let sound = text.lines().find_map(|line| line.strip_prefix("m=audio "));
+        let port = sound.and_then(|rest| rest.split(' ').next()?.parse().ok());
+        self.told.extend(port.filter(|p| !self.told.contains(p)));
         if text.starts_with("SIP/2.0 ") {
             return self.response(&text);
         }
