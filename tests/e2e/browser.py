@@ -261,5 +261,5 @@ class BrowserCall:
         return Sound(heard["rate"], array("h", base64.b64decode(heard["samples"])))
 
     async def stats(self) -> dict:
-        """What getStats says: codec, received, lost, concealed, samples, energy, sent, remoteLost, roundTrip, pair."""
+        """What getStats says: codec, received, lost, concealed, jitter, samples, energy, sent, remoteLost, roundTrip, pair, local."""
         return await self.browser.do("stats", sid=self.sid)

@@ -32,9 +32,10 @@ listen = [{listen}]
 {sip_keys}
 
 [media]
-bind = "127.0.0.1"
+bind = "{bind}"
 xmpp_port = {ice}
 rtp_ports = "{rtp}-{rtp_last}"
+{media_keys}
 
 [[trunk]]
 name = "carrier"
@@ -65,7 +66,7 @@ class Gateway(Process):
 
     def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = "",
                  trunk_keys: str = "", options_s: int = 0, sip_keys: str = "", listen: list[str] | None = None, tls: str = "",
-                 trunks: str = '"carrier"', under: tuple = ()):
+                 trunks: str = '"carrier"', under: tuple = (), bind: str = "127.0.0.1", media_keys: str = ""):
         super().__init__("gateway", folder)
         # The port above is for TLS; `tls` is what stands in [sip.tls].
         self.sip = ports.free(2)
@@ -74,7 +75,9 @@ class Gateway(Process):
         if tls:
             listen.append(f"tls://127.0.0.1:{self.sips}")
             more += f"\n[sip.tls]\n{tls}\n"
-        rtp = ports.free(40)
+        # Two for each media thread, of which there is one for each processor.
+        self.ice = ports.free(64)
+        self.rtp = ports.free(40)
         self.config = folder / "offhook.toml"
         self.config.write_text(
             TEMPLATE.format(
@@ -84,9 +87,11 @@ class Gateway(Process):
                 listen=", ".join(f'"{one}"' for one in listen),
                 sip_keys=sip_keys,
                 options_s=options_s,
-                ice=ports.free(8),
-                rtp=rtp,
-                rtp_last=rtp + 39,
+                bind=bind,
+                media_keys=media_keys,
+                ice=self.ice,
+                rtp=self.rtp,
+                rtp_last=self.rtp + 39,
                 trunk=trunk,
                 trunks=trunks,
                 trunk_keys=trunk_keys,
@@ -136,6 +141,12 @@ class Gateway(Process):
         while (left := self.sockets()) != self.idle:
             assert time.monotonic() < end, f"sockets left open: {sorted(set(left) - set(self.idle))}"
             await asyncio.sleep(0.05)
+
+    @property
+    def media_ports(self) -> list[int]:
+        """Every UDP port that sound may come to."""
+        shared = range(self.ice, self.ice + 2 * (os.cpu_count() or 1))
+        return [*shared, *range(self.rtp, self.rtp + 40)]
 
     def endings(self) -> list[str]:
         """The one line at info that each ended call leaves."""

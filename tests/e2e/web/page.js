@@ -234,6 +234,8 @@ async function stats({ sid }) {
   const codecs = Object.fromEntries(report.filter((r) => r.type === "codec").map((r) => [r.id, r.mimeType]));
   for (const entry of report) {
     if (entry.type === "transport") found.pair = entry.selectedCandidatePairId;
+    if (entry.type === "local-candidate") (found.locals ??= {})[entry.id] = entry.address;
+    if (entry.type === "candidate-pair") (found.pairs ??= {})[entry.id] = entry.localCandidateId;
     if (entry.kind !== "audio") continue;
     if (entry.type === "inbound-rtp")
       Object.assign(found, {
@@ -241,6 +243,7 @@ async function stats({ sid }) {
         received: entry.packetsReceived,
         lost: entry.packetsLost,
         concealed: entry.concealedSamples,
+        jitter: entry.jitter,
         samples: entry.totalSamplesReceived,
         energy: entry.totalAudioEnergy,
       });
@@ -248,6 +251,7 @@ async function stats({ sid }) {
     // What the other side reports of us by RTCP.
     if (entry.type === "remote-inbound-rtp") Object.assign(found, { remoteLost: entry.packetsLost, roundTrip: entry.roundTripTime });
   }
+  found.local = found.locals?.[found.pairs?.[found.pair]];
   return found;
 }
 
