@@ -245,10 +245,7 @@ impl World {
 
     fn totals(&self) -> (u64, u64) {
         let counts = self.counts();
-        (
-            counts.up + counts.down,
-            counts.up_heard + counts.down_heard,
-        )
+        (counts.up + counts.down, counts.up_heard + counts.down_heard)
     }
 }
 
@@ -440,6 +437,7 @@ fn ice_side(call: usize, accept: &str) -> Option<IceSide> {
     Some(IceSide {
         local_ufrag: format!("u{call:06x}"),
         local_pwd: PASSWORD.to_owned(),
+        own_port: None,
         controlling: true,
         rtcp_mux: true,
         remote: Some(IceRemote {

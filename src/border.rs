@@ -114,7 +114,7 @@ pub struct Format {
 pub enum SideTransport {
     /// A socket pair of its own.
     Rtp(RtpSide),
-    /// ICE over the worker's shared socket.
+    /// ICE, over the worker's shared sockets as a rule.
     Ice(IceSide),
 }
 
@@ -166,6 +166,9 @@ pub struct IceSide {
     pub local_ufrag: String,
     /// Our password.
     pub local_pwd: String,
+    /// The even port of a pair of the side's own, for component 1 and 2, in the place of the
+    /// worker's: the peer has another call with us from the same address and port.
+    pub own_port: Option<u16>,
     /// True if our side sent the session-initiate.
     pub controlling: bool,
     /// RTP and RTCP share component 1. If false, both components are checked, and RTCP goes by
@@ -183,6 +186,7 @@ impl std::fmt::Debug for IceSide {
         let Self {
             local_ufrag,
             local_pwd: _,
+            own_port,
             controlling,
             rtcp_mux,
             remote,
@@ -190,6 +194,7 @@ impl std::fmt::Debug for IceSide {
         } = self;
         f.debug_struct("IceSide")
             .field("local_ufrag", local_ufrag)
+            .field("own_port", own_port)
             .field("controlling", controlling)
             .field("rtcp_mux", rtcp_mux)
             .field("remote", remote)
@@ -255,8 +260,8 @@ pub enum MediaEvent {
         /// For the log.
         text: String,
     },
-    /// A port of a side without ICE could not be opened, since another program has it. The side
-    /// does nothing until a [`MediaCommand::Configure`] gives it other ports. Told once per port.
+    /// A port of a side's own could not be opened, since another program has it. The side does
+    /// nothing until a [`MediaCommand::Configure`] gives it other ports. Told once per port.
     PortTaken {
         /// The bridge.
         bridge: BridgeId,

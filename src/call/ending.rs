@@ -145,6 +145,7 @@ impl Calls {
         if let Some(trunk) = &call.trunk {
             self.uncount_trunk(trunk);
         }
+        self.forget_peers(call);
     }
 }
 

@@ -7,9 +7,10 @@
 //!
 //! Files: `place.rs` how a call begins, `table.rs` what each event does, `offers.rs` what is offered and answered, `ending.rs`
 //! how it ends, `entry.rs` one call, `side.rs` one side of its media, `negotiate.rs` codecs, `dialplan.rs` who is meant,
-//! `endpoints.rs` ports and candidates, `ports.rs` another port, `transfer.rs` who takes whose place, `keying.rs` protection without ICE, `keys.rs` keys that are written, `limits.rs` how much is too much, `record.rs` what remains.
+//! `endpoints.rs` ports and candidates, `ports.rs` another port, `apart.rs` peers that share an address, `transfer.rs` who takes whose place, `keying.rs` protection without ICE, `keys.rs` keys that are written, `limits.rs` how much is too much, `record.rs` what remains.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,6 +23,7 @@ use crate::id::{BridgeId, CallId, LegId, TokenMaker, WorkerId};
 use crate::leg::{End, EndReason, LegCommand};
 use crate::timer::Timers;
 
+mod apart;
 pub mod dialplan;
 mod ending;
 pub mod endpoints;
@@ -106,6 +108,8 @@ pub struct CallCensus {
     pub trunk_calls: usize,
     /// Calls counted at the workers.
     pub worker_load: usize,
+    /// Addresses of peers behind ICE.
+    pub places: usize,
 }
 
 /// All calls.
@@ -123,6 +127,8 @@ pub struct Calls {
     trunk_calls: BTreeMap<String, u32>,
     /// Trunks that are known to be down, by name.
     down: BTreeSet<String>,
+    /// Where peers behind ICE are, with the number of calls there, at each worker.
+    places: BTreeMap<(WorkerId, SocketAddr), u32>,
     timers: Timers<(CallId, CallTimer)>,
     outputs: VecDeque<CallOutput>,
     last_call: u64,
@@ -153,6 +159,7 @@ impl Calls {
             users: UserLimits::default(),
             trunk_calls: BTreeMap::new(),
             down: BTreeSet::new(),
+            places: BTreeMap::new(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
             last_call: 0,
@@ -225,6 +232,7 @@ impl Calls {
             user_calls: self.users.open_calls() as usize,
             trunk_calls: self.trunk_calls.values().sum::<u32>() as usize,
             worker_load: self.endpoints.worker_load(),
+            places: self.places.len(),
         }
     }
 

@@ -50,11 +50,12 @@ impl Calls {
         media.set_format(format);
         media.encoding = Some(encoding);
         media.set_peer(theirs);
+        self.note_peer(call, theirs);
         Ok(())
     }
 
     /// The callee has answered: what the caller hears of it depends on what it has described.
-    pub(super) fn answer_caller(&mut self, call: &mut Call) -> Result<(), End> {
+    pub(super) fn answer_caller(&mut self, now: Instant, call: &mut Call) -> Result<(), End> {
         let caller = call.caller;
         match call.offering.clone() {
             Offering::Later(_) => {
@@ -65,7 +66,7 @@ impl Calls {
                 call.state = State::Connecting;
                 self.configure(call, Side::Callee);
             }
-            Offering::Described(offer) => self.answer_offer(call, &offer)?,
+            Offering::Described(offer) => self.answer_offer(now, call, &offer)?,
             Offering::Delayed => {
                 let spoken: Vec<Encoding> = call
                     .side_mut(Side::Callee)
@@ -84,9 +85,14 @@ impl Calls {
     }
 
     /// Answers the caller's offer, best with the encoding that the callee has.
-    pub(super) fn answer_offer(&mut self, call: &mut Call, offer: &Description) -> Result<(), End> {
+    pub(super) fn answer_offer(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        offer: &Description,
+    ) -> Result<(), End> {
         let caller = call.caller;
-        let answer = self.take_offer(call, caller, offer)?;
+        let answer = self.take_offer(now, call, caller, offer)?;
         self.up(call);
         self.tell(caller, LegCommand::Answer(answer));
         Ok(())
@@ -107,6 +113,7 @@ impl Calls {
     /// Takes an offer in and writes its answer.
     pub(super) fn take_offer(
         &mut self,
+        now: Instant,
         call: &mut Call,
         leg: LegId,
         offer: &Description,
@@ -117,9 +124,13 @@ impl Calls {
         let no_audio = || End::because(EndReason::NotAcceptable, "the offer has no audio");
         let audio = offer.audio().ok_or_else(no_audio)?;
         let setup = peer_setup(audio)?;
-        let fresh = Endpoints::ice_end(&mut self.tokens);
+        let fresh = Endpoints::ice_end(&mut self.tokens, None);
         let media = call.media_mut(leg).ok_or(EndReason::Failed)?;
         media.meet(audio, fresh);
+        if let Transport::Ice(ice) = &audio.transport {
+            self.keep_apart(now, call, leg, ice);
+        }
+        let media = call.media_mut(leg).ok_or(EndReason::Failed)?;
         let mux = match &audio.transport {
             Transport::Ice(ice) => ice.rtcp_mux,
             Transport::Rtp(_) => false,
@@ -158,6 +169,7 @@ impl Calls {
         media.encoding = Some(encoding);
         media.ours = Some(stream.clone());
         media.is_elsewhere = false;
+        self.note_peer(call, audio);
         let mut streams = Vec::with_capacity(offer.streams.len());
         for offered in &offer.streams {
             let is_audio = std::ptr::eq(offered, audio);
@@ -196,9 +208,9 @@ impl Calls {
 
     pub(super) fn updated(&mut self, now: Instant, leg: LegId, offer: &Description) {
         self.with_call(now, leg, |table, call| match &call.state {
-            State::Accepted if leg == call.caller => table.late_offer(call, offer),
+            State::Accepted if leg == call.caller => table.late_offer(now, call, offer),
             State::Up => {
-                table.new_offer(call, leg, offer);
+                table.new_offer(now, call, leg, offer);
                 Ok(())
             }
             State::Offered
@@ -213,12 +225,17 @@ impl Calls {
     }
 
     /// The offer of a caller that was asked for it.
-    pub(super) fn late_offer(&mut self, call: &mut Call, offer: &Description) -> Result<(), End> {
+    pub(super) fn late_offer(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        offer: &Description,
+    ) -> Result<(), End> {
         let offered = offer.audio().map(negotiate::encodings).unwrap_or_default();
         let callee = call.side_mut(Side::Callee);
         let (spoken, peer) = callee.map_or((None, None), |m| (m.encoding, m.peer.as_ref()));
         if spoken.is_some_and(|encoding| offered.contains(&encoding)) {
-            return self.answer_offer(call, offer);
+            return self.answer_offer(now, call, offer);
         }
         // Where we transcode, asking for another codec is worth it only if the callee has said that
         // it has it.
@@ -230,7 +247,7 @@ impl Calls {
         };
         let common: Vec<Encoding> = known.into_iter().filter(|e| offered.contains(e)).collect();
         if common.is_empty() && self.config.media.transcode != Transcode::Never {
-            return self.answer_offer(call, offer);
+            return self.answer_offer(now, call, offer);
         }
         let callee = call.leg(Side::Callee).ok_or(EndReason::Failed)?;
         if common.is_empty() {
@@ -243,10 +260,16 @@ impl Calls {
     }
 
     /// A new offer within a running call: hold, a new address, another payload type.
-    pub(super) fn new_offer(&mut self, call: &mut Call, leg: LegId, offer: &Description) {
+    pub(super) fn new_offer(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        leg: LegId,
+        offer: &Description,
+    ) {
         let side = call.side_of(leg);
         let was_held = call.media_mut(leg).is_some_and(|media| media.is_held());
-        match self.take_offer(call, leg, offer) {
+        match self.take_offer(now, call, leg, offer) {
             Ok(answer) => {
                 self.configure(call, side);
                 self.tell(leg, LegCommand::Answer(answer));
@@ -274,7 +297,7 @@ impl Calls {
             };
             table.take_answer(call, side, answer)?;
             match renegotiating {
-                Some(offer) => table.answer_offer(call, &offer),
+                Some(offer) => table.answer_offer(now, call, &offer),
                 None => {
                     table.configure(call, side);
                     Ok(())
@@ -290,7 +313,7 @@ impl Calls {
             }
             State::Renegotiating(offer) => {
                 let offer = offer.clone();
-                table.answer_offer(call, &offer)
+                table.answer_offer(now, call, &offer)
             }
             State::Offered | State::Ringing | State::Accepted | State::Connecting | State::Up => {
                 Ok(())

@@ -1,7 +1,8 @@
 //! Another port for a side whose port another program has.
 //!
 //! Our description leaves in the same turn that asks the worker for the port, so that no call waits
-//! for it; what it said is put right by an offer of ours (RFC 3264 §8.3.1) once the call is answered.
+//! for it; what it said is put right by an offer of ours (RFC 3264 §8.3.1) once the call is answered, or
+//! by another candidate.
 
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use super::Calls;
 use super::endpoints::LocalEnd;
 use super::entry::{Call, State};
 use crate::border::Side;
+use crate::description::TransportInfo;
 use crate::id::{BridgeId, Room};
 use crate::leg::{End, EndReason, LegCommand};
 
@@ -30,9 +32,9 @@ impl Calls {
         };
         self.with_id(now, id, |table, call| {
             // It may have left that port since.
-            let lost = match call.side_mut(side) {
-                Some(media) if media.local == (LocalEnd::Rtp { port }) => media.lost_ports,
-                Some(_) | None => return Ok(()),
+            let (leg, lost) = match (call.leg(side), call.side_mut(side)) {
+                (Some(leg), Some(media)) if media.has_port(port) => (leg, media.lost_ports),
+                _ => return Ok(()),
             };
             if lost == MAX_LOST {
                 return Err(End::because(EndReason::Failed, text));
@@ -40,13 +42,34 @@ impl Calls {
             tracing::warn!(call = %call.id, port, text, "another program has a port of media.rtp_ports");
             call.ports.retain(|taken| *taken != port);
             table.endpoints.give_port(now, port);
-            let local = table.local_end(now, call, Room::Sip)?;
-            if let Some(media) = call.side_mut(side) {
-                media.local = local;
-                media.lost_ports = lost + 1;
-                media.is_elsewhere = media.ours.is_some();
-            }
+            let LocalEnd::Rtp { port: new } = table.local_end(now, call, Room::Sip)? else {
+                return Ok(());
+            };
+            let Some(media) = call.side_mut(side) else {
+                return Ok(());
+            };
+            media.lost_ports = lost + 1;
+            let trickle = match &mut media.local {
+                LocalEnd::Rtp { port } => {
+                    *port = new;
+                    media.is_elsewhere = media.ours.is_some();
+                    None
+                }
+                LocalEnd::Ice { own_port, .. } => {
+                    *own_port = Some(new);
+                    media.ours.as_ref().map(|ours| ours.name.clone())
+                }
+            };
             table.configure(call, side);
+            if let Some(stream) = trickle {
+                let candidates = table.endpoints.candidates(call.worker, Some(new), true);
+                let info = TransportInfo {
+                    stream,
+                    credentials: None,
+                    candidates,
+                };
+                table.tell(leg, LegCommand::Transport(info));
+            }
             if matches!(call.state, State::Up) {
                 table.announce(call, side);
             }

@@ -128,7 +128,7 @@ impl Desk {
     fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config();
         change(&mut config);
-        let address = |port| std::net::SocketAddr::from(([192, 0, 2, 1], port));
+        let address = |port| SocketAddr::from(([192, 0, 2, 1], port));
         let facts = MediaFacts {
             fingerprint: fingerprint(Setup::Actpass),
             rtp_bind: [192, 0, 2, 1].into(),

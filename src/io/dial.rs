@@ -216,7 +216,7 @@ impl Handset {
         let xmpp = Xmpp::new(identity, room, tokens.fork());
         let now = Instant::now();
         Ok(Self {
-            local: Endpoints::ice_end(&mut tokens),
+            local: Endpoints::ice_end(&mut tokens, None),
             xmpp,
             workers,
             media_events,
@@ -554,7 +554,7 @@ impl Handset {
     }
 
     fn configure_ice(&self, offered: bool, theirs: Option<&Stream>, format: Option<Format>) {
-        let LocalEnd::Ice { ufrag, pwd } = &self.local else {
+        let LocalEnd::Ice { ufrag, pwd, .. } = &self.local else {
             return;
         };
         let ice = theirs.and_then(|stream| match &stream.transport {
@@ -565,6 +565,7 @@ impl Handset {
             transport: SideTransport::Ice(IceSide {
                 local_ufrag: ufrag.clone(),
                 local_pwd: pwd.clone(),
+                own_port: None,
                 controlling: offered,
                 rtcp_mux: ice.is_some_and(|ice| ice.rtcp_mux),
                 remote: ice.map(|ice| IceRemote {

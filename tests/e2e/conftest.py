@@ -122,7 +122,8 @@ def gateway(tmp_path, prosody):
     started = []
 
     def start(trunk, **options):
-        started.append(Gateway(tmp_path / "gateway", prosody, trunk, **options))
+        name = f"gateway{len(started) or ''}"
+        started.append(Gateway(tmp_path / name, prosody, trunk, **options))
         return started[-1]
 
     yield start

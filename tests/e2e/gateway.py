@@ -50,10 +50,10 @@ trunk = [{trunks}]
 
 [[number]]
 number = "{number}"
-ring = ["alice@localhost"]
+ring = ["{ring}"]
 
 [access]
-allow = ["localhost"]
+allow = ["{allow}"]
 calls_per_minute = 100
 
 [call]
@@ -66,7 +66,8 @@ class Gateway(Process):
 
     def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = "",
                  trunk_keys: str = "", options_s: int = 0, sip_keys: str = "", listen: list[str] | None = None, tls: str = "",
-                 trunks: str = '"carrier"', under: tuple = (), bind: str = "127.0.0.1", media_keys: str = ""):
+                 trunks: str = '"carrier"', under: tuple = (), bind: str = "127.0.0.1", media_keys: str = "",
+                 domain: str = prosody.GATEWAY, ring: str = "alice@localhost", allow: str = "localhost"):
         super().__init__("gateway", folder)
         # The port above is for TLS; `tls` is what stands in [sip.tls].
         self.sip = ports.free(2)
@@ -82,7 +83,9 @@ class Gateway(Process):
         self.config.write_text(
             TEMPLATE.format(
                 component=server.component,
-                domain=prosody.GATEWAY,
+                domain=domain,
+                ring=ring,
+                allow=allow,
                 secret=prosody.SECRET,
                 listen=", ".join(f'"{one}"' for one in listen),
                 sip_keys=sip_keys,

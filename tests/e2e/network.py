@@ -68,5 +68,6 @@ def plug_in(address: str) -> None:
 
 def move(old: str, new: str) -> None:
     """The card gets another address."""
-    subprocess.run(["ip", "address", "add", f"{new}/24", "dev", "card"], check=True)
+    # In this order: what was added second would go with the first.
     subprocess.run(["ip", "address", "del", f"{old}/24", "dev", "card"], check=True)
+    subprocess.run(["ip", "address", "add", f"{new}/24", "dev", "card"], check=True)

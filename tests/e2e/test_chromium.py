@@ -303,3 +303,19 @@ async def test_a_phone_gives_up_before_chromium_answers(gateway, phone, chromium
         await call.sees("retract")
         await offhook.will_have_ended("cancelled")
         await offhook.will_be_idle()
+
+
+async def test_how_soon_a_user_hears_who_answers(gateway, phone, chromium):
+    """Printed, not judged: from `proceed`, which follows the phone's 200 at once, to the first packet of sound in Chromium."""
+    times = []
+    async with phone(hz=660, codecs=["opus"], answer="auto") as callee, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        for _ in range(8):
+            call = await alice.call(CONTACT)
+            await call.establish()
+            times.append(await call.first_word())
+            await call.hang_up()
+        await offhook.will_have_ended("hangup", calls=8)
+    times.sort()
+    print(f"proceed to sound: median {times[4]:.0f} ms, longest {times[-1]:.0f} ms")
+    assert len(times) == 8

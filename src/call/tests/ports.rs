@@ -45,7 +45,10 @@ fn a_taken_port_is_replaced_and_the_phone_hears_of_it_after_its_answer() {
     assert_eq!(desk.told(), [(JULIET, LegCommand::Accept)]);
     desk.event(JULIET, LegEvent::Updated(ice(vec![pcmu()], Setup::Actpass)));
     let told = desk.told();
-    let [(leg, LegCommand::Update(offer)), (JULIET, LegCommand::Answer(_))] = told.as_slice()
+    let [
+        (leg, LegCommand::Update(offer)),
+        (JULIET, LegCommand::Answer(_)),
+    ] = told.as_slice()
     else {
         panic!("{told:?}")
     };
@@ -120,4 +123,67 @@ fn a_call_whose_every_port_is_taken_ends() {
     );
     desk.assert_empty();
     assert_eq!(desk.records[0].end.reason, EndReason::Overloaded);
+}
+
+/// An offer of somebody whose only address is this.
+fn offer_from(address: SocketAddr) -> Description {
+    let mut offer = ice(vec![pcmu()], Setup::Actpass);
+    if let Transport::Ice(ice) = &mut offer.streams[0].transport {
+        ice.candidates = vec![Candidate {
+            foundation: "1".to_owned(),
+            component: 1,
+            address,
+            priority: 1,
+            kind: CandidateKind::Host,
+            related: None,
+            generation: 0,
+        }];
+    }
+    offer
+}
+
+#[test]
+fn a_second_call_from_the_same_address_is_answered_with_a_port_of_its_own() {
+    let mut desk = Desk::new();
+    let address: SocketAddr = ([198, 51, 100, 7], 40_000).into();
+    let mut legs = Vec::new();
+    let mut call = |desk: &mut Desk, number: u64, from: SocketAddr| {
+        let leg = LegId { number, ..JULIET };
+        desk.event(leg, dials(Offering::Described(offer_from(from))));
+        let (phone, ..) = desk.offers().remove(0);
+        desk.event(phone, LegEvent::Answered(rtp(vec![pcmu()])));
+        legs.push(leg);
+        let told = desk.told();
+        let [(_, LegCommand::Answer(answer))] = told.as_slice() else {
+            panic!("{told:?}")
+        };
+        let Transport::Ice(ice) = &answer.streams[0].transport else {
+            panic!("no ICE")
+        };
+        ice.candidates[0].address.port()
+    };
+    assert_eq!(call(&mut desk, 1, address), 40_000);
+    let own = call(&mut desk, 2, address);
+    assert_eq!(own % 2, 0);
+    assert!((20_000..20_010).contains(&own), "{own}");
+    let SideTransport::Ice(side) = &desk.last_spec(Side::Caller).transport else {
+        panic!("no ICE")
+    };
+    assert_eq!(side.own_port, Some(own));
+    // When that one is taken, the peer hears of another one.
+    desk.media(MediaEvent::PortTaken {
+        bridge: BridgeId(2),
+        side: Side::Caller,
+        port: own,
+        text: "address in use".to_owned(),
+    });
+    let told = desk.told();
+    let [(_, LegCommand::Transport(info))] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_ne!(info.candidates[0].address.port(), own);
+    for leg in legs {
+        desk.event(leg, LegEvent::Ended(EndReason::Hangup.into()));
+    }
+    desk.assert_empty();
 }

@@ -1,6 +1,7 @@
 //! Two workers, each between a phone with plain RTP and the other one by ICE and DTLS-SRTP, over a
 //! network in virtual time that loses what it is told to lose.
 
+mod paths;
 mod transcoding;
 mod world;
 
@@ -101,8 +102,9 @@ fn a_side_that_knows_no_address_of_its_peer_is_never_due() {
         candidates,
     };
     w.nodes[0].media.command(w.now, command);
+    assert!(w.nodes[0].media.poll_transmit().is_some(), "a check");
     let due = w.nodes[0].media.poll_timeout().unwrap();
-    assert!(due <= w.now + Duration::from_millis(50));
+    assert!(due <= w.now + Duration::from_millis(100));
 }
 
 #[test]
@@ -618,11 +620,15 @@ fn a_forged_check_does_not_take_an_address() {
     w.call(&CALL);
     w.run(seconds(3));
     let victim = w.nodes[1].sockets[&SocketKey(0)].0;
-    let place = w.nodes[0].media.by_address[&(Component::Rtp, victim)].place;
+    let place = w.nodes[0].media.by_address[&(SocketKey(0), victim)].place;
     let other = Place { slot: 77, ..place };
-    w.nodes[0].media.learn(w.now, other, victim, false);
-    w.nodes[0].media.learn(w.now, other, victim, true);
-    let known = w.nodes[0].media.by_address[&(Component::Rtp, victim)];
+    w.nodes[0]
+        .media
+        .learn(w.now, other, (SocketKey(0), victim), false);
+    w.nodes[0]
+        .media
+        .learn(w.now, other, (SocketKey(0), victim), true);
+    let known = w.nodes[0].media.by_address[&(SocketKey(0), victim)];
     assert_eq!(known.place, place);
     assert!(known.proven);
     // What comes from unknown addresses goes nowhere.

@@ -66,10 +66,12 @@ async function logIn({ jid, password, url, messageInitiation }) {
   if (messageInitiation) client.disco.addFeature(MESSAGE);
   client.on("message", (message) => {
     for (const step of STEPS)
-      if (message[step])
+      if (message[step]) {
+        if (step === "proceed") call(message[step].id).proceeded ??= performance.now();
         note(message.type === "error" ? "message-error" : step, message[step].id, message.from, {
           reason: message[step].reason ?? "",
         });
+      }
   });
   client.on("presence", (presence) => note("presence", "", presence.from, { kind: presence.type ?? "available" }));
   client.on("jingle:incoming", (session) => {
@@ -139,6 +141,8 @@ async function tone(hz) {
 }
 
 async function listen(call, track) {
+  // The first packet unmutes it.
+  track.addEventListener("unmute", () => (call.unmuted ??= performance.now()));
   const stream = new MediaStream([track]);
   // Without an element that plays it, Chromium does not decode a remote track at all.
   call.element = new Audio();
@@ -210,6 +214,12 @@ async function press({ sid, keys }) {
   await done;
 }
 
+/// Milliseconds from `proceed` to the first packet of sound.
+function firstWord({ sid }) {
+  const { proceeded, unmuted } = call(sid);
+  return unmuted === undefined ? null : unmuted - proceeded;
+}
+
 function fresh({ sid }) {
   call(sid).chunks.length = 0;
 }
@@ -256,5 +266,5 @@ async function stats({ sid }) {
 }
 
 globalThis.user = {
-  logIn, logOut, showTo, propose, step, start, accept, connected, end, hold, mute, restartIce, press, fresh, heard, stats,
+  logIn, logOut, showTo, propose, step, start, accept, connected, end, hold, mute, restartIce, press, firstWord, fresh, heard, stats,
 };

@@ -364,7 +364,10 @@ impl Client {
             ("proceed", State::Proposed) if known => {
                 self.peer = from.to_owned();
                 let patience = self.wait(Duration::from_secs(15));
-                [Some(self.initiate()), patience].into_iter().flatten().collect()
+                [Some(self.initiate()), patience]
+                    .into_iter()
+                    .flatten()
+                    .collect()
             }
             ("reject" | "retract" | "finish", state) if known && state != State::Over => {
                 self.over(&format!("{} {reason}", payload.name()));
@@ -439,15 +442,16 @@ impl Client {
                     return Some("not one content");
                 };
                 let transport = content.children().next()?;
-                let named = ["ufrag", "pwd"].iter().all(|a| transport.attr(a).is_some());
+                let named = ["ufrag", "pwd"]
+                    .into_iter()
+                    .all(|a| transport.attr(a).is_some());
                 let few = transport.children().count() <= 1;
                 return (!named || !few).then_some("credentials, and one candidate");
             }
             _ => return Some("an action that clients do not know"),
         };
-        let child = |element: &Element, name: &str| {
-            element.children().find(|c| c.name() == name).cloned()
-        };
+        let child =
+            |element: &Element, name: &str| element.children().find(|c| c.name() == name).cloned();
         let content = child(jingle, "content")?;
         let (Some(description), Some(transport)) =
             (child(&content, "description"), child(&content, "transport"))
@@ -465,9 +469,16 @@ impl Client {
             .children()
             .filter(|c| c.name() == "candidate")
             .collect();
-        let components: Vec<_> = candidates.iter().filter_map(|c| c.attr("component")).collect();
+        let components: Vec<_> = candidates
+            .iter()
+            .filter_map(|c| c.attr("component"))
+            .collect();
         let whole = |candidate: &&&Element| {
-            let number = |name| candidate.attr(name).is_some_and(|v| v.parse::<u32>().is_ok());
+            let number = |name| {
+                candidate
+                    .attr(name)
+                    .is_some_and(|v| v.parse::<u32>().is_ok())
+            };
             let numbers = ["foundation", "generation", "network", "port", "priority"];
             let known = candidate.attr("protocol") == Some("udp")
                 && candidate.attr("ip").is_some()
@@ -482,7 +493,10 @@ impl Client {
                 is_answer && content.attr("name") != Some(dialect.content),
                 "another content",
             ),
-            (is_answer && setup == "actpass", "an answer that is undecided"),
+            (
+                is_answer && setup == "actpass",
+                "an answer that is undecided",
+            ),
             (!is_answer && setup != "actpass", "an offer that is decided"),
             (is_answer && muxes != dialect.mux, "rtcp-mux"),
             (!is_answer && !muxes, "an offer without rtcp-mux"),
