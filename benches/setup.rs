@@ -33,23 +33,21 @@ pub fn setup(offhook: &Path, table: &mut Table) -> Result<(), Failure> {
     for call in 0..CALLS {
         moments.push(world.call(call)?);
     }
-    let ms = |part: &dyn Fn(&Moments) -> Duration, quantile: f64| {
+    let ms = |part: Span, quantile: f64| {
         let mut times: Vec<Duration> = moments.iter().map(part).collect();
         times.sort();
         let at = ((CALLS as f64 * quantile) as usize).min(CALLS - 1);
         times[at].as_secs_f64() * 1e3
     };
-    let whole = |m: &Moments| m.sound - m.answered;
+    let whole: Span = |m| m.sound - m.answered;
     let what = "SIP 200 to the first sound that the user decrypts";
-    table.at_most(&format!("{what}, p50"), ms(&whole, 0.5), 150.0, "ms");
-    table.at_most(&format!("{what}, p99"), ms(&whole, 0.99), 400.0, "ms");
-    let parts: [(&str, &dyn Fn(&Moments) -> Duration); 4] = [
-        ("200 to proceed", &|m| m.proceed - m.answered),
-        ("proceed to session-accept", &|m| m.accept - m.proceed),
-        ("session-accept to ICE and DTLS", &|m| {
-            m.connected - m.accept
-        }),
-        ("ICE and DTLS to sound", &|m| m.sound - m.connected),
+    table.at_most(&format!("{what}, p50"), ms(whole, 0.5), 150.0, "ms");
+    table.at_most(&format!("{what}, p99"), ms(whole, 0.99), 400.0, "ms");
+    let parts: [(&str, Span); 4] = [
+        ("200 to proceed", |m| m.proceed - m.answered),
+        ("proceed to session-accept", |m| m.accept - m.proceed),
+        ("session-accept to ICE and DTLS", |m| m.connected - m.accept),
+        ("ICE and DTLS to sound", |m| m.sound - m.connected),
     ];
     for (name, part) in parts {
         let times = format!(
@@ -61,6 +59,9 @@ pub fn setup(offhook: &Path, table: &mut Table) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+/// A part of a call's time.
+type Span = fn(&Moments) -> Duration;
 
 struct Moments {
     answered: Instant,

@@ -7,7 +7,7 @@
 //!
 //! Files: `place.rs` how a call begins, `table.rs` what each event does, `offers.rs` what is offered and answered, `ending.rs`
 //! how it ends, `entry.rs` one call, `side.rs` one side of its media, `negotiate.rs` codecs, `dialplan.rs` who is meant,
-//! `endpoints.rs` ports and candidates, `ports.rs` another port, `apart.rs` peers that share an address, `transfer.rs` who takes whose place, `keying.rs` protection without ICE, `keys.rs` keys that are written, `limits.rs` how much is too much, `record.rs` what remains.
+//! `endpoints.rs` ports and candidates, `ports.rs` another port, `apart.rs` peers that share an address, `transfer.rs` who takes whose place, `keying.rs` protection without ICE, `keys.rs` keys that are written, `limits.rs` how much is too much, `record.rs` what remains; `texts.rs`: texts, which take the same ways.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -21,6 +21,7 @@ use crate::border::{BridgeStats, MediaCommand, MediaEvent, Side};
 use crate::config::Config;
 use crate::id::{BridgeId, CallId, LegId, TokenMaker, WorkerId};
 use crate::leg::{End, EndReason, LegCommand};
+use crate::text::TextCommand;
 use crate::timer::Timers;
 
 mod apart;
@@ -40,6 +41,7 @@ mod side;
 mod table;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod transfer;
 
 use dialplan::Dialplan;
@@ -47,6 +49,7 @@ use endpoints::Endpoints;
 use entry::Call;
 use limits::UserLimits;
 use record::{CallRecord, EndedBy};
+use texts::Texts;
 
 pub use endpoints::{MediaFacts, WorkerFacts};
 
@@ -59,6 +62,8 @@ pub enum CallOutput {
     Media(WorkerId, MediaCommand),
     /// A call is over and its bridge is gone.
     Record(Box<CallRecord>),
+    /// A command to the room of a text's end.
+    Text(TextCommand),
 }
 
 /// What each deadline of a call means.
@@ -110,6 +115,8 @@ pub struct CallCensus {
     pub worker_load: usize,
     /// Addresses of peers behind ICE.
     pub places: usize,
+    /// Texts under way.
+    pub texts: usize,
 }
 
 /// All calls.
@@ -134,6 +141,7 @@ pub struct Calls {
     last_call: u64,
     last_leg: u64,
     draining: bool,
+    texts: Texts,
 }
 
 /// A call that is over and waits for its bridge.
@@ -165,6 +173,7 @@ impl Calls {
             last_call: 0,
             last_leg: 0,
             draining: false,
+            texts: Texts::default(),
         }
     }
 
@@ -233,6 +242,7 @@ impl Calls {
             trunk_calls: self.trunk_calls.values().sum::<u32>() as usize,
             worker_load: self.endpoints.worker_load(),
             places: self.places.len(),
+            texts: self.texts.len(),
         }
     }
 

@@ -209,15 +209,12 @@ impl Calls {
     pub(super) fn updated(&mut self, now: Instant, leg: LegId, offer: &Description) {
         self.with_call(now, leg, |table, call| match &call.state {
             State::Accepted if leg == call.caller => table.late_offer(now, call, offer),
-            State::Up => {
+            // The callee need not wait with another offer until the caller has made its own.
+            State::Accepted | State::Up => {
                 table.new_offer(now, call, leg, offer);
                 Ok(())
             }
-            State::Offered
-            | State::Ringing
-            | State::Accepted
-            | State::Renegotiating(_)
-            | State::Connecting => {
+            State::Offered | State::Ringing | State::Renegotiating(_) | State::Connecting => {
                 table.tell(leg, LegCommand::Refuse);
                 Ok(())
             }
@@ -274,7 +271,8 @@ impl Calls {
                 self.configure(call, side);
                 self.tell(leg, LegCommand::Answer(answer));
                 let held = call.media_mut(leg).is_some_and(|media| media.is_held());
-                if let (true, Some(other)) = (held != was_held, call.leg(side.other())) {
+                let is_told = held != was_held && matches!(call.state, State::Up);
+                if let (true, Some(other)) = (is_told, call.leg(side.other())) {
                     self.tell(other, LegCommand::Hold(held));
                 }
             }

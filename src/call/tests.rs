@@ -39,6 +39,7 @@ fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
         dtmf: Default::default(),
         early_media: false,
         session_timer: Duration::ZERO,
+        messages: true,
     }
 }
 
@@ -85,6 +86,7 @@ fn config() -> Config {
             users: Vec::new(),
             max_calls_per_user: 4,
             calls_per_minute: 10,
+            messages_per_minute: 30,
             country: None,
         },
         call: CallConfig {
@@ -154,6 +156,7 @@ impl Desk {
                 CallOutput::Leg(leg, command) => self.told.push((leg, command)),
                 CallOutput::Media(_, command) => self.media.push(command),
                 CallOutput::Record(record) => self.records.push(*record),
+                CallOutput::Text(_) => panic!("nobody has written"),
             }
         }
     }
@@ -324,6 +327,33 @@ fn a_caller_is_connected_to_sound_before_the_answer_where_the_trunk_says_so() {
     desk.close_bridges();
     assert!(desk.records[0].answered_after.is_some());
     desk.assert_empty();
+}
+
+/// RFC 3264 §8: either side may offer again once an answer was given, and need not know that we
+/// still wait for the offer of the caller.
+#[test]
+fn a_callee_offers_again_before_the_caller_has_offered_anything() {
+    for transcode in [Transcode::Never, Transcode::WhenNeeded] {
+        let mut desk = Desk::with(|config| config.media.transcode = transcode);
+        desk.event(JULIET, dials(later()));
+        let (phone, ..) = desk.offers().remove(0);
+        desk.event(phone, LegEvent::Answered(rtp(vec![pcmu()])));
+        assert_eq!(desk.told(), [(JULIET, LegCommand::Accept)]);
+        desk.event(phone, LegEvent::Updated(rtp(vec![pcmu()])));
+        let told = desk.told();
+        assert!(
+            matches!(told.as_slice(), [(leg, LegCommand::Answer(_))] if *leg == phone),
+            "{told:?}"
+        );
+        desk.event(JULIET, LegEvent::Updated(ice(vec![pcmu()], Setup::Actpass)));
+        assert!(matches!(
+            desk.told().as_slice(),
+            [(JULIET, LegCommand::Answer(_))]
+        ));
+        desk.event(phone, LegEvent::Ended(EndReason::Hangup.into()));
+        desk.close_bridges();
+        desk.assert_empty();
+    }
 }
 
 #[test]

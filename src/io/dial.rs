@@ -208,6 +208,7 @@ impl Handset {
         let room = XmppRoomConfig {
             name: "Offhook dial".to_owned(),
             numbering: None,
+            takes_texts: false,
             protection: Protection::Required,
         };
         let identity = Identity::Client {

@@ -6,6 +6,7 @@ mod pair;
 mod raw;
 mod register;
 mod reliable;
+mod texts;
 mod transfers;
 
 use std::collections::VecDeque;
@@ -92,6 +93,7 @@ fn trunk(name: &str, host: &str, port: u16) -> TrunkConfig {
         dtmf: Default::default(),
         early_media: false,
         session_timer: Duration::ZERO,
+        messages: true,
     }
 }
 

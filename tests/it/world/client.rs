@@ -62,6 +62,8 @@ pub struct Habits {
     pub hold_after: Option<Duration>,
     /// Takes it up again after so long.
     pub hold_for: Option<Duration>,
+    /// Confirms the texts that come (XEP-0184).
+    pub confirms: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,10 @@ pub struct Client {
     pub dialect: Dialect,
     /// What was said to the user in words.
     pub read: Vec<String>,
+    /// Texts of its own that were received, by id.
+    pub receipts: Vec<String>,
+    /// Conditions of those that came back.
+    pub refused: Vec<String>,
     pub is_online: bool,
     pub state: State,
     /// How it ended, as the client would show it.
@@ -114,6 +120,8 @@ impl Client {
             habits: Habits::default(),
             dialect: DEFAULT,
             read: Vec::new(),
+            receipts: Vec::new(),
+            refused: Vec::new(),
             is_online: true,
             state: State::Idle,
             ended: None,
@@ -144,6 +152,7 @@ impl Client {
             move_after: _,
             hold_after: _,
             hold_for: _,
+            confirms: _,
         } = self.habits;
         let back = vanish_after.zip(return_after).map(|(a, b)| a + b);
         [wake(vanish_after, Wake::Vanish), wake(back, Wake::Return)]
@@ -187,6 +196,31 @@ impl Client {
             self.jid
         );
         Act::Send(xml.parse().expect("our own XML"))
+    }
+
+    /// Writes to a contact, and wants to know whether it has come.
+    pub fn write(&mut self, contact: &str, text: &str) -> Vec<Act> {
+        let said = format!("<body>{text}</body><request xmlns='urn:xmpp:receipts'/>");
+        vec![self.message(contact, &said)]
+    }
+
+    /// Confirms a text, or notes what is said of one of its own.
+    fn receive_text(&mut self, stanza: &Element, from: &str) -> Vec<Act> {
+        const RECEIPTS: &str = "urn:xmpp:receipts";
+        let error = stanza.children().find(|c| c.name() == "error");
+        let condition = error.and_then(|error| error.children().next());
+        self.refused.extend(condition.map(|c| c.name().to_owned()));
+        let received = stanza.get_child("received", RECEIPTS);
+        let received = received.and_then(|received| received.attr("id"));
+        self.receipts.extend(received.map(str::to_owned));
+        match (stanza.get_child("request", RECEIPTS), stanza.attr("id")) {
+            (Some(_), Some(id)) if self.habits.confirms => {
+                let id = id.to_owned();
+                let received = format!("<received xmlns='{RECEIPTS}' id='{id}'/>");
+                vec![self.message(from, &received)]
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn jingle(&mut self, action: &str, inner: &str) -> Act {
@@ -303,6 +337,7 @@ impl Client {
                 if let Some(payload) = payload {
                     acts.extend(self.receive_message(payload, &from));
                 }
+                acts.extend(self.receive_text(stanza, &from));
                 let body = stanza.children().find(|c| c.name() == "body");
                 self.read.extend(body.map(Element::text));
             }

@@ -100,6 +100,8 @@ enum Event {
     WakePhone(Which, phone::Wake),
     Dial(usize, String),
     PhoneCalls(String, Option<Duration>),
+    Write(usize, String),
+    PhoneWrites(String, String),
     LinkDown,
     LinkUp,
     Deaf(Which, bool),
@@ -191,6 +193,7 @@ pub fn config() -> Config {
             dtmf: Default::default(),
             early_media: false,
             session_timer: Duration::ZERO,
+            messages: true,
         }],
         routes: vec![RouteConfig {
             matches: RouteMatch::Any,
@@ -205,6 +208,7 @@ pub fn config() -> Config {
             users: Vec::new(),
             max_calls_per_user: 4,
             calls_per_minute: 10,
+            messages_per_minute: 30,
             country: None,
         },
         call: CallConfig {
@@ -349,6 +353,16 @@ impl World {
         self.at(at, Event::PhoneCalls(id.to_owned(), end_after));
     }
 
+    /// A client writes to the number.
+    pub fn writes(&mut self, at: Duration, n: usize, text: &str) {
+        self.at(at, Event::Write(n, text.to_owned()));
+    }
+
+    /// The phone writes to our number.
+    pub fn phone_writes(&mut self, at: Duration, id: &str, text: &str) {
+        self.at(at, Event::PhoneWrites(id.to_owned(), text.to_owned()));
+    }
+
     /// A stanza comes from the server.
     pub fn hears_stanza(&mut self, at: Duration, stanza: Element) {
         self.at(at, Event::ToGateway(Input::Stanza(stanza)));
@@ -450,6 +464,14 @@ impl World {
             }
             Event::PhoneCalls(id, end_after) => {
                 let acts = self.phone.call(&id, "+15550001000", end_after);
+                self.phone_acts(Which::First, acts);
+            }
+            Event::Write(n, text) => {
+                let acts = self.clients[n].write(NUMBER, &text);
+                self.client_acts(n, acts);
+            }
+            Event::PhoneWrites(id, text) => {
+                let acts = self.phone.write(&id, "+15550001000", &text);
                 self.phone_acts(Which::First, acts);
             }
             Event::LinkDown => {

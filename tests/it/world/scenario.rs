@@ -145,6 +145,8 @@ fn phone_habits(dice: Dice<'_>, challenge: Option<u16>) -> phone::Habits {
         hold_for: one_in(dice, 2).then(|| ms(dice(4_000))),
         press_after: one_in(dice, 3).then(|| ms(dice(4_000))),
         session_expires: None,
+        refuses_texts: None,
+        writes_after: None,
         is_deaf: false,
     }
 }
@@ -157,6 +159,7 @@ fn client_habits(dice: Dice<'_>) -> client::Habits {
         move_after: one_in(dice, 8).then(|| ms(dice(3_000))),
         hold_after: one_in(dice, 3).then(|| ms(dice(4_000))),
         hold_for: one_in(dice, 2).then(|| ms(dice(4_000))),
+        confirms: false,
     }
 }
 
