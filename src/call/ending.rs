@@ -142,6 +142,7 @@ impl Calls {
         for trunk in call.trunk.iter().chain(second) {
             self.uncount_trunk(trunk);
         }
+        self.forget_peers(call);
     }
 }
 

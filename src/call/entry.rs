@@ -1,6 +1,7 @@
 //! One call: its legs, its state and its two sides of media.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use jid::BareJid;
@@ -91,6 +92,8 @@ pub(super) struct Call {
     pub(super) has_bridge: bool,
     /// Ports that were taken for this call.
     pub(super) ports: Vec<u16>,
+    /// Addresses that its peers behind ICE have named, as the table has counted them.
+    pub(super) places: Vec<SocketAddr>,
     pub(super) started: Instant,
     pub(super) rang: Option<Instant>,
     pub(super) answered: Option<Instant>,

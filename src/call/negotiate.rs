@@ -141,7 +141,9 @@ pub fn answerable(
         Room::Xmpp => offered.iter().min().copied(),
         Room::Sip => offered.first().copied(),
     };
-    let anew = [before, best].map(|e| e.filter(|_| transcode != Transcode::Never));
+    // The other side may still be free to take what this one has.
+    let is_free = transcode != Transcode::Never || other.is_none();
+    let anew = [before, best].map(|encoding| encoding.filter(|_| is_free));
     [opus, other]
         .into_iter()
         .chain(anew)

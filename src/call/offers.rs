@@ -50,11 +50,12 @@ impl Calls {
         media.set_format(format);
         media.encoding = Some(encoding);
         media.set_peer(theirs);
+        self.note_peer(call, theirs);
         Ok(())
     }
 
     /// The callee has answered: what the caller hears of it depends on what it has described.
-    pub(super) fn answer_caller(&mut self, call: &mut Call) -> Result<(), End> {
+    pub(super) fn answer_caller(&mut self, now: Instant, call: &mut Call) -> Result<(), End> {
         let caller = call.caller;
         match call.offering.clone() {
             Offering::Later(_) => {
@@ -65,7 +66,7 @@ impl Calls {
                 call.state = State::Connecting;
                 self.configure(call, Side::Callee);
             }
-            Offering::Described(offer) => self.answer_offer(call, &offer)?,
+            Offering::Described(offer) => self.answer_offer(now, call, &offer)?,
             Offering::Delayed => {
                 let spoken: Vec<Encoding> = call
                     .side_mut(Side::Callee)
@@ -84,9 +85,14 @@ impl Calls {
     }
 
     /// Answers the caller's offer, best with the encoding that the callee has.
-    pub(super) fn answer_offer(&mut self, call: &mut Call, offer: &Description) -> Result<(), End> {
+    pub(super) fn answer_offer(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        offer: &Description,
+    ) -> Result<(), End> {
         let caller = call.caller;
-        let answer = self.take_offer(call, caller, offer)?;
+        let answer = self.take_offer(now, call, caller, offer)?;
         self.up(call);
         self.tell(caller, LegCommand::Answer(answer));
         Ok(())
@@ -95,8 +101,10 @@ impl Calls {
     /// Both sides know each other: sound may flow, and silence counts.
     pub(super) fn up(&mut self, call: &mut Call) {
         call.state = State::Up;
-        self.configure(call, Side::Caller);
-        self.configure(call, Side::Callee);
+        for side in [Side::Caller, Side::Callee] {
+            self.configure(call, side);
+            self.announce(call, side);
+        }
         if !call.awaits_media() {
             self.timers.stop(&(call.id, CallTimer::Connect));
         }
@@ -105,6 +113,7 @@ impl Calls {
     /// Takes an offer in and writes its answer.
     pub(super) fn take_offer(
         &mut self,
+        now: Instant,
         call: &mut Call,
         leg: LegId,
         offer: &Description,
@@ -115,9 +124,13 @@ impl Calls {
         let no_audio = || End::because(EndReason::NotAcceptable, "the offer has no audio");
         let audio = offer.audio().ok_or_else(no_audio)?;
         let setup = peer_setup(audio)?;
-        let fresh = Endpoints::ice_end(&mut self.tokens);
+        let fresh = Endpoints::ice_end(&mut self.tokens, None);
         let media = call.media_mut(leg).ok_or(EndReason::Failed)?;
         media.meet(audio, fresh);
+        if let Transport::Ice(ice) = &audio.transport {
+            self.keep_apart(now, call, leg, ice);
+        }
+        let media = call.media_mut(leg).ok_or(EndReason::Failed)?;
         let mux = match &audio.transport {
             Transport::Ice(ice) => ice.rtcp_mux,
             Transport::Rtp(_) => false,
@@ -155,6 +168,8 @@ impl Calls {
         media.set_format(format);
         media.encoding = Some(encoding);
         media.ours = Some(stream.clone());
+        media.is_elsewhere = false;
+        self.note_peer(call, audio);
         let mut streams = Vec::with_capacity(offer.streams.len());
         for offered in &offer.streams {
             let is_audio = std::ptr::eq(offered, audio);
@@ -182,6 +197,7 @@ impl Calls {
         if let Some(media) = call.media_mut(leg) {
             let stream = self.offered_stream(worker, leg.room, media, encodings);
             media.ours = Some(stream.clone());
+            media.is_elsewhere = false;
             streams.push(stream);
         }
         Description {
@@ -192,16 +208,13 @@ impl Calls {
 
     pub(super) fn updated(&mut self, now: Instant, leg: LegId, offer: &Description) {
         self.with_call(now, leg, |table, call| match &call.state {
-            State::Accepted if leg == call.caller => table.late_offer(call, offer),
-            State::Up => {
-                table.new_offer(call, leg, offer);
+            State::Accepted if leg == call.caller => table.late_offer(now, call, offer),
+            // The callee need not wait with another offer until the caller has made its own.
+            State::Accepted | State::Up => {
+                table.new_offer(now, call, leg, offer);
                 Ok(())
             }
-            State::Offered
-            | State::Ringing
-            | State::Accepted
-            | State::Renegotiating(_)
-            | State::Connecting => {
+            State::Offered | State::Ringing | State::Renegotiating(_) | State::Connecting => {
                 table.tell(leg, LegCommand::Refuse);
                 Ok(())
             }
@@ -209,12 +222,17 @@ impl Calls {
     }
 
     /// The offer of a caller that was asked for it.
-    pub(super) fn late_offer(&mut self, call: &mut Call, offer: &Description) -> Result<(), End> {
+    pub(super) fn late_offer(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        offer: &Description,
+    ) -> Result<(), End> {
         let offered = offer.audio().map(negotiate::encodings).unwrap_or_default();
         let callee = call.side_mut(Side::Callee);
         let (spoken, peer) = callee.map_or((None, None), |m| (m.encoding, m.peer.as_ref()));
         if spoken.is_some_and(|encoding| offered.contains(&encoding)) {
-            return self.answer_offer(call, offer);
+            return self.answer_offer(now, call, offer);
         }
         // Where we transcode, asking for another codec is worth it only if the callee has said that
         // it has it.
@@ -226,13 +244,13 @@ impl Calls {
         };
         let common: Vec<Encoding> = known.into_iter().filter(|e| offered.contains(e)).collect();
         if common.is_empty() && self.config.media.transcode != Transcode::Never {
-            return self.answer_offer(call, offer);
+            return self.answer_offer(now, call, offer);
         }
         if call.answered.is_none() {
             // RFC 3311 §5.1 aside, few take an offer before they have answered: with transcoding
             // there is no need for one, without it the answer may bring another codec.
             if self.may_differ() {
-                return self.answer_offer(call, offer);
+                return self.answer_offer(now, call, offer);
             }
             self.timers.stop(&(call.id, CallTimer::Connect));
             call.state = State::Renegotiating(offer.clone());
@@ -249,15 +267,22 @@ impl Calls {
     }
 
     /// A new offer within a running call: hold, a new address, another payload type.
-    pub(super) fn new_offer(&mut self, call: &mut Call, leg: LegId, offer: &Description) {
+    pub(super) fn new_offer(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        leg: LegId,
+        offer: &Description,
+    ) {
         let side = call.side_of(leg);
         let was_held = call.media_mut(leg).is_some_and(|media| media.is_held());
-        match self.take_offer(call, leg, offer) {
+        match self.take_offer(now, call, leg, offer) {
             Ok(answer) => {
                 self.configure(call, side);
                 self.tell(leg, LegCommand::Answer(answer));
                 let held = call.media_mut(leg).is_some_and(|media| media.is_held());
-                if let (true, Some(other)) = (held != was_held, call.leg(side.other())) {
+                let is_told = held != was_held && matches!(call.state, State::Up);
+                if let (true, Some(other)) = (is_told, call.leg(side.other())) {
                     self.tell(other, LegCommand::Hold(held));
                 }
             }
@@ -280,7 +305,7 @@ impl Calls {
             };
             table.take_answer(call, side, answer)?;
             match renegotiating {
-                Some(offer) => table.answer_offer(call, &offer),
+                Some(offer) => table.answer_offer(now, call, &offer),
                 None => {
                     table.configure(call, side);
                     table.reconcile(call, leg)
@@ -334,7 +359,7 @@ impl Calls {
                 }
                 State::Renegotiating(offer) => {
                     let offer = offer.clone();
-                    table.answer_offer(call, &offer)
+                    table.answer_offer(now, call, &offer)
                 }
                 // Who was brought in from another call has no peer to hear until it has answered.
                 State::Up if is_new => Err(End::because(

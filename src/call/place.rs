@@ -91,6 +91,7 @@ impl Calls {
             keys: VecDeque::new(),
             has_bridge: false,
             ports: Vec::new(),
+            places: Vec::new(),
             started: now,
             rang: None,
             answered: None,
@@ -310,7 +311,7 @@ impl Calls {
         room: Room,
     ) -> Result<LocalEnd, End> {
         match room {
-            Room::Xmpp => Ok(Endpoints::ice_end(&mut self.tokens)),
+            Room::Xmpp => Ok(Endpoints::ice_end(&mut self.tokens, None)),
             Room::Sip => {
                 let port = self.endpoints.take_port(now).ok_or_else(|| {
                     End::because(

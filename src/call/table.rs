@@ -183,7 +183,7 @@ impl Calls {
                 call.state = State::Accepted;
                 self.expect_media(now, call);
                 self.take_answer(call, Side::Callee, answer)?;
-                self.answer_caller(call)
+                self.answer_caller(now, call)
             }
             // The caller has heard the callee already; now it is answered, or speaks from elsewhere.
             State::Accepted | State::Connecting => {
@@ -195,6 +195,7 @@ impl Calls {
                 self.take_answer(call, Side::Callee, answer)?;
                 self.configure(call, Side::Callee);
                 self.configure(call, Side::Caller);
+                self.announce(call, Side::Callee);
                 self.reconcile(call, leg)
             }
             // The caller's offer had no codec of the sound before the answer.
@@ -204,7 +205,7 @@ impl Calls {
                 if call.answered.is_some() {
                     self.expect_media(now, call);
                     call.state = State::Accepted;
-                    return self.late_offer(call, &offer);
+                    return self.late_offer(now, call, &offer);
                 }
                 Ok(())
             }
@@ -257,12 +258,13 @@ impl Calls {
 
     /// Answers an ICE restart with credentials of our own (RFC 8445 §2.4, XEP-0176 §5.10).
     fn restart_ice(&mut self, call: &mut Call, leg: LegId, side: Side) {
-        let local = Endpoints::ice_end(&mut self.tokens);
         let worker = call.worker;
         let Some(media) = call.media_mut(leg) else {
             return;
         };
-        let LocalEnd::Ice { ufrag, pwd } = &local else {
+        let own_port = media.own_port();
+        let local = Endpoints::ice_end(&mut self.tokens, own_port);
+        let LocalEnd::Ice { ufrag, pwd, .. } = &local else {
             return;
         };
         let credentials = Some((ufrag.clone(), pwd.clone()));
@@ -273,7 +275,7 @@ impl Calls {
             return;
         };
         media.local = local;
-        let candidates = self.endpoints.candidates(worker, !mux);
+        let candidates = self.endpoints.candidates(worker, own_port, !mux);
         self.configure(call, side);
         self.tell(
             leg,
@@ -295,7 +297,7 @@ impl Calls {
             }
             let connected = matches!(call.state, State::Connecting) && !call.callee_connects();
             if let (true, Offering::Described(offer)) = (connected, call.offering.clone()) {
-                table.answer_offer(call, &offer)?;
+                table.answer_offer(now, call, &offer)?;
             }
             if matches!(call.state, State::Up) && !call.awaits_media() {
                 table.timers.stop(&(id, CallTimer::Connect));

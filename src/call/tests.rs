@@ -1,6 +1,7 @@
 mod early;
 mod handing;
 mod keys;
+mod ports;
 mod transcoding;
 mod trunks;
 
@@ -39,6 +40,7 @@ fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
         dtmf: Default::default(),
         early_media: false,
         session_timer: Duration::ZERO,
+        messages: true,
     }
 }
 
@@ -85,6 +87,7 @@ fn config() -> Config {
             users: Vec::new(),
             max_calls_per_user: 4,
             calls_per_minute: 10,
+            messages_per_minute: 30,
             country: None,
         },
         call: CallConfig {
@@ -128,7 +131,7 @@ impl Desk {
     fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config();
         change(&mut config);
-        let address = |port| std::net::SocketAddr::from(([192, 0, 2, 1], port));
+        let address = |port| SocketAddr::from(([192, 0, 2, 1], port));
         let facts = MediaFacts {
             fingerprint: fingerprint(Setup::Actpass),
             rtp_bind: [192, 0, 2, 1].into(),
@@ -154,6 +157,7 @@ impl Desk {
                 CallOutput::Leg(leg, command) => self.told.push((leg, command)),
                 CallOutput::Media(_, command) => self.media.push(command),
                 CallOutput::Record(record) => self.records.push(*record),
+                CallOutput::Text(_) => panic!("nobody has written"),
             }
         }
     }

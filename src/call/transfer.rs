@@ -339,7 +339,7 @@ impl Calls {
                 media,
             };
             let side = table.take_place(call, old, new);
-            let answer = table.take_offer(call, leg, offer)?;
+            let answer = table.take_offer(now, call, leg, offer)?;
             table.configure(call, side);
             table.tell(leg, LegCommand::Answer(answer));
             Ok(())

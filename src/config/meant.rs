@@ -471,6 +471,7 @@ impl Notes {
             country,
             max_calls_per_user,
             calls_per_minute,
+            messages_per_minute,
             max_call_s: _,
         } = written;
         let (mut domains, mut users) = (Vec::new(), Vec::new());
@@ -510,13 +511,17 @@ impl Notes {
         let mut limit = |key: &str, value, default: u32| {
             let value = self.number(key, value, default.into(), u32::MAX.into());
             if value == 0 {
-                self.wrong(key, format!("0 lets nobody call; the default is {default}"));
+                self.wrong(
+                    key,
+                    format!("0 lets nobody through; the default is {default}"),
+                );
             }
             u32::try_from(value).unwrap_or(default)
         };
         AccessConfig {
             max_calls_per_user: limit("access.max_calls_per_user", max_calls_per_user, 4),
             calls_per_minute: limit("access.calls_per_minute", calls_per_minute, 10),
+            messages_per_minute: limit("access.messages_per_minute", messages_per_minute, 30),
             domains,
             users,
             country,

@@ -303,6 +303,8 @@ pub struct TrunkConfig {
     pub early_media: bool,
     /// What we ask for as the session timer (RFC 4028); zero asks for none.
     pub session_timer: Duration,
+    /// Texts go there and come from there (RFC 3428). Default yes.
+    pub messages: bool,
 }
 
 /// Whether sound to and from a trunk is protected.
@@ -403,6 +405,8 @@ pub struct AccessConfig {
     pub max_calls_per_user: u32,
     /// Calls that one user may start in a minute. Default 10.
     pub calls_per_minute: u32,
+    /// Texts that one user, or one sender of a trunk, may write in a minute. Default 30.
+    pub messages_per_minute: u32,
 }
 
 /// Time limits of a call.

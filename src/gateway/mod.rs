@@ -136,6 +136,7 @@ impl Gateway {
         let room = XmppRoomConfig {
             name: "Phone".to_owned(),
             numbering: config.access.country.clone(),
+            takes_texts: config.trunks.iter().any(|trunk| trunk.messages),
             protection: Protection::Required,
         };
         let (xmpp, sip, calls) = (tokens.fork(), tokens.fork(), tokens.fork());
@@ -278,6 +279,11 @@ impl Gateway {
                 self.calls.leg_event(now, leg, event);
             } else if let Some((leg, event)) = self.sip.poll_event() {
                 self.calls.leg_event(now, leg, event);
+            } else if let Some(event) = self.xmpp.poll_text() {
+                let event = self.revealed_text(event);
+                self.calls.text_event(now, event);
+            } else if let Some(event) = self.sip.poll_text() {
+                self.calls.text_event(now, event);
             } else if let Some((trunk, up)) = self.sip.poll_trunk() {
                 self.calls.set_trunk_up(trunk, up);
                 self.refresh_phones(now);
@@ -291,6 +297,10 @@ impl Gateway {
                         self.outputs.push_back(Output::Media(worker, command));
                     }
                     CallOutput::Record(record) => self.outputs.push_back(Output::Record(record)),
+                    CallOutput::Text(command) => match command.room() {
+                        Room::Xmpp => self.xmpp.text_command(now, command),
+                        Room::Sip => self.sip.text_command(now, command),
+                    },
                 }
             } else if !self.exchange(now) {
                 return self.collect(now);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use crate::mix::archive::{Answer, Kept, Question};
@@ -128,7 +129,11 @@ pub(super) async fn read(
         since,
         until,
         most,
+        only,
     } = question;
+    if let Some(id) = only {
+        return read_one(connection, service, channel, id).await;
+    }
     let mut bounds = [i64::MIN, i64::MAX];
     for (bound, id) in bounds.iter_mut().zip([after, before]) {
         let Some(id) = id.as_deref().filter(|id| !id.is_empty()) else {
@@ -171,14 +176,38 @@ pub(super) async fn read(
     let complete = rows.len() <= *most;
     let mut messages = Vec::new();
     for row in rows.iter().take(*most) {
-        messages.push(Kept {
-            id: row.try_get(0)?,
-            at: row.try_get(1)?,
-            stanza: row.try_get(2)?,
-        });
+        messages.push(kept(row)?);
     }
     if backward {
         messages.reverse();
     }
     Ok(Answer::Page { messages, complete })
+}
+
+async fn read_one(
+    connection: &mut AnyConnection,
+    service: &str,
+    channel: &str,
+    id: &str,
+) -> Result<Answer, sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT id, sent, stanza FROM mix_message \
+         WHERE service = $1 AND channel = $2 AND id = $3",
+    )
+    .bind(service)
+    .bind(channel)
+    .bind(id)
+    .fetch_optional(connection)
+    .await?;
+    let message = row.as_ref().map(kept).transpose()?;
+    let now = now_ms();
+    Ok(Answer::One { message, now })
+}
+
+fn kept(row: &AnyRow) -> Result<Kept, sqlx::Error> {
+    Ok(Kept {
+        id: row.try_get(0)?,
+        at: row.try_get(1)?,
+        stanza: row.try_get(2)?,
+    })
 }

@@ -512,6 +512,15 @@ async fn write(
         }
         // The archive writes it.
         Change::Sent { .. } => return Ok(()),
+        Change::Retracted {
+            channel,
+            id,
+            stanza,
+        } => {
+            statements = &["UPDATE mix_message SET stanza = $4 \
+                 WHERE service = $1 AND channel = $2 AND id = $3"];
+            values = vec![channel, id, stanza];
+        }
         Change::Present {
             channel,
             id,

@@ -1,7 +1,8 @@
 //! The messages of a channel, kept for whoever was not there (XEP-0313).
 //!
 //! They are not in memory: a message is a [`Change`] like others, and a query is a question to
-//! whoever keeps the changes, which is answered later.
+//! whoever keeps the changes, which is answered later. Taking a message back (XEP-0407 §5.2) asks
+//! first, too: only the message says whose it was.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use minidom::Node as XmlNode;
 
 use super::rights::Role;
 use super::store::{Change, Node};
-use super::{Mix, Outcome, form, stamp};
+use super::{Mix, NS_MISC, Outcome, address, form, stamp};
 use crate::xmpp::stanza::{Condition, ErrorType, StanzaError, StanzaHead, element};
 
 /// XEP-0313.
@@ -44,6 +45,8 @@ pub struct Question {
     pub until: Option<i64>,
     /// So many at most: the first ones, with `before` the last ones.
     pub most: usize,
+    /// Only the one with this id; the answer is [`Answer::One`].
+    pub only: Option<String>,
 }
 
 /// A message that was kept.
@@ -67,6 +70,13 @@ pub enum Answer {
         /// There are no more in this direction.
         complete: bool,
     },
+    /// The one message that was asked for.
+    One {
+        /// The message, if it is there.
+        message: Option<Kept>,
+        /// The time, in milliseconds since 1970.
+        now: i64,
+    },
     /// There is no message with the id of `after` or `before`.
     NoSuchMessage,
     /// They cannot be read at the moment.
@@ -77,7 +87,15 @@ pub enum Answer {
 #[derive(Default)]
 pub(super) struct Asked {
     last: u64,
-    open: BTreeMap<u64, (StanzaHead, Option<String>)>,
+    open: BTreeMap<u64, (StanzaHead, Wish)>,
+}
+
+/// What somebody wants with the answer.
+enum Wish {
+    /// To read, with the id that the query has.
+    Read(Option<String>),
+    /// To take the message with this id back.
+    Retract { channel: String, id: String },
 }
 
 impl Mix {
@@ -121,13 +139,43 @@ impl Mix {
             return Err(Condition::ItemNotFound.into());
         }
         let question = question(query, name)?;
+        let queryid = query.attr("queryid").map(str::to_owned);
+        self.wonder(head, Wish::Read(queryid), question)
+    }
+
+    /// A message that takes another one back. Whether it may is known once that one is found.
+    pub(super) fn take_back(
+        &mut self,
+        head: &StanzaHead,
+        stanza: &Element,
+        retract: &Element,
+        name: &str,
+    ) -> Outcome {
+        self.participant(name, head)?;
+        let id = retract.attr("id").filter(|id| !id.is_empty());
+        let id = id.ok_or(Condition::BadRequest)?.to_owned();
+        if stanza.children().any(|child| child.name() == "body") {
+            return Err(Condition::BadRequest.into());
+        }
+        if !self.archives {
+            return Err(Condition::ItemNotFound.into());
+        }
+        let channel = name.to_owned();
+        let question = Question {
+            channel: channel.clone(),
+            only: Some(id.clone()),
+            ..Question::default()
+        };
+        self.wonder(head, Wish::Retract { channel, id }, question)
+    }
+
+    fn wonder(&mut self, head: &StanzaHead, wish: Wish, question: Question) -> Outcome {
         if self.asked.open.len() >= MAX_ASKED {
             return Err(Condition::ResourceConstraint.into());
         }
         self.asked.last += 1;
         let number = self.asked.last;
-        let queryid = query.attr("queryid").map(str::to_owned);
-        self.asked.open.insert(number, (head.clone(), queryid));
+        self.asked.open.insert(number, (head.clone(), wish));
         self.questions.push_back((number, question));
         Ok(())
     }
@@ -142,22 +190,37 @@ impl Mix {
 
     /// The answer to a question has come.
     pub fn answer(&mut self, number: u64, answer: Answer) {
-        let Some((head, queryid)) = self.asked.open.remove(&number) else {
+        let Some((head, wish)) = self.asked.open.remove(&number) else {
             return;
         };
-        let (messages, complete) = match answer {
-            Answer::Page { messages, complete } => (messages, complete),
-            Answer::NoSuchMessage => {
-                return self.out.error(&head, &Condition::ItemNotFound.into());
+        let outcome = match (wish, answer) {
+            (Wish::Read(queryid), Answer::Page { messages, complete }) => {
+                self.page(&head, queryid.as_deref(), messages, complete);
+                Ok(())
             }
-            Answer::Failed => {
-                let error = StanzaError {
-                    kind: ErrorType::Wait,
-                    ..StanzaError::from(Condition::InternalServerError)
-                };
-                return self.out.error(&head, &error);
+            (Wish::Retract { channel, id }, Answer::One { message, now }) => {
+                self.bury(&head, &channel, &id, message, now)
+            }
+            (_, Answer::Failed) => Err(StanzaError {
+                kind: ErrorType::Wait,
+                ..StanzaError::from(Condition::InternalServerError)
+            }),
+            (_, Answer::NoSuchMessage | Answer::Page { .. } | Answer::One { .. }) => {
+                Err(Condition::ItemNotFound.into())
             }
         };
+        if let Err(error) = outcome {
+            self.out.error(&head, &error);
+        }
+    }
+
+    fn page(
+        &mut self,
+        head: &StanzaHead,
+        queryid: Option<&str>,
+        messages: Vec<Kept>,
+        complete: bool,
+    ) {
         let ends = (messages.first(), messages.last());
         let mut set = element("set", NS_RSM);
         if let (Some(first), Some(last)) = ends {
@@ -169,9 +232,65 @@ impl Mix {
         let fin = element("fin", NS_MAM).attr_opt("complete", complete);
         let fin = fin.child(set).build();
         for message in messages {
-            self.hand_over(&head.to.to_bare(), &head.from, queryid.as_deref(), message);
+            self.hand_over(&head.to.to_bare(), &head.from, queryid, message);
         }
-        self.out.result(&head, Some(fin));
+        self.out.result(head, Some(fin));
+    }
+
+    /// Puts a tombstone where the message was, and tells everybody.
+    fn bury(
+        &mut self,
+        head: &StanzaHead,
+        name: &str,
+        id: &str,
+        found: Option<Kept>,
+        now: i64,
+    ) -> Outcome {
+        // Much may have happened since it was asked for.
+        let (user, participant) = self.participant(name, head)?;
+        let channel = self.channel(name)?;
+        let found = found.and_then(|kept| kept.stanza.parse::<Element>().ok());
+        let mut message = found.ok_or(Condition::ItemNotFound)?;
+        if message.has_child("retracted", NS_MISC) {
+            return Err(Condition::ItemNotFound.into());
+        }
+        let from = message
+            .attr("from")
+            .and_then(|from| from.parse::<Jid>().ok());
+        let sender = from.as_ref().and_then(|from| from.resource());
+        let is_own = sender.is_some_and(|sender| sender.as_str() == user.as_str());
+        let settings = &channel.settings;
+        let role = channel.role(&participant.jid);
+        let may = (is_own && settings.user_retraction) || settings.retraction_rights.admits(role);
+        if !may || message.has_child("retract", NS_MISC) {
+            return Err(Condition::NotAllowed.into());
+        }
+        // XEP-0404 §3.3: the archive tells nobody more than everybody may know.
+        let by = match channel.hides(participant.preferences.visibility) {
+            true => address::encode(&self.config.domain, name, &user, None),
+            false => Some(participant.jid.into()),
+        };
+        let retracted = element("retracted", NS_MISC)
+            .attr_opt("by", by.as_ref().map(Jid::as_str))
+            .attr("time", stamp::write(now));
+        let kept = ["mix", "stanza-id"];
+        let gone: Vec<(String, String)> = message
+            .children()
+            .filter(|child| !kept.contains(&child.name()))
+            .map(|child| (child.name().to_owned(), child.ns()))
+            .collect();
+        for (name, ns) in gone {
+            message.remove_child(&name, ns.as_str());
+        }
+        message.append_child(retracted.build());
+        self.change(Change::Retracted {
+            channel: name.to_owned(),
+            id: id.to_owned(),
+            stanza: String::from(&message),
+        });
+        let retract = element("retract", NS_MISC).attr("id", id);
+        let told = element("message", self.out.ns()).child(retract).build();
+        self.tell_everybody(head, &told, name)
     }
 
     fn hand_over(&mut self, from: &BareJid, to: &Jid, queryid: Option<&str>, kept: Kept) {

@@ -7,7 +7,7 @@ use minidom::Element;
 use super::address::{self, Encoded};
 use super::participant::shown_nick;
 use super::store::Node;
-use super::{Mix, NS_CORE, Outcome, anonymity, readdress};
+use super::{Mix, NS_CORE, NS_MISC, Outcome, anonymity, readdress};
 use crate::xmpp::stanza::{Condition, MessageType, StanzaHead, element};
 
 const NS_STANZA_ID: &str = "urn:xmpp:sid:0";
@@ -30,6 +30,19 @@ impl Mix {
                 return Err(Condition::BadRequest.into());
             }
         }
+        match stanza.get_child("retract", NS_MISC) {
+            Some(retract) => self.take_back(head, stanza, retract, name),
+            None => self.tell_everybody(head, stanza, name),
+        }
+    }
+
+    /// Sends a message to all who hear messages, and keeps it.
+    pub(super) fn tell_everybody(
+        &mut self,
+        head: &StanzaHead,
+        stanza: &Element,
+        name: &str,
+    ) -> Outcome {
         let (sender_id, sender) = self.participant(name, head)?;
         let channel = self.channel(name)?;
         let wanted = sender.preferences.visibility;

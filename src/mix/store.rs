@@ -287,6 +287,15 @@ pub enum Change {
         /// The message.
         stanza: String,
     },
+    /// A message that was sent has been taken back.
+    Retracted {
+        /// The channel.
+        channel: String,
+        /// The id of that message.
+        id: String,
+        /// What is kept in its place.
+        stanza: String,
+    },
     /// A client is there.
     Present {
         /// The channel.
@@ -318,7 +327,8 @@ impl Change {
             | Self::Destroyed { .. }
             | Self::Joined { .. }
             | Self::Left { .. }
-            | Self::Sent { .. } => true,
+            | Self::Sent { .. }
+            | Self::Retracted { .. } => true,
             Self::Present { .. } | Self::Gone { .. } => false,
         }
     }
@@ -349,6 +359,7 @@ impl Snapshot {
             Change::Destroyed { .. }
             | Change::Left { .. }
             | Change::Sent { .. }
+            | Change::Retracted { .. }
             | Change::Present { .. }
             | Change::Gone { .. } => false,
         }
@@ -388,7 +399,7 @@ impl Snapshot {
                     channel.participants.remove(&id);
                 }
             }
-            Change::Sent { .. } => {}
+            Change::Sent { .. } | Change::Retracted { .. } => {}
             Change::Present {
                 channel,
                 id,

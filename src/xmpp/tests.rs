@@ -1,6 +1,7 @@
 //! The room as its peers see it. `contract_NN_…` are the promises to today's clients, by number.
 
 mod hostile;
+mod texts;
 mod words;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ impl Room {
         let config = XmppRoomConfig {
             name: "Phone".into(),
             numbering: Numbering::of_country("1"),
+            takes_texts: true,
             protection: Protection::Required,
         };
         #[allow(clippy::disallowed_methods)]
@@ -536,7 +538,8 @@ fn what_disco_advertises_is_routed() {
             }
             // What is no iq get: presence, Jingle, and how to write JIDs.
             let is_jingle = jingle::FEATURES.contains(&feature) || feature == jingle::NS_TRANSFER;
-            let is_known = [caps::NS_CAPS, disco::JID_ESCAPING].contains(&feature);
+            let is_known = [caps::NS_CAPS, disco::JID_ESCAPING].contains(&feature)
+                || chat::FEATURES.contains(&feature);
             assert!(is_jingle || is_known, "{feature} is advertised by nobody");
         }
     }
@@ -617,10 +620,10 @@ fn a_caller_shows_itself_before_it_calls_unless_it_is_anonymous() {
 }
 
 #[test]
-fn text_to_a_number_is_refused_and_what_goes_with_text_is_not() {
+fn text_to_the_domain_is_refused_and_what_goes_with_text_is_not() {
     let mut room = Room::gateway("gw.example");
     let message = |kind: &str, payload: &str| {
-        let head = "from='user@x.example/res' to='+15551234@gw.example'";
+        let head = "from='user@x.example/res' to='gw.example'";
         format!("<message type='{kind}' id='m' {head}>{payload}</message>")
     };
     let refused = room.asks(&message("chat", "<body>hello</body>"));

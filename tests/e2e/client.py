@@ -27,6 +27,7 @@ DISCO = "http://jabber.org/protocol/disco#info"
 CAPS = "http://jabber.org/protocol/caps"
 INFO = "urn:xmpp:jingle:apps:rtp:info:1"
 TRANSFER = "urn:xmpp:jingle:transfer:0"
+RECEIPTS = "urn:xmpp:receipts"
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 NODE = "https://offhook.invalid/e2e"
 FEATURES = sorted(
@@ -101,6 +102,8 @@ class Client:
         self.password = password
         # What the stream is in; servers put it on every stanza that names no other.
         self.language = "en"
+        # Whether it confirms texts that ask for it.
+        self.confirms = False
         self.seen: list[Seen] = []
         self.calls: dict[str, Call] = {}
         self._news = asyncio.Condition()
@@ -170,12 +173,14 @@ class Client:
             "<store xmlns='urn:xmpp:hints'/></message>"
         )
 
-    def write(self, to: str, text: str, lang: str = "en") -> None:
-        """Sends a chat message; what comes back for it is noted under `chat`."""
+    def write(self, to: str, text: str, lang: str = "en", receipt: bool = False, more: str = "", about: str = "chat") -> str:
+        """Sends a chat message; returns its id. An error that comes back for it is noted under `about`."""
         ident = f"m{uuid.uuid4().hex}"
-        self._sent[ident] = "chat"
-        body = f"<body>{escape(text)}</body>"
+        self._sent[ident] = about
+        more += f"<request xmlns='{RECEIPTS}'/>" if receipt else ""
+        body = f"<body>{escape(text)}</body>{more}"
         self.send(f"<message type='chat' to={quoteattr(to)} id='{ident}' xml:lang='{lang}'>{body}</message>")
+        return ident
 
     async def iq(self, to: str, kind: str, payload: str, timeout: float = 5) -> ET.Element:
         """Sends a request; returns the reply, also if it is an error."""
@@ -248,6 +253,11 @@ class Client:
             for child in xml:
                 if child.tag.endswith("}body"):
                     self._note("body", "", xml, child)
+                if child.tag == tag(RECEIPTS, "received"):
+                    self._note("received", child.get("id", ""), xml, child)
+                if child.tag == tag(RECEIPTS, "request") and self.confirms:
+                    received = f"<received xmlns='{RECEIPTS}' id={quoteattr(xml.get('id'))}/>"
+                    self.send(f"<message type='chat' to={quoteattr(xml.get('from'))}>{received}</message>")
                 if child.tag.startswith(f"{{{MESSAGE}}}"):
                     self._note(child.tag.split("}")[1], child.get("id", ""), xml, child)
         return stanza

@@ -23,6 +23,7 @@ PUBSUB = "http://jabber.org/protocol/pubsub"
 NODES = "urn:xmpp:mix:nodes:"
 FORMS = "jabber:x:data"
 MAM = "urn:xmpp:mam:2"
+MISC = "urn:xmpp:mix:misc:0"
 RSM = "http://jabber.org/protocol/rsm"
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 CONFIG = """
@@ -336,6 +337,17 @@ async def pages_through_history(gateway, prosody, alice, url: str) -> None:
         assert (await history(alice, rsm("<max>2</max><before/>")))[0] == said[3:]
         _, unknown = await history(alice, rsm("<after>nothing</after>"))
         assert unknown.get("type") == "error"
+        # The owner takes one back: everybody may hear it, and a tombstone is left.
+        _, reply = await history(alice, rsm("<max>1</max>"))
+        first = reply.find(tag(MAM, "fin")).findtext(f"{tag(RSM, 'set')}/{tag(RSM, 'first')}")
+        alice.send(f"<message type='groupchat' to='{SUPPORT}'><retract xmlns='{MISC}' id='{first}'/></message>")
+        async with asyncio.timeout(PATIENCE):
+            while (await history(alice))[0] != said[1:]:
+                await asyncio.sleep(0.05)
+        program.kill()
+        program.start()
+        bodies, _ = await history(alice)
+        assert bodies == said[1:]
 
 
 async def test_the_history_of_a_channel_with_sqlite(gateway, prosody, alice, tmp_path):

@@ -7,7 +7,7 @@ use std::path::Path;
 /// How many checks there are.
 const CHECKS: usize = 42;
 /// Those that are not met, as the page says.
-const MISSING: &[usize] = &[36];
+const MISSING: &[usize] = &[];
 /// Where the files of tests may be, and what their names begin with in the table.
 const PLACES: &[(&str, &str)] = &[
     ("it/", "tests/it/"),

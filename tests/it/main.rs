@@ -14,6 +14,7 @@ mod corpus;
 mod day;
 mod faults;
 mod floors;
+mod messages;
 mod pii;
 mod reasons;
 mod texts;

@@ -179,3 +179,30 @@ fn early_sound_in_another_codec_is_transcoded_where_that_may_be() {
     desk.event(phone, LegEvent::Ended(EndReason::Busy.into()));
     desk.assert_empty();
 }
+
+/// RFC 3264 §8: either side may offer again once an answer was given, and need not know that we
+/// still wait for the offer of the caller.
+#[test]
+fn a_callee_offers_again_before_the_caller_has_offered_anything() {
+    for transcode in [Transcode::Never, Transcode::WhenNeeded] {
+        let mut desk = Desk::with(|config| config.media.transcode = transcode);
+        desk.event(JULIET, dials(later()));
+        let (phone, ..) = desk.offers().remove(0);
+        desk.event(phone, LegEvent::Answered(rtp(vec![pcmu()])));
+        assert_eq!(desk.told(), [(JULIET, LegCommand::Accept)]);
+        desk.event(phone, LegEvent::Updated(rtp(vec![pcmu()])));
+        let told = desk.told();
+        assert!(
+            matches!(told.as_slice(), [(leg, LegCommand::Answer(_))] if *leg == phone),
+            "{told:?}"
+        );
+        desk.event(JULIET, LegEvent::Updated(ice(vec![pcmu()], Setup::Actpass)));
+        assert!(matches!(
+            desk.told().as_slice(),
+            [(JULIET, LegCommand::Answer(_))]
+        ));
+        desk.event(phone, LegEvent::Ended(EndReason::Hangup.into()));
+        desk.close_bridges();
+        desk.assert_empty();
+    }
+}

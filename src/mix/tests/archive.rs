@@ -134,3 +134,129 @@ fn what_cannot_be_kept_is_not_sent() {
     bench.mix.set_keeps(true);
     assert_eq!(bench.send(SAYS).len(), 3);
 }
+
+fn retract(user: &str, inner: &str) -> String {
+    format!(
+        "<message type='groupchat' id='m2' from='{user}@shakespeare.example/r' to='{COVEN}'>{inner}\
+         </message>"
+    )
+}
+
+/// Sends the message of hecate, and gives what is kept of it.
+fn kept_message(bench: &mut Bench) -> Kept {
+    bench.send(SAYS);
+    let Some(Change::Sent { id, stanza, .. }) = bench.mix.poll_change() else {
+        panic!("nothing was kept");
+    };
+    Kept { id, at: 0, stanza }
+}
+
+/// What comes of it when `user` takes back what was kept.
+fn take_back(bench: &mut Bench, user: &str, kept: Option<Kept>) -> Vec<Element> {
+    let id = kept.as_ref().map_or("none", |kept| &kept.id);
+    let wish = retract(
+        user,
+        &format!("<retract xmlns='urn:xmpp:mix:misc:0' id='{id}'/>"),
+    );
+    assert!(bench.send(&wish).is_empty());
+    let (number, question) = bench.mix.poll_question().unwrap();
+    assert_eq!(question.only.as_deref(), Some(id));
+    let answer = Answer::One {
+        message: kept,
+        now: 1_795_889_109_250,
+    };
+    bench.mix.answer(number, answer);
+    bench.said()
+}
+
+#[test]
+fn who_may_takes_a_message_back_and_everybody_hears_it() {
+    // The sender where the channel lets senders do it, an owner always.
+    for (user, visibility, by) in [
+        (
+            "hecate",
+            "jid-mandatory-visible",
+            "hecate@shakespeare.example".to_owned(),
+        ),
+        (
+            "hag66",
+            "jid-mandatory-visible",
+            "hag66@shakespeare.example".to_owned(),
+        ),
+        ("hecate", "jid-hidden", String::new()),
+    ] {
+        let mut bench = bench();
+        bench.send(&configure(&[
+            ("User Message Retraction", "1"),
+            ("JID Visibility", visibility),
+        ]));
+        while bench.mix.poll_change().is_some() {}
+        let by = match by.is_empty() {
+            true => format!("{}#{COVEN}", bench.id(user)),
+            false => by,
+        };
+        let kept = kept_message(&mut bench);
+        let told = take_back(&mut bench, user, Some(kept.clone()));
+        assert_eq!(told.len(), 3);
+        for message in &told {
+            let retract = message.get_child("retract", NS_MISC).unwrap();
+            assert_eq!(retract.attr("id"), Some(kept.id.as_str()));
+            assert_eq!(message.attr("type"), Some("groupchat"));
+        }
+        let Some(Change::Retracted {
+            channel,
+            id,
+            stanza,
+        }) = bench.mix.poll_change()
+        else {
+            panic!("nothing is kept in its place");
+        };
+        assert_eq!((channel.as_str(), &id), ("coven", &kept.id));
+        let tombstone: Element = stanza.parse().unwrap();
+        assert!(!stanza.contains("Harpier"), "{stanza}");
+        let retracted = tombstone.get_child("retracted", NS_MISC).unwrap();
+        assert_eq!(retracted.attr("by"), Some(by.as_str()));
+        assert_eq!(retracted.attr("time"), Some("2026-11-28T18:05:09.250Z"));
+        assert!(tombstone.has_child("mix", NS_CORE));
+        // What was told is a message of its own, and kept.
+        assert!(matches!(bench.mix.poll_change(), Some(Change::Sent { .. })));
+        // Once is enough.
+        let again = Kept { stanza, ..kept };
+        let told = take_back(&mut bench, user, Some(again));
+        assert_eq!(condition(&told[0]), "item-not-found");
+    }
+}
+
+#[test]
+fn who_may_not_takes_nothing_back() {
+    let mut bench = bench();
+    let kept = kept_message(&mut bench);
+    // Of others, and one's own where the channel does not let senders do it.
+    for user in ["peter", "hecate"] {
+        let told = take_back(&mut bench, user, Some(kept.clone()));
+        assert_eq!((condition(&told[0]), told.len()), ("not-allowed", 1));
+    }
+    assert_eq!(
+        condition(&take_back(&mut bench, "hag66", None)[0]),
+        "item-not-found"
+    );
+    let named = "<retract xmlns='urn:xmpp:mix:misc:0' id='x'/>";
+    for (user, inner, expected) in [
+        (
+            "hag66",
+            "<retract xmlns='urn:xmpp:mix:misc:0'/>".to_owned(),
+            "bad-request",
+        ),
+        ("hag66", format!("{named}<body>no</body>"), "bad-request"),
+        ("stranger", named.to_owned(), "forbidden"),
+    ] {
+        let answer = bench.ask(&retract(user, &inner));
+        assert_eq!(condition(&answer), expected, "{inner}");
+    }
+    bench.mix.set_archives(false);
+    assert_eq!(
+        condition(&bench.ask(&retract("hag66", named))),
+        "item-not-found"
+    );
+    assert!(bench.mix.poll_change().is_none());
+}

@@ -16,7 +16,7 @@ use crate::sip::transaction::drive::{Hop, Outcome, SizeRule};
 use crate::sip::transaction::table::{ClientId, User};
 use crate::sip::trunk::retry_after;
 use crate::sip::wire::{CSeq, Message, Method, Name};
-use crate::sip::{ALLOW, MAX_SESSIONS, SUPPORTED, Sip};
+use crate::sip::{MAX_SESSIONS, SUPPORTED, Sip};
 
 use super::ack::{Handshake, MAX_FORKS};
 use super::cancel::Cancel;
@@ -128,7 +128,8 @@ impl Sip {
         trunk: Option<usize>,
         order: &Order,
     ) -> Result<(Message, String, String, Said), End> {
-        let parties = self.parties(trunk, order)?;
+        let display_name = order.display_name.as_deref();
+        let parties = self.parties(trunk, &order.from, &order.to, display_name)?;
         let call_id = self.tokens.token(22);
         let local_tag = self.tokens.token(12);
         let mut said = Said::new(self.tokens.number());
@@ -160,7 +161,7 @@ impl Sip {
             request.push(Name::Require, "replaces");
         }
         let request = request
-            .with(Name::Allow, ALLOW)
+            .with(Name::Allow, self.allow(trunk))
             .with(Name::Supported, SUPPORTED)
             .with_body("application/sdp", body);
         Ok((request, call_id, local_tag, said))

@@ -201,7 +201,12 @@ impl Sip {
 
     /// Whom a call is for. One to our registered Contact only names the account; whom it was meant
     /// for is in P-Called-Party-ID (RFC 7315 §4.2), else in To.
-    fn called(&self, trunk: Option<usize>, uri: &Uri, request: &Message) -> Option<Address> {
+    pub(in crate::sip) fn called(
+        &self,
+        trunk: Option<usize>,
+        uri: &Uri,
+        request: &Message,
+    ) -> Option<Address> {
         let ours = trunk
             .and_then(|index| self.trunks.get(index))
             .is_some_and(|trunk| trunk.is_our_account(&uri.user()));

@@ -10,7 +10,7 @@ use crate::sip::reason;
 use crate::sip::transaction::drive::Outcome;
 use crate::sip::transaction::table::{ClientId, ServerId, User};
 use crate::sip::wire::{Message, Method, Name};
-use crate::sip::{ACCEPT, ALLOW, SUPPORTED, Sip, TimerKey};
+use crate::sip::{ACCEPT, SUPPORTED, Sip, TimerKey};
 
 use super::ack::{Handshake, Held};
 use super::said::{Heard, heard, offered};
@@ -154,7 +154,7 @@ impl Sip {
             .dialog
             .request(Method::Invite)
             .with(Name::Contact, "")
-            .with(Name::Allow, ALLOW)
+            .with(Name::Allow, self.allow(session.trunk))
             .with(Name::Supported, SUPPORTED);
         request = up.refresh.ask(request);
         let mut request = request.with_body("application/sdp", session.said.offer(&ours.offer));

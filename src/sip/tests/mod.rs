@@ -7,6 +7,7 @@ mod raw;
 mod referring;
 mod register;
 mod reliable;
+mod texts;
 mod transfers;
 
 use std::collections::VecDeque;
@@ -93,6 +94,7 @@ fn trunk(name: &str, host: &str, port: u16) -> TrunkConfig {
         dtmf: Default::default(),
         early_media: false,
         session_timer: Duration::ZERO,
+        messages: true,
     }
 }
 

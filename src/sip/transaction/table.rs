@@ -47,6 +47,8 @@ pub enum User {
     Health(usize),
     /// The registration of a trunk, by its index.
     Register(usize),
+    /// A text, by its number.
+    Text(u64),
 }
 
 /// Either client machine.

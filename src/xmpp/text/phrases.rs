@@ -149,6 +149,48 @@ phrases! {
         "Dieser Kontakt nimmt nur Anrufe an, keinen Text. Im Anruf werden Ziffern, * und # als Tasten gedrückt."
         "Ce contact n’accepte que des appels, pas de texte. Pendant un appel, les chiffres, * et # sont transmis comme touches."
         "Este contacto solo acepta llamadas, no texto. Durante una llamada, las cifras, * y # se pulsan como teclas.",
+    /// A text was not sent: its length.
+    TextTooLong
+        "The text is too long for the telephone network. Please send it in parts."
+        "Der Text ist zu lang für das Telefonnetz. Bitte senden Sie ihn in Teilen."
+        "Le texte est trop long pour le réseau téléphonique. Veuillez l’envoyer en plusieurs parties."
+        "El texto es demasiado largo para la red telefónica. Envíelo por partes.",
+    /// A text was not sent: not allowed.
+    TextForbidden
+        "You are not allowed to write to this contact."
+        "Sie dürfen diesem Kontakt nicht schreiben."
+        "Vous n’êtes pas autorisé à écrire à ce contact."
+        "No tiene permiso para escribir a este contacto.",
+    /// A text was not taken: the reader is not there.
+    TextUnavailable
+        "The person you wrote to cannot be reached for the time being."
+        "Der Empfänger ist zurzeit nicht erreichbar."
+        "Votre correspondant est injoignable pour le moment."
+        "La persona a la que escribe no está disponible en este momento.",
+    /// A text was not sent: a limit.
+    TextTooMany
+        "Too many texts at the moment. Please try again later."
+        "Zurzeit sind es zu viele Texte. Bitte versuchen Sie es später noch einmal."
+        "Trop de textes en ce moment. Veuillez réessayer plus tard."
+        "Hay demasiados textos en este momento. Inténtelo de nuevo más tarde.",
+    /// A text was sent, and nobody said that it has come.
+    TextUnanswered
+        "Nobody has confirmed the text; it may have arrived or not."
+        "Niemand hat den Text bestätigt; vielleicht ist er angekommen, vielleicht nicht."
+        "Personne n’a confirmé le texte ; il est peut-être arrivé, ou non."
+        "Nadie ha confirmado el texto; puede que haya llegado o no.",
+    /// A text was refused for another reason.
+    TextRefused
+        "The text was not delivered."
+        "Der Text wurde nicht zugestellt."
+        "Le texte n’a pas été remis."
+        "El texto no se entregó.",
+    /// A text that is encrypted for a client.
+    TextEncrypted
+        "A telephone cannot read encrypted texts. Please switch encryption off for this contact."
+        "Ein Telefon kann keine verschlüsselten Texte lesen. Bitte schalten Sie die Verschlüsselung für diesen Kontakt aus."
+        "Un téléphone ne peut pas lire de textes chiffrés. Veuillez désactiver le chiffrement pour ce contact."
+        "Un teléfono no puede leer textos cifrados. Desactive el cifrado para este contacto.",
     /// What is asked of people.
     Prompt
         "Phone number or SIP address"
