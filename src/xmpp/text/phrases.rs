@@ -125,6 +125,12 @@ phrases! {
         "Der Anruf ist fehlgeschlagen."
         "L’appel a échoué."
         "La llamada falló.",
+    /// A call that could not be transferred; why follows.
+    NotTransferred
+        "The call was not transferred."
+        "Der Anruf wurde nicht weitergegeben."
+        "L’appel n’a pas été transféré."
+        "La llamada no se transfirió.",
     /// A call that nobody answered.
     Missed
         "Missed call from {who}"

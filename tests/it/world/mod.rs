@@ -5,7 +5,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -127,6 +127,8 @@ pub struct World {
     pub media: MediaPlan,
     pub gateway: Gateway,
     pub records: Vec<CallRecord>,
+    /// Media ports that other programs have.
+    pub taken_ports: BTreeSet<u16>,
     /// Keys that a media worker was told to press, each toward its side.
     pub pressed: Vec<(Side, char)>,
     pub trace: Vec<String>,
@@ -283,6 +285,7 @@ impl World {
             media: MediaPlan::Connects(Duration::from_millis(80)),
             gateway,
             records: Vec::new(),
+            taken_ports: BTreeSet::new(),
             pressed: Vec::new(),
             trace: Vec::new(),
             tokens,
@@ -646,8 +649,21 @@ impl World {
         match command {
             MediaCommand::Configure { bridge, side, spec } => {
                 self.bridges.insert(bridge, ());
-                let SideTransport::Ice(ice) = &spec.transport else {
-                    return;
+                let ice = match &spec.transport {
+                    SideTransport::Ice(ice) => ice,
+                    SideTransport::Rtp(rtp) => {
+                        let port = rtp.port;
+                        if self.taken_ports.contains(&port) {
+                            let taken = MediaEvent::PortTaken {
+                                bridge,
+                                side,
+                                port,
+                                text: "address in use".to_owned(),
+                            };
+                            self.media_event(Duration::from_millis(1), taken);
+                        }
+                        return;
+                    }
                 };
                 if ice.dtls.is_none() || self.connected.insert((bridge, side), ()).is_some() {
                     return;
@@ -700,6 +716,10 @@ impl World {
     pub fn assert_nothing_is_left(&self, calls: usize) {
         self.assert_gateway_is_quiet();
         let story = self.story();
+        for client in &self.clients {
+            let ended = client.ended.as_deref().unwrap_or_default();
+            assert!(!ended.starts_with("objects"), "{ended}\n{story}");
+        }
         assert_eq!(self.records.len(), calls, "one record a call\n{story}");
         for phone in [&self.phone, &self.backup] {
             assert_eq!(
