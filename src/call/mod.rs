@@ -7,7 +7,7 @@
 //!
 //! Files: `place.rs` how a call begins, `table.rs` what each event does, `offers.rs` what is offered and answered, `ending.rs`
 //! how it ends, `entry.rs` one call, `side.rs` one side of its media, `negotiate.rs` codecs, `dialplan.rs` who is meant,
-//! `endpoints.rs` ports and candidates, `ports.rs` another port, `apart.rs` peers that share an address, `transfer.rs` who takes whose place, `keying.rs` protection without ICE, `keys.rs` keys that are written, `limits.rs` how much is too much, `record.rs` what remains; `texts.rs`: texts, which take the same ways.
+//! `endpoints.rs` ports and candidates, `ports.rs` another port, `apart.rs` peers that share an address, `transfer.rs` who takes whose place, `handing.rs` what a user hands on, `keying.rs` protection without ICE, `keys.rs` keys that are written, `limits.rs` how much is too much, `record.rs` what remains; `texts.rs`: texts, which take the same ways.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -29,6 +29,7 @@ pub mod dialplan;
 mod ending;
 pub mod endpoints;
 mod entry;
+mod handing;
 mod keying;
 mod keys;
 mod limits;

@@ -246,6 +246,16 @@ impl Calls {
         if common.is_empty() && self.config.media.transcode != Transcode::Never {
             return self.answer_offer(now, call, offer);
         }
+        if call.answered.is_none() {
+            // RFC 3311 §5.1 aside, few take an offer before they have answered: with transcoding
+            // there is no need for one, without it the answer may bring another codec.
+            if self.may_differ() {
+                return self.answer_offer(now, call, offer);
+            }
+            self.timers.stop(&(call.id, CallTimer::Connect));
+            call.state = State::Renegotiating(offer.clone());
+            return Ok(());
+        }
         let callee = call.leg(Side::Callee).ok_or(EndReason::Failed)?;
         if common.is_empty() {
             return Err(End::because(EndReason::NotAcceptable, "no codec in common"));
@@ -298,23 +308,66 @@ impl Calls {
                 Some(offer) => table.answer_offer(now, call, &offer),
                 None => {
                     table.configure(call, side);
-                    Ok(())
+                    table.reconcile(call, leg)
                 }
             }
         });
     }
 
-    pub(super) fn update_refused(&mut self, now: Instant, leg: LegId) {
-        self.with_call(now, leg, |table, call| match &call.state {
-            State::Renegotiating(_) if table.config.media.transcode == Transcode::Never => {
+    /// True if the sides of a call may speak different encodings.
+    pub(super) fn may_differ(&self) -> bool {
+        self.config.media.transcode != Transcode::Never
+    }
+
+    /// The encoding that an answer of the callee chooses of our offer.
+    pub(super) fn choice(&self, call: &mut Call, answer: &Description) -> Option<Encoding> {
+        let ours = call.side_mut(Side::Callee)?.ours.as_ref()?;
+        negotiate::chosen(ours, answer.audio()?).map(|(encoding, _)| encoding)
+    }
+
+    /// A leg of a running call has answered in another codec than before, where nobody transcodes:
+    /// it is asked for the one that the other side has. Its answer can then only be that or none.
+    pub(super) fn reconcile(&mut self, call: &mut Call, leg: LegId) -> Result<(), End> {
+        if self.agreed(call).is_ok() || call.answered.is_none() {
+            return Ok(());
+        }
+        let other = call.side_of(leg).other();
+        let other = call.side_mut(other).and_then(|media| media.encoding);
+        let spoken: Vec<Encoding> = other.into_iter().collect();
+        let description = self.own_offer(call, leg, &spoken);
+        self.tell(leg, LegCommand::Update(description));
+        Ok(())
+    }
+
+    /// Where nobody transcodes, both sides must speak the same.
+    fn agreed(&self, call: &mut Call) -> Result<(), End> {
+        let callee = call.side_mut(Side::Callee).and_then(|m| m.encoding);
+        match (call.caller_media.encoding, callee) {
+            (Some(a), Some(b)) if a != b && !self.may_differ() => {
                 Err(End::because(EndReason::NotAcceptable, "no codec in common"))
             }
-            State::Renegotiating(offer) => {
-                let offer = offer.clone();
-                table.answer_offer(now, call, &offer)
-            }
-            State::Offered | State::Ringing | State::Accepted | State::Connecting | State::Up => {
-                Ok(())
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn update_refused(&mut self, now: Instant, leg: LegId) {
+        self.with_call(now, leg, |table, call| {
+            let is_new = call.media_mut(leg).is_some_and(|m| m.peer.is_none());
+            match &call.state {
+                State::Renegotiating(_) if table.config.media.transcode == Transcode::Never => {
+                    Err(End::because(EndReason::NotAcceptable, "no codec in common"))
+                }
+                State::Renegotiating(offer) => {
+                    let offer = offer.clone();
+                    table.answer_offer(now, call, &offer)
+                }
+                // Who was brought in from another call has no peer to hear until it has answered.
+                State::Up if is_new => Err(End::because(
+                    EndReason::NotAcceptable,
+                    "the telephone stays where it was",
+                )),
+                State::Up => table.agreed(call),
+                State::Offered | State::Ringing | State::Accepted | State::Connecting => Ok(()),
             }
         });
     }

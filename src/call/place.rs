@@ -80,9 +80,11 @@ impl Calls {
             caller_media: SideMedia::new(LocalEnd::Rtp { port: 0 }, keying, false),
             callees: Vec::new(),
             moving: None,
+            referring: None,
             trunks,
             shown_caller,
             trunk: None,
+            second_trunk: None,
             encodings,
             bridge: BridgeId(id.0),
             worker,
@@ -370,7 +372,7 @@ fn caller_encodings(offering: &Offering, keying: Keying) -> Result<Vec<Encoding>
     }
 }
 
-fn limit_end(hit: LimitHit) -> End {
+pub(super) fn limit_end(hit: LimitHit) -> End {
     let text = match hit {
         LimitHit::AtATime(limit) => format!("more than {limit} calls at a time"),
         LimitHit::PerMinute(limit) => format!("more than {limit} calls in a minute"),

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::Calls;
 use super::endpoints::LocalEnd;
 use super::entry::{Call, State};
+use super::negotiate;
 use crate::border::Side;
 use crate::description::TransportInfo;
 use crate::id::{BridgeId, Room};
@@ -85,7 +86,12 @@ impl Calls {
         let Some(media) = call.media_mut(leg).filter(|media| media.is_elsewhere) else {
             return;
         };
-        let encodings: Vec<_> = media.encoding.into_iter().collect();
+        let encodings = match (media.encoding, &media.ours) {
+            (Some(encoding), _) => vec![encoding],
+            // Nobody has answered what we said.
+            (None, Some(ours)) => negotiate::encodings(ours),
+            (None, None) => return,
+        };
         let offer = self.own_offer(call, leg, &encodings);
         self.tell(leg, LegCommand::Update(offer));
     }

@@ -68,6 +68,13 @@ impl Calls {
                 }
             }
             LegEvent::Transfer { to, replaces } => self.transfer(now, leg, &to, replaces),
+            LegEvent::Join { with } => self.join(now, leg, with),
+            LegEvent::Referred(news) => self.referred(now, leg, news),
+            LegEvent::ReferRefused => {
+                if let Some(id) = self.by_leg.get(&leg).copied() {
+                    self.not_referred(now, id, EndReason::Failed.into());
+                }
+            }
             LegEvent::Replaces { old, offer, trunk } => {
                 self.replaces(now, leg, old, trunk.as_deref(), &offer);
             }
@@ -149,6 +156,15 @@ impl Calls {
     fn early(&mut self, now: Instant, leg: LegId, answer: &Description) {
         self.with_call(now, leg, |table, call| {
             call.rang.get_or_insert(now);
+            let chosen = table.choice(call, answer);
+            let is_foreign = matches!(call.state, State::Up)
+                && !table.may_differ()
+                && chosen != call.caller_media.encoding;
+            if is_foreign {
+                // Another fork, in a codec that the caller has not. Nobody can be asked for another
+                // one before the answer, so the caller goes on hearing what it hears.
+                return Ok(());
+            }
             table.connect(now, call, leg, answer)
         });
     }
@@ -161,34 +177,45 @@ impl Calls {
         leg: LegId,
         answer: &Description,
     ) -> Result<(), End> {
-        match call.state {
+        match &call.state {
             State::Offered | State::Ringing => {
                 self.take_winner(call, leg);
                 call.state = State::Accepted;
-                self.timers.set(
-                    (call.id, CallTimer::Connect),
-                    now + self.config.call.connect_limit,
-                );
+                self.expect_media(now, call);
                 self.take_answer(call, Side::Callee, answer)?;
                 self.answer_caller(now, call)
             }
             // The caller has heard the callee already; now it is answered, or speaks from elsewhere.
-            State::Accepted | State::Connecting | State::Up => {
-                let before = call.caller_media.encoding;
+            State::Accepted | State::Connecting => {
                 self.take_answer(call, Side::Callee, answer)?;
-                if call.caller_media.encoding != before && matches!(call.state, State::Up) {
-                    let text = "the answer has another codec than the sound before it";
-                    return Err(End::because(EndReason::NotAcceptable, text));
-                }
                 self.configure(call, Side::Callee);
-                if matches!(call.state, State::Up) {
-                    self.configure(call, Side::Caller);
-                    self.announce(call, Side::Callee);
+                Ok(())
+            }
+            State::Up => {
+                self.take_answer(call, Side::Callee, answer)?;
+                self.configure(call, Side::Callee);
+                self.configure(call, Side::Caller);
+                self.announce(call, Side::Callee);
+                self.reconcile(call, leg)
+            }
+            // The caller's offer had no codec of the sound before the answer.
+            State::Renegotiating(offer) => {
+                let offer = offer.clone();
+                self.take_answer(call, Side::Callee, answer)?;
+                if call.answered.is_some() {
+                    self.expect_media(now, call);
+                    call.state = State::Accepted;
+                    return self.late_offer(now, call, &offer);
                 }
                 Ok(())
             }
-            State::Renegotiating(_) => Ok(()),
         }
+    }
+
+    /// Media of a call that is answered must connect in time.
+    fn expect_media(&mut self, now: Instant, call: &Call) {
+        let limit = now + self.config.call.connect_limit;
+        self.timers.set((call.id, CallTimer::Connect), limit);
     }
 
     /// The first callee that answers has the call; the others are told.

@@ -58,10 +58,10 @@ pub const MAX_PENDING_PER_SOURCE: usize = 2_000;
 /// Seconds that a refused peer shall wait (Retry-After).
 pub const RETRY_AFTER: &str = "5";
 /// What we do, for Allow.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY";
 /// The same where texts are taken.
 pub const ALLOW_TEXTS: &str =
-    "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, MESSAGE";
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY, MESSAGE";
 /// What we understand, for Supported.
 pub const SUPPORTED: &str = "100rel, replaces, timer";
 /// What we take, for Accept.

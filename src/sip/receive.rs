@@ -139,7 +139,10 @@ impl Sip {
                 return self.stateless(now, back, request, 481);
             };
             let server = self.start_server(request, key, None, back);
-            self.respond(now, server, 200, None, |r| r);
+            // RFC 3261 §9.2: with the tag of the INVITE's own response, which some callers take for
+            // the call's.
+            let tag = self.tag_of(invite);
+            self.respond(now, server, 200, tag.as_deref(), |r| r);
             return self.cancelled(now, invite, request);
         }
         if let Some(session) = dialog {
@@ -203,7 +206,7 @@ impl Sip {
             Some(Method::Message) => self.message_came(now, server, trunk, None, request),
             // Outside of a call nobody is sent elsewhere for anybody.
             Some(Method::Refer) => self.respond(now, server, 403, None, |r| r),
-            Some(Method::Bye | Method::Update | Method::Info | Method::Prack) => {
+            Some(Method::Bye | Method::Update | Method::Info | Method::Prack | Method::Notify) => {
                 self.respond(now, server, 481, None, |r| r);
             }
             Some(_) | None => self.respond(now, server, 405, None, |r| r.with(Name::Allow, allow)),

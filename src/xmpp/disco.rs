@@ -43,6 +43,7 @@ impl Face {
             FEATURES,
             caps::FEATURES,
             jingle::FEATURES,
+            &[jingle::NS_TRANSFER],
             ping::FEATURES,
             vcard::FEATURES,
             version::FEATURES,

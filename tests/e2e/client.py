@@ -25,6 +25,8 @@ from media import Ear, Keypad, ToneTrack
 MESSAGE = "urn:xmpp:jingle-message:0"
 DISCO = "http://jabber.org/protocol/disco#info"
 CAPS = "http://jabber.org/protocol/caps"
+INFO = "urn:xmpp:jingle:apps:rtp:info:1"
+TRANSFER = "urn:xmpp:jingle:transfer:0"
 RECEIPTS = "urn:xmpp:receipts"
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 NODE = "https://offhook.invalid/e2e"
@@ -421,6 +423,20 @@ class Call:
         await self._jingle("session-terminate", inner)
         self.client.message(self.peer, "finish", self.sid, f"<reason xmlns='{JINGLE}'><{reason}/></reason>")
         await self.close()
+
+    async def hold(self, holds: bool = True) -> None:
+        """Holds the call, or takes it up again (XEP-0167 §8)."""
+        await self._jingle("session-info", f"<{'hold' if holds else 'unhold'} xmlns='{INFO}'/>")
+
+    async def transfer(self, to: str, other: "Call | None" = None) -> ET.Element:
+        """Hands the call on to a contact (XEP-0251), or to the one of another call; returns the reply."""
+        which = f" from={quoteattr(self.client.full)} sid={quoteattr(other.sid)}" if other else ""
+        return await self._jingle("session-info", f"<transfer xmlns='{TRANSFER}' to={quoteattr(to)}{which}/>")
+
+    async def sees_transferred(self, timeout: float = 20) -> None:
+        """Waits for an end that says so."""
+        end = await self.sees("session-terminate", timeout, reason="success")
+        assert end.xml.find(f".//{tag(TRANSFER, 'transferred')}") is not None, ET.tostring(end.xml)
 
     async def close(self) -> None:
         await self.pc.close()

@@ -19,4 +19,5 @@ mod pii;
 mod reasons;
 mod texts;
 mod torture;
+mod transfers;
 mod world;

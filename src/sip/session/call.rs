@@ -22,6 +22,7 @@ use super::ack::{Handshake, MAX_FORKS};
 use super::cancel::Cancel;
 use super::prack::Early;
 use super::redirect::Targets;
+use super::referring::Abilities;
 use super::reinvite::Exchange;
 use super::said::{Heard, Said, heard};
 use super::timer::{MIN_SE, Refresh, longer_timer};
@@ -388,6 +389,8 @@ impl Sip {
             exchange: Exchange::Idle,
             next: None,
             referred: None,
+            abilities: Abilities::of(response),
+            referring: None,
             keys,
             refresh: match session.leg {
                 Some(_) => Refresh::of_answer(response, asked),

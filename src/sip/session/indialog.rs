@@ -67,6 +67,7 @@ impl Sip {
                 Some(Method::Invite) => sip.reinvite_came(now, session, asked, request),
                 Some(Method::Update) => sip.update_came(now, session, asked, request),
                 Some(Method::Refer) => sip.refer_came(now, session, server, request),
+                Some(Method::Notify) => sip.notify_came(now, session, server, request),
                 Some(Method::Prack) => sip.prack_came(now, session, server, request),
                 Some(Method::Info) => sip.info_came(now, session, server, request),
                 Some(Method::Message) => match session.leg {

@@ -4,6 +4,7 @@ mod chaos;
 mod faults;
 mod pair;
 mod raw;
+mod referring;
 mod register;
 mod reliable;
 mod texts;

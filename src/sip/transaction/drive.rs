@@ -364,6 +364,7 @@ impl Sip {
                 User::Nobody
                 | User::Update(_)
                 | User::Prack(_)
+                | User::Refer(_)
                 | User::Bye(_)
                 | User::Health(_)
                 | User::Register(_)
@@ -379,6 +380,7 @@ impl Sip {
             User::Invite(session) => self.invite_fared(now, session, client, outcome),
             User::Reinvite(session) => self.reinvite_fared(now, session, client, outcome),
             User::Update(session) => self.refresh_fared(now, session, client, outcome),
+            User::Refer(session) => self.refer_fared(now, session, client, outcome),
             User::Bye(session) => self.bye_fared(now, session, client, outcome),
             User::Health(trunk) => self.health_fared(now, trunk, outcome),
             User::Register(trunk) => self.register_fared(now, trunk, client, outcome),

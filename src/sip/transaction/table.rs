@@ -39,6 +39,8 @@ pub enum User {
     Update(SessionId),
     /// A PRACK.
     Prack(SessionId),
+    /// A REFER.
+    Refer(SessionId),
     /// A BYE.
     Bye(SessionId),
     /// The health check of a trunk, by its index.

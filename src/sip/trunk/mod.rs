@@ -124,6 +124,11 @@ impl Trunk {
             .is_some_and(|registration| registration.user() == user)
     }
 
+    /// The URI of an address at this trunk.
+    pub fn uri_of(&self, address: &Address) -> Option<Uri> {
+        Uri::of(address, &self.host, self.port)
+    }
+
     /// The outbound proxy as a Route value, if there is one.
     pub fn route(&self) -> Option<&str> {
         self.route.as_deref()

@@ -41,6 +41,7 @@ pub enum Wake {
     Return,
     RestartIce,
     Move,
+    Transfer,
     /// Holds the call, or takes it up again.
     Hold(bool),
     /// Its patience of this number is at an end.
@@ -58,6 +59,8 @@ pub struct Habits {
     pub restart_ice_after: Option<Duration>,
     /// Takes the call to another device of its user this long after the answer (XEP-0353 §6.2).
     pub move_after: Option<Duration>,
+    /// Hands the call on to another number this long after the answer (XEP-0251).
+    pub transfer_after: Option<Duration>,
     /// Holds the call this long after the answer, if it can.
     pub hold_after: Option<Duration>,
     /// Takes it up again after so long.
@@ -150,6 +153,7 @@ impl Client {
             return_after,
             restart_ice_after: _,
             move_after: _,
+            transfer_after: _,
             hold_after: _,
             hold_for: _,
             confirms: _,
@@ -180,7 +184,14 @@ impl Client {
         let restart = restart.map(|after| Act::Wake(after, Wake::RestartIce));
         let moves = self.habits.move_after.take();
         let moves = moves.map(|after| Act::Wake(after, Wake::Move));
-        restart.into_iter().chain(moves).chain(holds).collect()
+        let transfer = self.habits.transfer_after.take();
+        let transfer = transfer.map(|after| Act::Wake(after, Wake::Transfer));
+        restart
+            .into_iter()
+            .chain(moves)
+            .chain(holds)
+            .chain(transfer)
+            .collect()
     }
 
     fn id(&mut self) -> String {
@@ -453,7 +464,12 @@ impl Client {
                 acts
             }
             ("session-terminate", state) if state != State::Over => {
-                self.over(&format!("terminate {reason}"));
+                let transferred = jingle
+                    .children()
+                    .flat_map(Element::children)
+                    .any(|child| child.is("transferred", "urn:xmpp:jingle:transfer:0"));
+                let how = if transferred { " transferred" } else { "" };
+                self.over(&format!("terminate {reason}{how}"));
                 Vec::new()
             }
             _ => Vec::new(),
@@ -593,6 +609,11 @@ impl Client {
                     self.sid
                 );
                 vec![self.message(&bare, &propose)]
+            }
+            (Wake::Transfer, State::Talking) => {
+                let to = "+15559990000@phone.example.org";
+                let transfer = format!("<transfer xmlns='urn:xmpp:jingle:transfer:0' to='{to}'/>");
+                vec![self.jingle("session-info", &transfer)]
             }
             (Wake::RestartIce, State::Talking) => {
                 let content = format!(

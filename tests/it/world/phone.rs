@@ -33,6 +33,9 @@ pub struct Habits {
     pub press_after: Option<Duration>,
     /// Wants the gateway to refresh each call within so many seconds (RFC 4028).
     pub session_expires: Option<u32>,
+    /// Takes REFER, and tells a second later that this became of it. Without it, REFER is not
+    /// allowed.
+    pub refers: Option<u16>,
     /// Answers texts with this status.
     pub refuses_texts: Option<u16>,
     /// Writes within a call this long after it was answered.
@@ -62,6 +65,8 @@ pub enum Wake {
     Offer(String, bool),
     /// Press a key.
     Press(String),
+    /// Tell what became of the transfer.
+    Notify(String),
     /// Write within the call.
     Write(String),
     /// Send a text again, after this interval, unless it was answered.
@@ -117,6 +122,8 @@ pub struct Phone {
     pub registered: usize,
     /// INVITEs within calls.
     pub refreshed: usize,
+    /// Whom it was asked to call.
+    pub referred: Vec<String>,
     /// Where it was told to send sound, each place once.
     pub told: Vec<u16>,
     /// Texts that came, each once, with who wrote them.
@@ -146,6 +153,7 @@ impl Phone {
             offered: 0,
             registered: 0,
             refreshed: 0,
+            referred: Vec::new(),
             told: Vec::new(),
             texts: Vec::new(),
             heard: BTreeSet::new(),
@@ -218,8 +226,39 @@ impl Phone {
                 let status = if known { 200 } else { 481 };
                 vec![Act::Send(reply(&text, status, "", None))]
             }
+            "REFER" if self.habits.refers.is_some() => self.refer(&id, &text),
             _ => vec![Act::Send(reply(&text, 405, "", None))],
         }
+    }
+
+    fn refer(&mut self, id: &str, text: &str) -> Vec<Act> {
+        let talks = self
+            .calls
+            .get(id)
+            .is_some_and(|c| c.state == State::Talking);
+        if !talks {
+            return vec![Act::Send(reply(text, 481, "", None))];
+        }
+        self.referred.push(header(text, "Refer-To"));
+        let later = Duration::from_secs(1);
+        vec![
+            Act::Send(reply(text, 202, "", None)),
+            Act::Wake(later, Wake::Notify(id.to_owned())),
+        ]
+    }
+
+    /// Tells what became of a transfer (RFC 3515 §2.4.5).
+    fn notify(&mut self, id: &str) -> Vec<Act> {
+        let status = self.habits.refers.unwrap_or(503);
+        let Some(call) = self.calls.get_mut(id).filter(|c| c.state == State::Talking) else {
+            return Vec::new();
+        };
+        call.cseq += 1;
+        let line = format!("SIP/2.0 {status} Because\r\n");
+        let body = Some(("message/sipfrag", line.as_str()));
+        let notify = within(&call.invite, id, "NOTIFY", call.cseq, "notify", body);
+        let state = "Event: refer\r\nSubscription-State: terminated;reason=noresource";
+        vec![Act::Send(with_header(notify.as_bytes(), state))]
     }
 
     fn register(&mut self, text: &str) -> Vec<Act> {
@@ -473,6 +512,7 @@ impl Phone {
             Wake::RepeatRequest(id, interval) => self.repeat(&id, interval, false),
             Wake::Offer(id, hold) => self.offer(&id, hold),
             Wake::Press(id) => self.press(&id),
+            Wake::Notify(id) => self.notify(&id),
             Wake::Write(id) => self.write_within(&id),
             Wake::RepeatText(id, interval) => self.repeat_text(&id, interval),
         }
@@ -640,6 +680,7 @@ fn habitual(habits: Habits, id: &str) -> Vec<Act> {
         hold_for,
         press_after,
         session_expires: _,
+        refers: _,
         refuses_texts: _,
         writes_after,
         is_deaf: _,
@@ -669,8 +710,12 @@ fn start_final(call: &mut Call, id: &str, message: Vec<u8>) -> Vec<Act> {
     ]
 }
 
-/// What a 2xx or an INVITE says of session timers.
+/// What a 2xx or an INVITE says of session timers, and of what the phone takes.
 fn timed(habits: Habits, message: Vec<u8>, refresher: &str) -> Vec<u8> {
+    let message = match habits.refers {
+        Some(_) => with_header(&message, "Allow: INVITE, ACK, BYE, CANCEL, REFER, NOTIFY"),
+        None => message,
+    };
     match habits.session_expires {
         Some(seconds) => {
             let timer =
