@@ -60,7 +60,7 @@ pub fn open(offhook: &Path, table: &mut Table) -> Result<(), Failure> {
         100.0,
         "KiB",
     );
-    let counts = world.counts();
+    let counts = world.totals();
     let before = machine::cpu(pid)?;
     let span = Duration::from_secs(8);
     world.talk(span)?;
@@ -73,7 +73,7 @@ pub fn open(offhook: &Path, table: &mut Table) -> Result<(), Failure> {
         0.2,
         "%",
     );
-    let (sent, received) = world.counts();
+    let (sent, received) = world.totals();
     let (sent, received) = (sent - counts.0, received - counts.1);
     table.note(
         "… packets sent, received, both ways together",
@@ -89,9 +89,14 @@ pub fn open(offhook: &Path, table: &mut Table) -> Result<(), Failure> {
     world.load.hang_up_all(200)
 }
 
-struct World {
-    load: Load,
-    clients: Vec<Client>,
+/// Users and a phone that talk.
+pub struct World {
+    /// Signalling of both.
+    pub load: Load,
+    /// The users.
+    pub clients: Vec<Client>,
+    /// Nobody says anything.
+    pub is_quiet: bool,
     certificate: Certificate,
     tokens: TokenMaker,
     /// The phone's ears and mouth.
@@ -103,29 +108,51 @@ struct World {
     buffer: Vec<u8>,
 }
 
-struct Client {
+/// One user's end of media.
+pub struct Client {
     call: usize,
     socket: UdpSocket,
     media: Media,
     microphone: SocketKey,
-    connected: bool,
-    heard: u64,
+    /// ICE and DTLS are done.
+    pub connected: bool,
+    /// Packets of sound that came and could be decrypted.
+    pub heard: u64,
     said: u64,
     frame: u16,
 }
 
+/// Packets of sound, by who said them.
+#[derive(Clone, Copy)]
+pub struct Counts {
+    /// By the users.
+    pub up: u64,
+    /// Of these, what the phone heard.
+    pub up_heard: u64,
+    /// By the phone.
+    pub down: u64,
+    /// Of these, what the users heard.
+    pub down_heard: u64,
+}
+
 impl World {
     fn new(offhook: &Path) -> Result<Self, Failure> {
+        Self::with(|sound| Load::new(offhook, sound))
+    }
+
+    /// The same with a gateway of the caller's choice; it is told where the phone receives sound.
+    pub fn with(load: impl FnOnce(SocketAddr) -> Result<Load, Failure>) -> Result<Self, Failure> {
         let sound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
         sound.set_recv_buffer_size(4 << 20)?;
         sound.set_nonblocking(true)?;
         sound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
         let sound: UdpSocket = sound.into();
-        let mut load = Load::new(offhook, sound.local_addr()?)?;
+        let mut load = load(sound.local_addr()?)?;
         load.accepts = Some(Vec::new());
         Ok(Self {
             load,
             clients: Vec::new(),
+            is_quiet: false,
             certificate: Certificate::generate()?,
             tokens: TokenMaker::new([7; 32]),
             sound,
@@ -137,7 +164,8 @@ impl World {
         })
     }
 
-    fn open_calls(&mut self, count: usize) -> Result<(), Failure> {
+    /// Opens so many calls at once, and lets them connect.
+    pub fn open_calls(&mut self, count: usize) -> Result<(), Failure> {
         let first = self.load.next_call();
         let sockets: Vec<UdpSocket> = (0..count)
             .map(|_| UdpSocket::bind("127.0.0.1:0"))
@@ -148,16 +176,8 @@ impl World {
             .collect::<Result<_, _>>()?;
         let hex = self.certificate.fingerprint(Setup::Actpass).hex();
         let transport = |call: usize| {
-            let address = addresses[call - first];
-            format!(
-                "<transport xmlns='urn:xmpp:jingle:transports:ice-udp:1' ufrag='u{call:06x}' \
-                 pwd='{PASSWORD}'><fingerprint xmlns='urn:xmpp:jingle:apps:dtls:0' hash='sha-256' \
-                 setup='actpass'>{hex}</fingerprint><candidate component='1' foundation='1' \
-                 generation='0' id='c{call}' ip='{}' port='{}' network='0' priority='2130706431' \
-                 protocol='udp' type='host'/></transport>",
-                address.ip(),
-                address.port()
-            )
+            let candidate = candidate(call, addresses[call - first]);
+            transport(call, &hex, &candidate)
         };
         let outcome = self.load.run(1_000, count, None, &transport)?;
         if outcome.failed > 0 {
@@ -166,21 +186,86 @@ impl World {
         let accepts = self.load.accepts.replace(Vec::new()).unwrap_or_default();
         for (call, accept) in accepts {
             let socket = sockets[call - first].try_clone()?;
-            let client = self.client(call, &accept, socket)?;
+            let tokens = self.tokens.fork();
+            let client = Client::new(&self.certificate, tokens, call, &accept, socket)?;
             self.clients.push(client);
         }
         self.talk(Duration::from_millis(300))
     }
 
-    fn client(&mut self, call: usize, accept: &str, socket: UdpSocket) -> Result<Client, Failure> {
+    /// Lets time go by.
+    pub fn talk(&mut self, time: Duration) -> Result<(), Failure> {
+        let now = Instant::now();
+        let until = now + time;
+        self.next = self.next.max(now);
+        let ticks = FRAME.as_millis() as u64;
+        while self.next < until {
+            self.load.step(self.next, None)?;
+            if Instant::now() < self.next {
+                continue;
+            }
+            let phase = self.tick % ticks;
+            for client in self
+                .clients
+                .iter_mut()
+                .filter(|c| c.call as u64 % ticks == phase)
+            {
+                client.turn(&mut self.buffer, !self.is_quiet)?;
+                if client.connected
+                    && !self.is_quiet
+                    && let Some(to) = self.load.phone.gateway_sound.get(&client.call)
+                {
+                    let packet = rtp(client.frame, client.call as u32, &[0x55; 160]);
+                    self.sound.send_to(&packet, to)?;
+                    self.said += 1;
+                }
+            }
+            loop {
+                match self.sound.recv_from(&mut self.buffer) {
+                    Ok((length, _)) => self.heard += u64::from(is_sound(&self.buffer[..length])),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            self.tick += 1;
+            self.next += TICK;
+        }
+        Ok(())
+    }
+
+    /// What was said and heard so far.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            up: self.clients.iter().map(|c| c.said).sum(),
+            up_heard: self.heard,
+            down: self.said,
+            down_heard: self.clients.iter().map(|c| c.heard).sum(),
+        }
+    }
+
+    fn totals(&self) -> (u64, u64) {
+        let counts = self.counts();
+        (counts.up + counts.down, counts.up_heard + counts.down_heard)
+    }
+}
+
+impl Client {
+    /// Joins the call that a session-accept has answered.
+    pub fn new(
+        certificate: &Certificate,
+        tokens: TokenMaker,
+        call: usize,
+        accept: &str,
+        socket: UdpSocket,
+    ) -> Result<Self, Failure> {
         socket.set_nonblocking(true)?;
         let settings = MediaSettings {
             worker: WorkerId(0),
             shared: vec![socket.local_addr()?],
             shared_rtcp: Vec::new(),
-            certificate: self.certificate.clone(),
+            certificate: certificate.clone(),
         };
-        let mut media = Media::new(settings, self.tokens.fork());
+        let mut media = Media::new(settings, tokens);
         let now = Instant::now();
         let room = SideTransport::Rtp(RtpSide {
             bind: [127, 0, 0, 1].into(),
@@ -215,7 +300,7 @@ impl World {
                 microphone = Some(key);
             }
         }
-        Ok(Client {
+        Ok(Self {
             call,
             socket,
             media,
@@ -227,54 +312,8 @@ impl World {
         })
     }
 
-    fn talk(&mut self, time: Duration) -> Result<(), Failure> {
-        let now = Instant::now();
-        let until = now + time;
-        self.next = self.next.max(now);
-        let ticks = FRAME.as_millis() as u64;
-        while self.next < until {
-            self.load.step(self.next, None)?;
-            if Instant::now() < self.next {
-                continue;
-            }
-            let phase = self.tick % ticks;
-            for client in self
-                .clients
-                .iter_mut()
-                .filter(|c| c.call as u64 % ticks == phase)
-            {
-                client.turn(&mut self.buffer)?;
-                if client.connected
-                    && let Some(to) = self.load.phone.gateway_sound.get(&client.call)
-                {
-                    let packet = rtp(client.frame, client.call as u32, &[0x55; 160]);
-                    self.sound.send_to(&packet, to)?;
-                    self.said += 1;
-                }
-            }
-            loop {
-                match self.sound.recv_from(&mut self.buffer) {
-                    Ok((length, _)) => self.heard += u64::from(is_sound(&self.buffer[..length])),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            self.tick += 1;
-            self.next += TICK;
-        }
-        Ok(())
-    }
-
-    fn counts(&self) -> (u64, u64) {
-        let said = self.clients.iter().map(|c| c.said).sum::<u64>();
-        let heard = self.clients.iter().map(|c| c.heard).sum::<u64>();
-        (self.said + said, self.heard + heard)
-    }
-}
-
-impl Client {
-    /// What happens every 20 ms.
-    fn turn(&mut self, buffer: &mut [u8]) -> Result<(), Failure> {
+    /// Takes what has come, does what is due, and says something if it `speaks`.
+    pub fn turn(&mut self, buffer: &mut [u8], speaks: bool) -> Result<(), Failure> {
         let now = Instant::now();
         loop {
             match self.socket.recv_from(buffer) {
@@ -298,7 +337,7 @@ impl Client {
                 _ => {}
             }
         }
-        if self.connected {
+        if self.connected && speaks {
             self.frame = self.frame.wrapping_add(1);
             let packet = rtp(self.frame, 7, &[0x55; 160]);
             buffer[..packet.len()].copy_from_slice(&packet);
@@ -318,6 +357,33 @@ impl Client {
         }
         Ok(())
     }
+}
+
+/// The transport element of a user whose certificate has this hash.
+pub fn transport(call: usize, hex: &str, candidate: &str) -> String {
+    format!(
+        "<transport xmlns='urn:xmpp:jingle:transports:ice-udp:1' ufrag='u{call:06x}' \
+         pwd='{PASSWORD}'><fingerprint xmlns='urn:xmpp:jingle:apps:dtls:0' hash='sha-256' \
+         setup='actpass'>{hex}</fingerprint>{candidate}</transport>"
+    )
+}
+
+/// The one candidate of a user.
+pub fn candidate(call: usize, address: SocketAddr) -> String {
+    format!(
+        "<candidate component='1' foundation='1' generation='0' id='c{call}' ip='{}' port='{}' \
+         network='0' priority='2130706431' protocol='udp' type='host'/>",
+        address.ip(),
+        address.port()
+    )
+}
+
+/// The transport element that brings a candidate later.
+pub fn trickled(call: usize, candidate: &str) -> String {
+    format!(
+        "<transport xmlns='urn:xmpp:jingle:transports:ice-udp:1' ufrag='u{call:06x}' \
+         pwd='{PASSWORD}'>{candidate}</transport>"
+    )
 }
 
 fn is_sound(packet: &[u8]) -> bool {
@@ -371,6 +437,7 @@ fn ice_side(call: usize, accept: &str) -> Option<IceSide> {
     Some(IceSide {
         local_ufrag: format!("u{call:06x}"),
         local_pwd: PASSWORD.to_owned(),
+        own_port: None,
         controlling: true,
         rtcp_mux: true,
         remote: Some(IceRemote {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::server::Link;
 use crate::{Failure, machine};
@@ -28,17 +28,23 @@ pub struct Gateway {
 impl Gateway {
     /// Starts it toward a telephone network at `phone`.
     pub fn start(offhook: &Path, phone: SocketAddr) -> Result<Self, Failure> {
-        Self::start_with(offhook, phone, None)
+        Self::start_with(machine::on_last_processor(offhook), phone, None)
+    }
+
+    /// The same on all processors, with a media thread for each.
+    pub fn start_everywhere(offhook: &Path, phone: SocketAddr) -> Result<Self, Failure> {
+        Self::start_with(machine::on_all_processors(offhook), phone, None)
     }
 
     /// The same, with a MIX service.
     pub fn start_with_mix(offhook: &Path, phone: SocketAddr) -> Result<Self, Failure> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        Self::start_with(offhook, phone, Some(&listener))
+        let program = machine::on_last_processor(offhook);
+        Self::start_with(program, phone, Some(&listener))
     }
 
     fn start_with(
-        offhook: &Path,
+        mut program: Command,
         phone: SocketAddr,
         mix: Option<&TcpListener>,
     ) -> Result<Self, Failure> {
@@ -86,7 +92,7 @@ connect_limit_s = 600
         );
         fs::write(&path, config + &section)?;
         let log = fs::File::create(folder.join("log"))?;
-        let child = machine::on_last_processor(offhook)
+        let child = program
             .args(["run", "--config"])
             .arg(&path)
             .stdin(Stdio::null())

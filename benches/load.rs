@@ -74,6 +74,17 @@ impl Load {
     pub fn new(offhook: &Path, sound: SocketAddr) -> Result<Self, Failure> {
         let phone = Phone::new(sound)?;
         let gateway = Gateway::start(offhook, phone.socket.local_addr()?)?;
+        Self::of(gateway, phone)
+    }
+
+    /// The same with a gateway that has every processor.
+    pub fn everywhere(offhook: &Path, sound: SocketAddr) -> Result<Self, Failure> {
+        let phone = Phone::new(sound)?;
+        let gateway = Gateway::start_everywhere(offhook, phone.socket.local_addr()?)?;
+        Self::of(gateway, phone)
+    }
+
+    fn of(gateway: Gateway, phone: Phone) -> Result<Self, Failure> {
         let mut load = Self {
             gateway,
             phone,
@@ -281,11 +292,13 @@ impl Load {
     }
 }
 
-fn user(call: usize) -> String {
+/// Who calls.
+pub fn user(call: usize) -> String {
     format!("user{}@users.bench/mobile.{call:x}", call % USERS)
 }
 
-fn contact(call: usize) -> String {
+/// Whom it calls.
+pub fn contact(call: usize) -> String {
     format!("{PREFIX}{call:07}@{DOMAIN}/phone")
 }
 

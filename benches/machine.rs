@@ -35,6 +35,18 @@ pub fn on_last_processor(program: &std::path::Path) -> Command {
     }
 }
 
+/// A command on every processor of the machine, though this program has only one.
+pub fn on_all_processors(program: &std::path::Path) -> Command {
+    match all_processors() {
+        0 | 1 => Command::new(program),
+        n => {
+            let mut command = Command::new("taskset");
+            command.arg("-c").arg(format!("0-{}", n - 1)).arg(program);
+            command
+        }
+    }
+}
+
 fn processors() -> Vec<usize> {
     match sched_getaffinity(None) {
         Ok(set) => (0..CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect(),

@@ -22,7 +22,9 @@ mod relay;
 mod rooms;
 mod rtpengine;
 mod server;
+mod setup;
 mod table;
+mod thousand;
 mod transcode;
 
 use std::path::{Path, PathBuf};
@@ -40,7 +42,7 @@ struct Part {
     run: fn(&Path, &mut Table) -> Result<(), Failure>,
 }
 
-const PARTS: [Part; 10] = [
+const PARTS: [Part; 12] = [
     Part {
         name: "calls",
         about: "CPU and latency of answered calls",
@@ -55,6 +57,16 @@ const PARTS: [Part; 10] = [
         name: "dtls",
         about: "memory and CPU of open calls with ICE, DTLS-SRTP and sound",
         run: dtls::open,
+    },
+    Part {
+        name: "setup",
+        about: "from the answer to the first sound, with ICE and DTLS",
+        run: setup::setup,
+    },
+    Part {
+        name: "thousand",
+        about: "1,000 calls that talk, on all processors",
+        run: thousand::thousand,
     },
     Part {
         name: "relay",

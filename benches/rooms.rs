@@ -78,6 +78,7 @@ fn trunk(remote: SocketAddr) -> TrunkConfig {
         dtmf: Default::default(),
         early_media: false,
         session_timer: Duration::ZERO,
+        messages: true,
     }
 }
 
@@ -276,6 +277,7 @@ fn config() -> Result<Config, Failure> {
             users: Vec::new(),
             max_calls_per_user: 100,
             calls_per_minute: 100,
+            messages_per_minute: 30,
             country: None,
         },
         call: CallConfig {

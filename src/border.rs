@@ -114,7 +114,7 @@ pub struct Format {
 pub enum SideTransport {
     /// A socket pair of its own.
     Rtp(RtpSide),
-    /// ICE over the worker's shared socket.
+    /// ICE, over the worker's shared sockets as a rule.
     Ice(IceSide),
 }
 
@@ -166,6 +166,9 @@ pub struct IceSide {
     pub local_ufrag: String,
     /// Our password.
     pub local_pwd: String,
+    /// The even port of a pair of the side's own, for component 1 and 2, in the place of the
+    /// worker's: the peer has another call with us from the same address and port.
+    pub own_port: Option<u16>,
     /// True if our side sent the session-initiate.
     pub controlling: bool,
     /// RTP and RTCP share component 1. If false, both components are checked, and RTCP goes by
@@ -183,6 +186,7 @@ impl std::fmt::Debug for IceSide {
         let Self {
             local_ufrag,
             local_pwd: _,
+            own_port,
             controlling,
             rtcp_mux,
             remote,
@@ -190,6 +194,7 @@ impl std::fmt::Debug for IceSide {
         } = self;
         f.debug_struct("IceSide")
             .field("local_ufrag", local_ufrag)
+            .field("own_port", own_port)
             .field("controlling", controlling)
             .field("rtcp_mux", rtcp_mux)
             .field("remote", remote)
@@ -243,8 +248,8 @@ pub enum MediaEvent {
         /// Which side of it.
         side: Side,
     },
-    /// The side cannot work: a port could not be bound, ICE found no pair or lost it, the
-    /// certificate was a wrong one. The bridge is still there until it is closed.
+    /// The side cannot work: ICE found no pair or lost it, the certificate was a wrong one. The
+    /// bridge is still there until it is closed.
     Failed {
         /// The bridge.
         bridge: BridgeId,
@@ -252,6 +257,18 @@ pub enum MediaEvent {
         side: Side,
         /// Why: [`EndReason::Security`], [`EndReason::Connectivity`] or [`EndReason::Failed`].
         reason: EndReason,
+        /// For the log.
+        text: String,
+    },
+    /// A port of a side's own could not be opened, since another program has it. The side does
+    /// nothing until a [`MediaCommand::Configure`] gives it other ports. Told once per port.
+    PortTaken {
+        /// The bridge.
+        bridge: BridgeId,
+        /// Which side of it.
+        side: Side,
+        /// The even port of the pair.
+        port: u16,
         /// For the log.
         text: String,
     },

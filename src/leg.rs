@@ -61,6 +61,16 @@ pub enum LegEvent {
         /// What the call is to take the place of at the callee, in the room's own words.
         replaces: Option<String>,
     },
+    /// The peer asks us to connect whom it talks to by this leg with whom it talks to by another.
+    /// Wants [`LegCommand::Transfer`] until it is over.
+    Join {
+        /// The other leg.
+        with: LegId,
+    },
+    /// How it goes with whom the peer was asked to call by [`LegCommand::Refer`].
+    Referred(Transfer),
+    /// The peer calls nobody for us; the session stands as before.
+    ReferRefused,
     /// Somebody calls in the place of another leg of the room. A caller leg's first event, instead
     /// of [`LegEvent::Offered`]; wants [`LegCommand::Answer`] or [`LegCommand::End`].
     Replaces {
@@ -126,6 +136,14 @@ pub enum LegCommand {
     Digit(Digit),
     /// Holds the call, or takes it up again.
     Hold(bool),
+    /// Asks the peer to call somebody in our place. [`LegEvent::Referred`] tells how that goes,
+    /// [`LegEvent::ReferRefused`] that it does not.
+    Refer {
+        /// Who is to be called.
+        to: Address,
+        /// A leg of the room whose place the call is to take there.
+        replaces: Option<LegId>,
+    },
     /// Tells how the transfer goes that the peer asked for.
     Transfer(Transfer),
     /// Ends the leg: refuses it, cancels it or hangs up, whichever fits its state.

@@ -8,7 +8,7 @@
 //! | 3 | `gateway`: wiring of the whole, pure |
 //! | 2 | `call`: the call table; `mix`: the MIX service; `store`: what waits until it is kept |
 //! | 1 | `xmpp`, `sip`, `media`: a wire each; strangers to each other |
-//! | 0 | ground: `address`, `border`, `config`, `description`, `hash`, `id`, `leg`, `net`, `pii`, `timer` |
+//! | 0 | ground: `address`, `border`, `config`, `description`, `hash`, `id`, `leg`, `net`, `pii`, `text`, `timer` |
 //!
 //! Floors 0–3 are sans-IO: the clock is an argument, randomness comes from one seed, and no
 //! socket, file, thread or lock is in sight.
@@ -31,5 +31,6 @@ pub mod phone;
 pub mod pii;
 pub mod sip;
 pub mod store;
+pub mod text;
 pub mod timer;
 pub mod xmpp;

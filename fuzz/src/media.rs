@@ -110,6 +110,7 @@ fn ice_side(generation: u8, mux: bool) -> SideSpec {
         transport: SideTransport::Ice(IceSide {
             local_ufrag: format!("ours{generation}"),
             local_pwd: "passwordpasswordpassword".to_owned(),
+            own_port: None,
             controlling: generation.is_multiple_of(2),
             rtcp_mux: mux,
             remote: Some(IceRemote {

@@ -257,6 +257,7 @@ mod tests {
                 country: None,
                 max_calls_per_user: 4,
                 calls_per_minute: 10,
+                messages_per_minute: 30,
             },
         }
     }

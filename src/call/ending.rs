@@ -46,11 +46,7 @@ impl Calls {
             return;
         };
         self.by_leg.remove(&leg);
-        if let Some(moving) = &mut call.moving
-            && moving.by == leg
-        {
-            // Its place is kept until somebody has taken it.
-            moving.gone = true;
+        if self.keep_place(&mut call, leg) {
             self.calls.insert(id, call);
             return;
         }
@@ -142,14 +138,16 @@ impl Calls {
         if let Some(user) = &call.user {
             self.users.close(user);
         }
-        if let Some(trunk) = &call.trunk {
+        let second = call.second_trunk.as_ref().map(|(_, trunk)| trunk);
+        for trunk in call.trunk.iter().chain(second) {
             self.uncount_trunk(trunk);
         }
+        self.forget_peers(call);
     }
 }
 
 /// Failures of the network, not of the callee, are worth another trunk.
-fn is_worth_another_trunk(reason: EndReason) -> bool {
+pub(super) fn is_worth_another_trunk(reason: EndReason) -> bool {
     match reason {
         EndReason::NoRoute | EndReason::Overloaded | EndReason::Failed => true,
         EndReason::Hangup

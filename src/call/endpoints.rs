@@ -57,6 +57,8 @@ pub enum LocalEnd {
         ufrag: String,
         /// Our password.
         pwd: String,
+        /// A port pair of its own, if it does not go over the worker's.
+        own_port: Option<u16>,
     },
 }
 
@@ -142,10 +144,11 @@ impl Endpoints {
     }
 
     /// Fresh ICE credentials.
-    pub fn ice_end(tokens: &mut TokenMaker) -> LocalEnd {
+    pub fn ice_end(tokens: &mut TokenMaker, own_port: Option<u16>) -> LocalEnd {
         LocalEnd::Ice {
             ufrag: tokens.token(8),
             pwd: tokens.token(24),
+            own_port,
         }
     }
 
@@ -166,10 +169,14 @@ impl Endpoints {
                 security: Security::None,
                 opportunistic: false,
             }),
-            LocalEnd::Ice { ufrag, pwd } => Transport::Ice(IceTransport {
+            LocalEnd::Ice {
+                ufrag,
+                pwd,
+                own_port,
+            } => Transport::Ice(IceTransport {
                 ufrag: ufrag.clone(),
                 pwd: pwd.clone(),
-                candidates: self.candidates(worker, both_components),
+                candidates: self.candidates(worker, *own_port, both_components),
                 rtcp_mux,
                 fingerprint: Some(Fingerprint {
                     setup,
@@ -180,8 +187,13 @@ impl Endpoints {
         }
     }
 
-    /// Our host candidates at a worker.
-    pub fn candidates(&self, worker: WorkerId, both_components: bool) -> Vec<Candidate> {
+    /// Our host candidates at a worker, or at a port pair of a side's own.
+    pub fn candidates(
+        &self,
+        worker: WorkerId,
+        own_port: Option<u16>,
+        both_components: bool,
+    ) -> Vec<Candidate> {
         let Some(facts) = self.facts.workers.get(worker.0 as usize) else {
             return Vec::new();
         };
@@ -191,7 +203,10 @@ impl Endpoints {
                 // Siskin drops foundations that are no unsigned integers.
                 foundation: (n + 1).to_string(),
                 component,
-                address: *address,
+                address: match own_port {
+                    Some(port) => (address.ip(), port + u16::from(component - 1)).into(),
+                    None => *address,
+                },
                 // RFC 8445 §5.1.2.1: type preference 126, then local preference, then component.
                 priority: (126 << 24)
                     + ((65_535 - n.min(255) as u32) << 8)
@@ -279,7 +294,7 @@ mod tests {
 
     #[test]
     fn candidates_have_numeric_foundations_and_positive_priorities() {
-        let candidates = endpoints().candidates(WorkerId(1), true);
+        let candidates = endpoints().candidates(WorkerId(1), None, true);
         assert_eq!(candidates.len(), 2);
         assert_eq!(
             (candidates[0].component, candidates[0].address.port()),

@@ -1,10 +1,12 @@
 //! One call: its legs, its state and its two sides of media.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use jid::BareJid;
 
+use super::handing::Referring;
 use super::negotiate::Encoding;
 use super::record::{CallRecord, EndedBy};
 use super::side::SideMedia;
@@ -12,7 +14,7 @@ use super::transfer::Moving;
 use crate::address::Address;
 use crate::border::{BridgeStats, Side};
 use crate::description::Description;
-use crate::id::{BridgeId, CallId, LegId, WorkerId};
+use crate::id::{BridgeId, CallId, LegId, Room, WorkerId};
 use crate::leg::{End, Key, Offering};
 
 /// How far a call is.
@@ -70,12 +72,16 @@ pub(super) struct Call {
     pub(super) callees: Vec<Callee>,
     /// The leg that is to take the place of another.
     pub(super) moving: Option<Moving>,
+    /// The telephone that stays is asked to call somebody in the place of a user.
+    pub(super) referring: Option<Referring>,
     /// Trunks that were not tried yet.
     pub(super) trunks: VecDeque<String>,
     /// What callees see as the caller.
     pub(super) shown_caller: Address,
     /// The trunk in use.
     pub(super) trunk: Option<String>,
+    /// The trunk of a leg that came into the place of a user's.
+    pub(super) second_trunk: Option<(LegId, String)>,
     /// What may be offered to the callee.
     pub(super) encodings: Vec<Encoding>,
     pub(super) bridge: BridgeId,
@@ -86,6 +92,8 @@ pub(super) struct Call {
     pub(super) has_bridge: bool,
     /// Ports that were taken for this call.
     pub(super) ports: Vec<u16>,
+    /// Addresses that its peers behind ICE have named, as the table has counted them.
+    pub(super) places: Vec<SocketAddr>,
     pub(super) started: Instant,
     pub(super) rang: Option<Instant>,
     pub(super) answered: Option<Instant>,
@@ -127,6 +135,38 @@ impl Call {
     pub(super) fn side_mut(&mut self, side: Side) -> Option<&mut SideMedia> {
         let leg = self.leg(side)?;
         self.media_mut(leg)
+    }
+
+    /// The XMPP user behind a leg. Who is gone is behind none, even if the call is still his.
+    pub(super) fn user_of(&self, leg: LegId) -> Option<&BareJid> {
+        match self.side_of(leg) {
+            Side::Caller => self.user.as_ref().filter(|_| leg.room == Room::Xmpp),
+            Side::Callee => self.callees.iter().find(|c| c.leg == leg)?.user.as_ref(),
+        }
+    }
+
+    /// Who a leg is, as far as the call was made with it.
+    pub(super) fn address_of(&self, leg: LegId) -> &Address {
+        match self.side_of(leg) {
+            Side::Caller => &self.from,
+            Side::Callee => &self.to,
+        }
+    }
+
+    /// The trunk of a leg.
+    pub(super) fn trunk_of(&self, leg: LegId) -> Option<&String> {
+        match &self.second_trunk {
+            Some((second, trunk)) if *second == leg => Some(trunk),
+            Some(_) | None => self.trunk.as_ref(),
+        }
+    }
+
+    /// The trunk of a leg, for another call to count it.
+    pub(super) fn take_trunk_of(&mut self, leg: LegId) -> Option<String> {
+        match self.second_trunk.take_if(|(second, _)| *second == leg) {
+            Some((_, trunk)) => Some(trunk),
+            None => self.trunk.take(),
+        }
     }
 
     /// True if a side behind ICE is not connected yet.

@@ -7,9 +7,10 @@
 //!
 //! Files: `place.rs` how a call begins, `table.rs` what each event does, `offers.rs` what is offered and answered, `ending.rs`
 //! how it ends, `entry.rs` one call, `side.rs` one side of its media, `negotiate.rs` codecs, `dialplan.rs` who is meant,
-//! `endpoints.rs` ports and candidates, `transfer.rs` who takes whose place, `keying.rs` protection without ICE, `keys.rs` keys that are written, `limits.rs` how much is too much, `record.rs` what remains.
+//! `endpoints.rs` ports and candidates, `ports.rs` another port, `apart.rs` peers that share an address, `transfer.rs` who takes whose place, `handing.rs` what a user hands on, `keying.rs` protection without ICE, `keys.rs` keys that are written, `limits.rs` how much is too much, `record.rs` what remains; `texts.rs`: texts, which take the same ways.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,23 +21,28 @@ use crate::border::{BridgeStats, MediaCommand, MediaEvent, Side};
 use crate::config::Config;
 use crate::id::{BridgeId, CallId, LegId, TokenMaker, WorkerId};
 use crate::leg::{End, EndReason, LegCommand};
+use crate::text::TextCommand;
 use crate::timer::Timers;
 
+mod apart;
 pub mod dialplan;
 mod ending;
 pub mod endpoints;
 mod entry;
+mod handing;
 mod keying;
 mod keys;
 mod limits;
 pub mod negotiate;
 mod offers;
 mod place;
+mod ports;
 pub mod record;
 mod side;
 mod table;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod transfer;
 
 use dialplan::Dialplan;
@@ -44,6 +50,7 @@ use endpoints::Endpoints;
 use entry::Call;
 use limits::UserLimits;
 use record::{CallRecord, EndedBy};
+use texts::Texts;
 
 pub use endpoints::{MediaFacts, WorkerFacts};
 
@@ -56,6 +63,8 @@ pub enum CallOutput {
     Media(WorkerId, MediaCommand),
     /// A call is over and its bridge is gone.
     Record(Box<CallRecord>),
+    /// A command to the room of a text's end.
+    Text(TextCommand),
 }
 
 /// What each deadline of a call means.
@@ -105,6 +114,10 @@ pub struct CallCensus {
     pub trunk_calls: usize,
     /// Calls counted at the workers.
     pub worker_load: usize,
+    /// Addresses of peers behind ICE.
+    pub places: usize,
+    /// Texts under way.
+    pub texts: usize,
 }
 
 /// All calls.
@@ -123,11 +136,14 @@ pub struct Calls {
     trunk_calls: BTreeMap<String, u32>,
     /// Trunks that are known to be down, by name.
     down: BTreeSet<String>,
+    /// Where peers behind ICE are, with the number of calls there, at each worker.
+    places: BTreeMap<(WorkerId, SocketAddr), u32>,
     timers: Timers<(CallId, CallTimer)>,
     outputs: VecDeque<CallOutput>,
     last_call: u64,
     last_leg: u64,
     draining: bool,
+    texts: Texts,
 }
 
 /// A call that is over and waits for its bridge.
@@ -153,11 +169,13 @@ impl Calls {
             users: UserLimits::default(),
             trunk_calls: BTreeMap::new(),
             down: BTreeSet::new(),
+            places: BTreeMap::new(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
             last_call: 0,
             last_leg: 0,
             draining: false,
+            texts: Texts::default(),
         }
     }
 
@@ -225,6 +243,8 @@ impl Calls {
             user_calls: self.users.open_calls() as usize,
             trunk_calls: self.trunk_calls.values().sum::<u32>() as usize,
             worker_load: self.endpoints.worker_load(),
+            places: self.places.len(),
+            texts: self.texts.len(),
         }
     }
 
@@ -276,6 +296,12 @@ impl Calls {
             } => {
                 self.end_bridge(now, bridge, End::because(reason, text));
             }
+            MediaEvent::PortTaken {
+                bridge,
+                side,
+                port,
+                text,
+            } => self.port_taken(now, bridge, side, port, &text),
             MediaEvent::Silent { bridge, side } => {
                 let who = match side {
                     Side::Caller => "caller",

@@ -50,11 +50,12 @@ impl Calls {
         media.set_format(format);
         media.encoding = Some(encoding);
         media.set_peer(theirs);
+        self.note_peer(call, theirs);
         Ok(())
     }
 
     /// The callee has answered: what the caller hears of it depends on what it has described.
-    pub(super) fn answer_caller(&mut self, call: &mut Call) -> Result<(), End> {
+    pub(super) fn answer_caller(&mut self, now: Instant, call: &mut Call) -> Result<(), End> {
         let caller = call.caller;
         match call.offering.clone() {
             Offering::Later(_) => {
@@ -65,7 +66,7 @@ impl Calls {
                 call.state = State::Connecting;
                 self.configure(call, Side::Callee);
             }
-            Offering::Described(offer) => self.answer_offer(call, &offer)?,
+            Offering::Described(offer) => self.answer_offer(now, call, &offer)?,
             Offering::Delayed => {
                 let spoken: Vec<Encoding> = call
                     .side_mut(Side::Callee)
@@ -84,9 +85,14 @@ impl Calls {
     }
 
     /// Answers the caller's offer, best with the encoding that the callee has.
-    pub(super) fn answer_offer(&mut self, call: &mut Call, offer: &Description) -> Result<(), End> {
+    pub(super) fn answer_offer(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        offer: &Description,
+    ) -> Result<(), End> {
         let caller = call.caller;
-        let answer = self.take_offer(call, caller, offer)?;
+        let answer = self.take_offer(now, call, caller, offer)?;
         self.up(call);
         self.tell(caller, LegCommand::Answer(answer));
         Ok(())
@@ -95,8 +101,10 @@ impl Calls {
     /// Both sides know each other: sound may flow, and silence counts.
     pub(super) fn up(&mut self, call: &mut Call) {
         call.state = State::Up;
-        self.configure(call, Side::Caller);
-        self.configure(call, Side::Callee);
+        for side in [Side::Caller, Side::Callee] {
+            self.configure(call, side);
+            self.announce(call, side);
+        }
         if !call.awaits_media() {
             self.timers.stop(&(call.id, CallTimer::Connect));
         }
@@ -105,6 +113,7 @@ impl Calls {
     /// Takes an offer in and writes its answer.
     pub(super) fn take_offer(
         &mut self,
+        now: Instant,
         call: &mut Call,
         leg: LegId,
         offer: &Description,
@@ -115,9 +124,13 @@ impl Calls {
         let no_audio = || End::because(EndReason::NotAcceptable, "the offer has no audio");
         let audio = offer.audio().ok_or_else(no_audio)?;
         let setup = peer_setup(audio)?;
-        let fresh = Endpoints::ice_end(&mut self.tokens);
+        let fresh = Endpoints::ice_end(&mut self.tokens, None);
         let media = call.media_mut(leg).ok_or(EndReason::Failed)?;
         media.meet(audio, fresh);
+        if let Transport::Ice(ice) = &audio.transport {
+            self.keep_apart(now, call, leg, ice);
+        }
+        let media = call.media_mut(leg).ok_or(EndReason::Failed)?;
         let mux = match &audio.transport {
             Transport::Ice(ice) => ice.rtcp_mux,
             Transport::Rtp(_) => false,
@@ -155,6 +168,8 @@ impl Calls {
         media.set_format(format);
         media.encoding = Some(encoding);
         media.ours = Some(stream.clone());
+        media.is_elsewhere = false;
+        self.note_peer(call, audio);
         let mut streams = Vec::with_capacity(offer.streams.len());
         for offered in &offer.streams {
             let is_audio = std::ptr::eq(offered, audio);
@@ -182,6 +197,7 @@ impl Calls {
         if let Some(media) = call.media_mut(leg) {
             let stream = self.offered_stream(worker, leg.room, media, encodings);
             media.ours = Some(stream.clone());
+            media.is_elsewhere = false;
             streams.push(stream);
         }
         Description {
@@ -192,10 +208,10 @@ impl Calls {
 
     pub(super) fn updated(&mut self, now: Instant, leg: LegId, offer: &Description) {
         self.with_call(now, leg, |table, call| match &call.state {
-            State::Accepted if leg == call.caller => table.late_offer(call, offer),
+            State::Accepted if leg == call.caller => table.late_offer(now, call, offer),
             // The callee need not wait with another offer until the caller has made its own.
             State::Accepted | State::Up => {
-                table.new_offer(call, leg, offer);
+                table.new_offer(now, call, leg, offer);
                 Ok(())
             }
             State::Offered | State::Ringing | State::Renegotiating(_) | State::Connecting => {
@@ -206,12 +222,17 @@ impl Calls {
     }
 
     /// The offer of a caller that was asked for it.
-    pub(super) fn late_offer(&mut self, call: &mut Call, offer: &Description) -> Result<(), End> {
+    pub(super) fn late_offer(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        offer: &Description,
+    ) -> Result<(), End> {
         let offered = offer.audio().map(negotiate::encodings).unwrap_or_default();
         let callee = call.side_mut(Side::Callee);
         let (spoken, peer) = callee.map_or((None, None), |m| (m.encoding, m.peer.as_ref()));
         if spoken.is_some_and(|encoding| offered.contains(&encoding)) {
-            return self.answer_offer(call, offer);
+            return self.answer_offer(now, call, offer);
         }
         // Where we transcode, asking for another codec is worth it only if the callee has said that
         // it has it.
@@ -223,7 +244,17 @@ impl Calls {
         };
         let common: Vec<Encoding> = known.into_iter().filter(|e| offered.contains(e)).collect();
         if common.is_empty() && self.config.media.transcode != Transcode::Never {
-            return self.answer_offer(call, offer);
+            return self.answer_offer(now, call, offer);
+        }
+        if call.answered.is_none() {
+            // RFC 3311 §5.1 aside, few take an offer before they have answered: with transcoding
+            // there is no need for one, without it the answer may bring another codec.
+            if self.may_differ() {
+                return self.answer_offer(now, call, offer);
+            }
+            self.timers.stop(&(call.id, CallTimer::Connect));
+            call.state = State::Renegotiating(offer.clone());
+            return Ok(());
         }
         let callee = call.leg(Side::Callee).ok_or(EndReason::Failed)?;
         if common.is_empty() {
@@ -236,10 +267,16 @@ impl Calls {
     }
 
     /// A new offer within a running call: hold, a new address, another payload type.
-    pub(super) fn new_offer(&mut self, call: &mut Call, leg: LegId, offer: &Description) {
+    pub(super) fn new_offer(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        leg: LegId,
+        offer: &Description,
+    ) {
         let side = call.side_of(leg);
         let was_held = call.media_mut(leg).is_some_and(|media| media.is_held());
-        match self.take_offer(call, leg, offer) {
+        match self.take_offer(now, call, leg, offer) {
             Ok(answer) => {
                 self.configure(call, side);
                 self.tell(leg, LegCommand::Answer(answer));
@@ -268,26 +305,69 @@ impl Calls {
             };
             table.take_answer(call, side, answer)?;
             match renegotiating {
-                Some(offer) => table.answer_offer(call, &offer),
+                Some(offer) => table.answer_offer(now, call, &offer),
                 None => {
                     table.configure(call, side);
-                    Ok(())
+                    table.reconcile(call, leg)
                 }
             }
         });
     }
 
-    pub(super) fn update_refused(&mut self, now: Instant, leg: LegId) {
-        self.with_call(now, leg, |table, call| match &call.state {
-            State::Renegotiating(_) if table.config.media.transcode == Transcode::Never => {
+    /// True if the sides of a call may speak different encodings.
+    pub(super) fn may_differ(&self) -> bool {
+        self.config.media.transcode != Transcode::Never
+    }
+
+    /// The encoding that an answer of the callee chooses of our offer.
+    pub(super) fn choice(&self, call: &mut Call, answer: &Description) -> Option<Encoding> {
+        let ours = call.side_mut(Side::Callee)?.ours.as_ref()?;
+        negotiate::chosen(ours, answer.audio()?).map(|(encoding, _)| encoding)
+    }
+
+    /// A leg of a running call has answered in another codec than before, where nobody transcodes:
+    /// it is asked for the one that the other side has. Its answer can then only be that or none.
+    pub(super) fn reconcile(&mut self, call: &mut Call, leg: LegId) -> Result<(), End> {
+        if self.agreed(call).is_ok() || call.answered.is_none() {
+            return Ok(());
+        }
+        let other = call.side_of(leg).other();
+        let other = call.side_mut(other).and_then(|media| media.encoding);
+        let spoken: Vec<Encoding> = other.into_iter().collect();
+        let description = self.own_offer(call, leg, &spoken);
+        self.tell(leg, LegCommand::Update(description));
+        Ok(())
+    }
+
+    /// Where nobody transcodes, both sides must speak the same.
+    fn agreed(&self, call: &mut Call) -> Result<(), End> {
+        let callee = call.side_mut(Side::Callee).and_then(|m| m.encoding);
+        match (call.caller_media.encoding, callee) {
+            (Some(a), Some(b)) if a != b && !self.may_differ() => {
                 Err(End::because(EndReason::NotAcceptable, "no codec in common"))
             }
-            State::Renegotiating(offer) => {
-                let offer = offer.clone();
-                table.answer_offer(call, &offer)
-            }
-            State::Offered | State::Ringing | State::Accepted | State::Connecting | State::Up => {
-                Ok(())
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn update_refused(&mut self, now: Instant, leg: LegId) {
+        self.with_call(now, leg, |table, call| {
+            let is_new = call.media_mut(leg).is_some_and(|m| m.peer.is_none());
+            match &call.state {
+                State::Renegotiating(_) if table.config.media.transcode == Transcode::Never => {
+                    Err(End::because(EndReason::NotAcceptable, "no codec in common"))
+                }
+                State::Renegotiating(offer) => {
+                    let offer = offer.clone();
+                    table.answer_offer(now, call, &offer)
+                }
+                // Who was brought in from another call has no peer to hear until it has answered.
+                State::Up if is_new => Err(End::because(
+                    EndReason::NotAcceptable,
+                    "the telephone stays where it was",
+                )),
+                State::Up => table.agreed(call),
+                State::Offered | State::Ringing | State::Accepted | State::Connecting => Ok(()),
             }
         });
     }
@@ -325,16 +405,19 @@ pub(super) fn peer_setup(stream: &Stream) -> Result<Setup, End> {
 
 /// The answer to a stream that is not bridged: video is received and thrown away where the caller
 /// insists on having it answered (XEP-0166 wants every content answered), and refused in SDP.
+///
+/// COMPAT(libwebrtc): with a video stream that only receives in the answer, it throws the sound away that
+/// shares its transport (`test_video_beside_the_sound_goes_nowhere_and_does_no_harm`).
 fn beside(offered: &Stream, audio: &Stream) -> Stream {
     let is_jingle = matches!(audio.transport, Transport::Ice(_));
     Stream {
         name: offered.name.clone(),
         media: offered.media,
         codecs: offered.codecs.iter().take(1).cloned().collect(),
-        direction: if is_jingle {
-            Direction::Receive
-        } else {
-            Direction::Inactive
+        direction: match (is_jingle, offered.direction) {
+            (true, Direction::Both) => Direction::Both,
+            (true, _) => Direction::Receive,
+            (false, _) => Direction::Inactive,
         },
         ptime_ms: None,
         maxptime_ms: None,

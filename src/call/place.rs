@@ -80,15 +80,18 @@ impl Calls {
             caller_media: SideMedia::new(LocalEnd::Rtp { port: 0 }, keying, false),
             callees: Vec::new(),
             moving: None,
+            referring: None,
             trunks,
             shown_caller,
             trunk: None,
+            second_trunk: None,
             encodings,
             bridge: BridgeId(id.0),
             worker,
             keys: VecDeque::new(),
             has_bridge: false,
             ports: Vec::new(),
+            places: Vec::new(),
             started: now,
             rang: None,
             answered: None,
@@ -308,7 +311,7 @@ impl Calls {
         room: Room,
     ) -> Result<LocalEnd, End> {
         match room {
-            Room::Xmpp => Ok(Endpoints::ice_end(&mut self.tokens)),
+            Room::Xmpp => Ok(Endpoints::ice_end(&mut self.tokens, None)),
             Room::Sip => {
                 let port = self.endpoints.take_port(now).ok_or_else(|| {
                     End::because(
@@ -369,7 +372,7 @@ fn caller_encodings(offering: &Offering, keying: Keying) -> Result<Vec<Encoding>
     }
 }
 
-fn limit_end(hit: LimitHit) -> End {
+pub(super) fn limit_end(hit: LimitHit) -> End {
     let text = match hit {
         LimitHit::AtATime(limit) => format!("more than {limit} calls at a time"),
         LimitHit::PerMinute(limit) => format!("more than {limit} calls in a minute"),

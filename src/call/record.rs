@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::border::{BridgeStats, SideStats};
+use crate::border::{BridgeStats, Side, SideStats};
 use crate::id::CallId;
 use crate::leg::End;
 use crate::pii::Pii;
@@ -17,6 +17,15 @@ pub enum EndedBy {
     Callee,
     /// The gateway: a limit, a rule, broken media.
     Gateway,
+}
+
+impl From<Side> for EndedBy {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Caller => Self::Caller,
+            Side::Callee => Self::Callee,
+        }
+    }
 }
 
 /// One call, after its end.

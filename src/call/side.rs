@@ -35,6 +35,10 @@ pub(super) struct SideMedia {
     pub(super) connected: bool,
     /// The worker knows the side.
     pub(super) configured: bool,
+    /// Ports that other programs had.
+    pub(super) lost_ports: u8,
+    /// Our port is not the one that we described.
+    pub(super) is_elsewhere: bool,
     candidates: Vec<Candidate>,
 }
 
@@ -60,6 +64,8 @@ impl SideMedia {
             offered,
             connected: false,
             configured: false,
+            lost_ports: 0,
+            is_elsewhere: false,
             candidates: Vec::new(),
         }
     }
@@ -148,6 +154,22 @@ impl SideMedia {
         }
     }
 
+    /// True if the pair that begins with this port is the side's own.
+    pub(super) fn has_port(&self, port: u16) -> bool {
+        match &self.local {
+            LocalEnd::Rtp { port: own } => *own == port,
+            LocalEnd::Ice { own_port, .. } => *own_port == Some(port),
+        }
+    }
+
+    /// The port pair that a side behind ICE has for itself.
+    pub(super) fn own_port(&self) -> Option<u16> {
+        match &self.local {
+            LocalEnd::Ice { own_port, .. } => *own_port,
+            LocalEnd::Rtp { .. } => None,
+        }
+    }
+
     /// True if the side is behind ICE and not connected yet.
     pub(super) fn awaits_ice(&self) -> bool {
         matches!(self.local, LocalEnd::Ice { .. }) && !self.connected
@@ -193,7 +215,11 @@ impl SideMedia {
                     keys: both.map_or(RtpKeys::None, |(ours, theirs)| keying::agreed(ours, theirs)),
                 })
             }
-            LocalEnd::Ice { ufrag, pwd } => {
+            LocalEnd::Ice {
+                ufrag,
+                pwd,
+                own_port,
+            } => {
                 let peer = match peer {
                     Some(Transport::Ice(ice)) => Some(ice),
                     Some(Transport::Rtp(_)) | None => None,
@@ -201,6 +227,7 @@ impl SideMedia {
                 SideTransport::Ice(IceSide {
                     local_ufrag: ufrag.clone(),
                     local_pwd: pwd.clone(),
+                    own_port: *own_port,
                     controlling: self.offered,
                     rtcp_mux: peer.is_some_and(|ice| ice.rtcp_mux),
                     remote: peer.map(|ice| IceRemote {

@@ -68,6 +68,13 @@ impl Calls {
                 }
             }
             LegEvent::Transfer { to, replaces } => self.transfer(now, leg, &to, replaces),
+            LegEvent::Join { with } => self.join(now, leg, with),
+            LegEvent::Referred(news) => self.referred(now, leg, news),
+            LegEvent::ReferRefused => {
+                if let Some(id) = self.by_leg.get(&leg).copied() {
+                    self.not_referred(now, id, EndReason::Failed.into());
+                }
+            }
             LegEvent::Replaces { old, offer, trunk } => {
                 self.replaces(now, leg, old, trunk.as_deref(), &offer);
             }
@@ -149,6 +156,15 @@ impl Calls {
     fn early(&mut self, now: Instant, leg: LegId, answer: &Description) {
         self.with_call(now, leg, |table, call| {
             call.rang.get_or_insert(now);
+            let chosen = table.choice(call, answer);
+            let is_foreign = matches!(call.state, State::Up)
+                && !table.may_differ()
+                && chosen != call.caller_media.encoding;
+            if is_foreign {
+                // Another fork, in a codec that the caller has not. Nobody can be asked for another
+                // one before the answer, so the caller goes on hearing what it hears.
+                return Ok(());
+            }
             table.connect(now, call, leg, answer)
         });
     }
@@ -161,33 +177,45 @@ impl Calls {
         leg: LegId,
         answer: &Description,
     ) -> Result<(), End> {
-        match call.state {
+        match &call.state {
             State::Offered | State::Ringing => {
                 self.take_winner(call, leg);
                 call.state = State::Accepted;
-                self.timers.set(
-                    (call.id, CallTimer::Connect),
-                    now + self.config.call.connect_limit,
-                );
+                self.expect_media(now, call);
                 self.take_answer(call, Side::Callee, answer)?;
-                self.answer_caller(call)
+                self.answer_caller(now, call)
             }
             // The caller has heard the callee already; now it is answered, or speaks from elsewhere.
-            State::Accepted | State::Connecting | State::Up => {
-                let before = call.caller_media.encoding;
+            State::Accepted | State::Connecting => {
                 self.take_answer(call, Side::Callee, answer)?;
-                if call.caller_media.encoding != before && matches!(call.state, State::Up) {
-                    let text = "the answer has another codec than the sound before it";
-                    return Err(End::because(EndReason::NotAcceptable, text));
-                }
                 self.configure(call, Side::Callee);
-                if matches!(call.state, State::Up) {
-                    self.configure(call, Side::Caller);
+                Ok(())
+            }
+            State::Up => {
+                self.take_answer(call, Side::Callee, answer)?;
+                self.configure(call, Side::Callee);
+                self.configure(call, Side::Caller);
+                self.announce(call, Side::Callee);
+                self.reconcile(call, leg)
+            }
+            // The caller's offer had no codec of the sound before the answer.
+            State::Renegotiating(offer) => {
+                let offer = offer.clone();
+                self.take_answer(call, Side::Callee, answer)?;
+                if call.answered.is_some() {
+                    self.expect_media(now, call);
+                    call.state = State::Accepted;
+                    return self.late_offer(now, call, &offer);
                 }
                 Ok(())
             }
-            State::Renegotiating(_) => Ok(()),
         }
+    }
+
+    /// Media of a call that is answered must connect in time.
+    fn expect_media(&mut self, now: Instant, call: &Call) {
+        let limit = now + self.config.call.connect_limit;
+        self.timers.set((call.id, CallTimer::Connect), limit);
     }
 
     /// The first callee that answers has the call; the others are told.
@@ -230,12 +258,13 @@ impl Calls {
 
     /// Answers an ICE restart with credentials of our own (RFC 8445 §2.4, XEP-0176 §5.10).
     fn restart_ice(&mut self, call: &mut Call, leg: LegId, side: Side) {
-        let local = Endpoints::ice_end(&mut self.tokens);
         let worker = call.worker;
         let Some(media) = call.media_mut(leg) else {
             return;
         };
-        let LocalEnd::Ice { ufrag, pwd } = &local else {
+        let own_port = media.own_port();
+        let local = Endpoints::ice_end(&mut self.tokens, own_port);
+        let LocalEnd::Ice { ufrag, pwd, .. } = &local else {
             return;
         };
         let credentials = Some((ufrag.clone(), pwd.clone()));
@@ -246,7 +275,7 @@ impl Calls {
             return;
         };
         media.local = local;
-        let candidates = self.endpoints.candidates(worker, !mux);
+        let candidates = self.endpoints.candidates(worker, own_port, !mux);
         self.configure(call, side);
         self.tell(
             leg,
@@ -268,7 +297,7 @@ impl Calls {
             }
             let connected = matches!(call.state, State::Connecting) && !call.callee_connects();
             if let (true, Offering::Described(offer)) = (connected, call.offering.clone()) {
-                table.answer_offer(call, &offer)?;
+                table.answer_offer(now, call, &offer)?;
             }
             if matches!(call.state, State::Up) && !call.awaits_media() {
                 table.timers.stop(&(id, CallTimer::Connect));

@@ -1,7 +1,9 @@
+mod early;
+mod handing;
+mod keys;
+mod ports;
 mod transcoding;
 mod trunks;
-
-mod keys;
 
 use std::time::Duration;
 
@@ -38,6 +40,7 @@ fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
         dtmf: Default::default(),
         early_media: false,
         session_timer: Duration::ZERO,
+        messages: true,
     }
 }
 
@@ -84,6 +87,7 @@ fn config() -> Config {
             users: Vec::new(),
             max_calls_per_user: 4,
             calls_per_minute: 10,
+            messages_per_minute: 30,
             country: None,
         },
         call: CallConfig {
@@ -127,7 +131,7 @@ impl Desk {
     fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = config();
         change(&mut config);
-        let address = |port| std::net::SocketAddr::from(([192, 0, 2, 1], port));
+        let address = |port| SocketAddr::from(([192, 0, 2, 1], port));
         let facts = MediaFacts {
             fingerprint: fingerprint(Setup::Actpass),
             rtp_bind: [192, 0, 2, 1].into(),
@@ -153,6 +157,7 @@ impl Desk {
                 CallOutput::Leg(leg, command) => self.told.push((leg, command)),
                 CallOutput::Media(_, command) => self.media.push(command),
                 CallOutput::Record(record) => self.records.push(*record),
+                CallOutput::Text(_) => panic!("nobody has written"),
             }
         }
     }
@@ -299,76 +304,6 @@ fn calls_in() -> LegEvent {
 
 fn later() -> Offering {
     Offering::Later(vec![Media::Audio])
-}
-
-#[test]
-fn a_caller_is_connected_to_sound_before_the_answer_where_the_trunk_says_so() {
-    let mut desk = Desk::with(|config| config.trunks[0].early_media = true);
-    desk.event(JULIET, dials(later()));
-    let (phone, ..) = desk.offers().remove(0);
-    desk.event(phone, LegEvent::Progress(Some(rtp(vec![pcmu()]))));
-    assert_eq!(desk.told(), [(JULIET, LegCommand::Accept)]);
-    desk.event(JULIET, LegEvent::Updated(ice(vec![pcmu()], Setup::Actpass)));
-    assert!(matches!(
-        desk.told().as_slice(),
-        [(JULIET, LegCommand::Answer(_))]
-    ));
-    assert!(desk.last_spec(Side::Callee).format.is_some());
-    // Nobody has to speak before the answer, and nothing is answered.
-    assert_eq!(desk.last_spec(Side::Callee).silence_limit, None);
-    desk.event(phone, LegEvent::Answered(rtp(vec![pcmu()])));
-    assert!(desk.told().is_empty());
-    assert!(desk.last_spec(Side::Caller).silence_limit.is_some());
-    desk.event(phone, LegEvent::Ended(EndReason::Hangup.into()));
-    desk.close_bridges();
-    assert!(desk.records[0].answered_after.is_some());
-    desk.assert_empty();
-}
-
-/// RFC 3264 §8: either side may offer again once an answer was given, and need not know that we
-/// still wait for the offer of the caller.
-#[test]
-fn a_callee_offers_again_before_the_caller_has_offered_anything() {
-    for transcode in [Transcode::Never, Transcode::WhenNeeded] {
-        let mut desk = Desk::with(|config| config.media.transcode = transcode);
-        desk.event(JULIET, dials(later()));
-        let (phone, ..) = desk.offers().remove(0);
-        desk.event(phone, LegEvent::Answered(rtp(vec![pcmu()])));
-        assert_eq!(desk.told(), [(JULIET, LegCommand::Accept)]);
-        desk.event(phone, LegEvent::Updated(rtp(vec![pcmu()])));
-        let told = desk.told();
-        assert!(
-            matches!(told.as_slice(), [(leg, LegCommand::Answer(_))] if *leg == phone),
-            "{told:?}"
-        );
-        desk.event(JULIET, LegEvent::Updated(ice(vec![pcmu()], Setup::Actpass)));
-        assert!(matches!(
-            desk.told().as_slice(),
-            [(JULIET, LegCommand::Answer(_))]
-        ));
-        desk.event(phone, LegEvent::Ended(EndReason::Hangup.into()));
-        desk.close_bridges();
-        desk.assert_empty();
-    }
-}
-
-#[test]
-fn early_sound_that_comes_to_nothing_is_no_answered_call() {
-    let mut desk = Desk::with(|config| config.trunks[0].early_media = true);
-    desk.event(JULIET, dials(later()));
-    let (phone, ..) = desk.offers().remove(0);
-    desk.event(phone, LegEvent::Progress(Some(rtp(vec![pcmu()]))));
-    desk.event(JULIET, LegEvent::Ended(EndReason::Hangup.into()));
-    desk.close_bridges();
-    assert_eq!(desk.records[0].end.reason, EndReason::Cancelled);
-    assert_eq!(desk.records[0].answered_after, None);
-    desk.assert_empty();
-    // Elsewhere the caller only hears that there is some.
-    let mut desk = Desk::new();
-    desk.event(JULIET, dials(later()));
-    let (phone, ..) = desk.offers().remove(0);
-    desk.event(phone, LegEvent::Progress(Some(rtp(vec![pcmu()]))));
-    assert_eq!(desk.told(), [(JULIET, LegCommand::Progress(None))]);
 }
 
 #[test]

@@ -39,7 +39,11 @@ impl Calls {
         replaces: Option<String>,
     ) {
         self.with_call(now, leg, |table, call| {
-            match table.begin_transfer(now, call, leg, to, replaces) {
+            let begun = match leg.room {
+                Room::Xmpp => table.hand_on(now, call, leg, to),
+                Room::Sip => table.take_on(now, call, leg, to, replaces),
+            };
+            match begun {
                 Ok(()) => tracing::debug!(call = %call.id, "transfer begins"),
                 Err(end) => table.tell(leg, LegCommand::Transfer(Transfer::Failed(end))),
             }
@@ -47,7 +51,8 @@ impl Calls {
         });
     }
 
-    fn begin_transfer(
+    /// A telephone wants the user whom it talks to to talk to `to`.
+    fn take_on(
         &mut self,
         now: Instant,
         call: &mut Call,
@@ -55,22 +60,38 @@ impl Calls {
         to: &Address,
         replaces: Option<String>,
     ) -> Result<(), End> {
+        // Whoever stays in the call makes the new one, and needs the right to.
+        let stays = call.leg(call.side_of(leg).other());
+        let user = stays.and_then(|stays| call.user_of(stays)).cloned();
+        let user = user.ok_or_else(|| {
+            End::because(EndReason::Forbidden, "nobody stays who may make the call")
+        })?;
+        self.begin_transfer(now, call, leg, &user, to, replaces)
+    }
+
+    /// Calls `to` in the place of `leg`, with the rights of `user`.
+    pub(super) fn begin_transfer(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        leg: LegId,
+        user: &BareJid,
+        to: &Address,
+        replaces: Option<String>,
+    ) -> Result<(), End> {
         let running = matches!(call.state, State::Up) && call.answered.is_some();
         let stays = call.side_of(leg).other();
         let spoken = call.side_mut(stays).and_then(|media| media.encoding);
-        let (true, None, Some(encoding)) = (running, &call.moving, spoken) else {
+        let is_idle = call.moving.is_none() && call.referring.is_none();
+        let (true, true, Some(encoding)) = (running, is_idle, spoken) else {
             return Err(End::because(
                 EndReason::NotAcceptable,
                 "no transfer at this point of a call",
             ));
         };
-        // Whoever stays in the call makes the new one, and needs the right to.
-        let user = staying_user(call, leg).ok_or_else(|| {
-            End::because(EndReason::Forbidden, "nobody stays who may make the call")
-        })?;
         let outgoing = self
             .dialplan
-            .outgoing(&user, to)
+            .outgoing(user, to)
             .map_err(|refusal| End::because(refusal.reason, refusal.text))?;
         let trunk = self
             .trunk_for(&outgoing.trunks, encoding)
@@ -151,11 +172,19 @@ impl Calls {
                 let Some(moving) = call.moving.take() else {
                     return Ok(());
                 };
-                if let Some(trunk) = call.trunk.replace(moving.trunk) {
-                    table.uncount_trunk(&trunk);
+                let Moving {
+                    by,
+                    gone,
+                    mut callee,
+                    trunk,
+                } = moving;
+                table.pass_trunk(call, by, callee.leg, trunk);
+                table.tell(by, LegCommand::Transfer(Transfer::Done));
+                if let (true, Some(media)) = (gone, call.media_mut(by)) {
+                    // It has kept the place.
+                    std::mem::swap(media, &mut callee.media);
                 }
-                table.tell(moving.by, LegCommand::Transfer(Transfer::Done));
-                let side = table.take_place(call, moving.by, moving.callee);
+                let side = table.take_place(call, by, callee);
                 table.take_answer(call, side, &answer)?;
                 table.configure(call, side);
                 Ok(())
@@ -175,13 +204,64 @@ impl Calls {
             | LegEvent::Keys(_)
             | LegEvent::Held(_)
             | LegEvent::Transfer { .. }
+            | LegEvent::Join { .. }
+            | LegEvent::Referred(_)
+            | LegEvent::ReferRefused
             | LegEvent::Replaces { .. } => {}
+        }
+    }
+
+    /// A leg has ended. True if its place is kept until somebody has taken it, since it had asked
+    /// for that: many hang up at once then.
+    pub(super) fn keep_place(&mut self, call: &mut Call, leg: LegId) -> bool {
+        if let Some(referring) = &mut call.referring
+            && referring.by == leg
+        {
+            referring.gone = true;
+            return true;
+        }
+        let Some(mut moving) = call
+            .moving
+            .take_if(|moving| moving.by == leg && !moving.gone)
+        else {
+            return false;
+        };
+        moving.gone = true;
+        // Its own end is no longer there to be heard, and its silence is no fault.
+        if let Some(media) = call.media_mut(leg) {
+            std::mem::swap(media, &mut moving.callee.media);
+        }
+        call.moving = Some(moving);
+        self.configure(call, call.side_of(leg));
+        true
+    }
+
+    /// The count of a trunk goes from a leg to the one that takes its place. A user's leg has none.
+    fn pass_trunk(&mut self, call: &mut Call, old: LegId, new: LegId, trunk: String) {
+        let second = call.second_trunk.as_ref().map(|(leg, _)| *leg);
+        let before = match old.room {
+            Room::Sip if second != Some(old) => call.trunk.replace(trunk),
+            Room::Sip | Room::Xmpp => {
+                let before = call.second_trunk.replace((new, trunk));
+                before.map(|(_, trunk)| trunk)
+            }
+        };
+        if let Some(before) = before {
+            self.uncount_trunk(&before);
         }
     }
 
     /// Nobody took the place in time.
     pub(super) fn transfer_late(&mut self, now: Instant, id: CallId) {
-        self.transfer_failed(now, id, EndReason::NoAnswer.into());
+        let late = End::from(EndReason::NoAnswer);
+        let referring = self
+            .calls
+            .get(&id)
+            .is_some_and(|call| call.referring.is_some());
+        match referring {
+            true => self.not_referred(now, id, late),
+            false => self.transfer_failed(now, id, late),
+        }
     }
 
     fn transfer_failed(&mut self, now: Instant, id: CallId, end: End) {
@@ -206,7 +286,7 @@ impl Calls {
     }
 
     /// Puts `new` in the place of `old`, which takes its leave.
-    fn take_place(&mut self, call: &mut Call, old: LegId, new: Callee) -> Side {
+    pub(super) fn take_place(&mut self, call: &mut Call, old: LegId, new: Callee) -> Side {
         let side = call.side_of(old);
         match side {
             Side::Caller => {
@@ -259,7 +339,7 @@ impl Calls {
                 media,
             };
             let side = table.take_place(call, old, new);
-            let answer = table.take_offer(call, leg, offer)?;
+            let answer = table.take_offer(now, call, leg, offer)?;
             table.configure(call, side);
             table.tell(leg, LegCommand::Answer(answer));
             Ok(())
@@ -267,13 +347,5 @@ impl Calls {
         if !taken {
             self.tell(leg, LegCommand::End(EndReason::Declined.into()));
         }
-    }
-}
-
-/// The XMPP user who is left in a call when `leg` leaves it.
-fn staying_user(call: &Call, leg: LegId) -> Option<BareJid> {
-    match call.side_of(leg) {
-        Side::Callee => call.user.clone(),
-        Side::Caller => call.callees.first()?.user.clone(),
     }
 }

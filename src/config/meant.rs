@@ -11,7 +11,7 @@ use super::{
     AccessConfig, AdminConfig, CallConfig, CertifiedFiles, Config, MediaConfig, Mistake,
     RouteConfig, Secret, SipConfig, TlsConfig, Transcode, TrunkConfig, Warning, XmppConfig,
 };
-use crate::address::typed::Numbering;
+use crate::address::country::Country;
 use crate::net::SipTransport;
 
 /// One for each CPU, but a host with many has other work too.
@@ -471,6 +471,7 @@ impl Notes {
             country,
             max_calls_per_user,
             calls_per_minute,
+            messages_per_minute,
             max_call_s: _,
         } = written;
         let (mut domains, mut users) = (Vec::new(), Vec::new());
@@ -498,25 +499,29 @@ impl Notes {
             }
         }
         let country = country.and_then(|text| {
-            let numbering = Numbering::of_country(text.strip_prefix('+').unwrap_or(&text));
-            if numbering.is_none() {
+            let country = Country::named(&text);
+            if country.is_none() {
                 self.wrong(
                     "access.country",
-                    format!("`{text}` is no country code; write its digits, such as \"49\""),
+                    format!("`{text}` is no country; write its two letters, such as \"DE\", or its code, such as \"49\""),
                 );
             }
-            numbering
+            country
         });
         let mut limit = |key: &str, value, default: u32| {
             let value = self.number(key, value, default.into(), u32::MAX.into());
             if value == 0 {
-                self.wrong(key, format!("0 lets nobody call; the default is {default}"));
+                self.wrong(
+                    key,
+                    format!("0 lets nobody through; the default is {default}"),
+                );
             }
             u32::try_from(value).unwrap_or(default)
         };
         AccessConfig {
             max_calls_per_user: limit("access.max_calls_per_user", max_calls_per_user, 4),
             calls_per_minute: limit("access.calls_per_minute", calls_per_minute, 10),
+            messages_per_minute: limit("access.messages_per_minute", messages_per_minute, 30),
             domains,
             users,
             country,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use jid::{BareJid, DomainPart};
 
 use crate::address::E164;
-use crate::address::typed::Numbering;
+use crate::address::country::Country;
 use crate::net::SipTransport;
 
 pub mod keys;
@@ -89,6 +89,16 @@ pub struct Config {
     pub store: Option<StoreConfig>,
     /// Where the operator looks in, if anywhere.
     pub admin: Option<AdminConfig>,
+}
+
+impl Config {
+    /// The country where a user dials: that of the own number, else everybody's.
+    pub fn home_of(&self, user: &BareJid) -> Option<Country> {
+        let mut numbers = self.numbers.iter();
+        let own = numbers.find(|number| number.ring.contains(user));
+        own.and_then(|number| Country::of(&number.number))
+            .or(self.access.country)
+    }
 }
 
 /// Where the operator looks in.
@@ -303,6 +313,8 @@ pub struct TrunkConfig {
     pub early_media: bool,
     /// What we ask for as the session timer (RFC 4028); zero asks for none.
     pub session_timer: Duration,
+    /// Texts go there and come from there (RFC 3428). Default yes.
+    pub messages: bool,
 }
 
 /// Whether sound to and from a trunk is protected.
@@ -397,12 +409,15 @@ pub struct AccessConfig {
     pub domains: Vec<DomainPart>,
     /// Users who may call out.
     pub users: Vec<BareJid>,
-    /// How people dial who leave the country code out; `None`: they may not.
-    pub country: Option<Numbering>,
+    /// Where people dial who have no number of their own; `None`: they may not leave the country
+    /// code out.
+    pub country: Option<Country>,
     /// Calls of one user at a time. Default 4.
     pub max_calls_per_user: u32,
     /// Calls that one user may start in a minute. Default 10.
     pub calls_per_minute: u32,
+    /// Texts that one user, or one sender of a trunk, may write in a minute. Default 30.
+    pub messages_per_minute: u32,
 }
 
 /// Time limits of a call.

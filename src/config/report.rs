@@ -257,6 +257,7 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         dtmf,
         early_media,
         session_timer,
+        messages,
     } = trunk;
     let found = match port {
         Some(_) => "",
@@ -314,6 +315,9 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
             span(*session_timer)
         )?;
     }
+    if !messages {
+        writeln!(out, "         no texts go there or come from there")?;
+    }
     let networks: Vec<String> = from_networks
         .iter()
         .map(|(ip, length)| format!("{ip}/{length}"))
@@ -343,6 +347,7 @@ fn write_access(out: &mut String, access: &AccessConfig) -> std::fmt::Result {
         country,
         max_calls_per_user,
         calls_per_minute,
+        messages_per_minute,
     } = access;
     let who: Vec<String> = domains
         .iter()
@@ -354,16 +359,17 @@ fn write_access(out: &mut String, access: &AccessConfig) -> std::fmt::Result {
         false => who.join(", "),
     };
     writeln!(out, "access   {who} may call out")?;
-    if let Some(numbering) = country {
+    if let Some(country) = country {
         writeln!(
             out,
-            "         numbers without a country code are in +{}",
-            numbering.country
+            "         numbers without a country code are in {country}, or in that of the user's own \
+             number"
         )?;
     }
     writeln!(
         out,
-        "         each {max_calls_per_user} calls at a time, {calls_per_minute} new ones a minute"
+        "         each {max_calls_per_user} calls at a time, {calls_per_minute} new ones and \
+         {messages_per_minute} texts a minute"
     )
 }
 

@@ -62,6 +62,7 @@ impl Notes {
             dtmf,
             early_media,
             session_expires_s,
+            messages,
         } = written;
         let name = self
             .required(&at("name"), name, "routes, logs and metrics call it so")
@@ -173,6 +174,7 @@ impl Notes {
             dtmf,
             early_media,
             session_timer: Duration::from_secs(session_expires_s),
+            messages: messages.unwrap_or(true),
         }
     }
 

@@ -108,6 +108,7 @@ pub struct Trunk {
     pub dtmf: Option<String>,
     pub early_media: bool,
     pub session_expires_s: Option<u64>,
+    pub messages: Option<bool>,
 }
 
 /// One `[[route]]`.
@@ -137,6 +138,7 @@ pub struct Access {
     pub country: Option<String>,
     pub max_calls_per_user: Option<u64>,
     pub calls_per_minute: Option<u64>,
+    pub messages_per_minute: Option<u64>,
     pub max_call_s: Option<u64>,
 }
 

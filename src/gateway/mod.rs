@@ -5,7 +5,7 @@
 
 mod phones;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::address::contact::{self, Spelling};
 use crate::border::{MediaCommand, MediaEvent};
 use crate::call::record::CallRecord;
 use crate::call::{CallCensus, CallOutput, Calls, MediaFacts};
-use crate::config::{ChannelConfig, Config, MixConfig};
+use crate::config::{ChannelConfig, Config, MixConfig, NumberConfig};
 use crate::id::{Room, TokenMaker, WorkerId};
 use crate::leg::EndReason;
 use crate::mix::archive::{Answer, Question};
@@ -133,11 +133,7 @@ impl Gateway {
             domain: DomainPart::new(&config.xmpp.domain)?.into_owned(),
             resource: ResourcePart::new(&config.xmpp.resource)?.into_owned(),
         };
-        let room = XmppRoomConfig {
-            name: "Phone".to_owned(),
-            numbering: config.access.country.clone(),
-            protection: Protection::Required,
-        };
+        let room = room(&config);
         let (xmpp, sip, calls) = (tokens.fork(), tokens.fork(), tokens.fork());
         let mix = match &config.mix {
             Some(mix) => {
@@ -194,6 +190,7 @@ impl Gateway {
                 {
                     mix.set_config(now, room);
                 }
+                self.xmpp.set_config(room(&config));
                 self.calls.set_config(config);
                 self.refresh_phones(now);
             }
@@ -278,6 +275,11 @@ impl Gateway {
                 self.calls.leg_event(now, leg, event);
             } else if let Some((leg, event)) = self.sip.poll_event() {
                 self.calls.leg_event(now, leg, event);
+            } else if let Some(event) = self.xmpp.poll_text() {
+                let event = self.revealed_text(event);
+                self.calls.text_event(now, event);
+            } else if let Some(event) = self.sip.poll_text() {
+                self.calls.text_event(now, event);
             } else if let Some((trunk, up)) = self.sip.poll_trunk() {
                 self.calls.set_trunk_up(trunk, up);
                 self.refresh_phones(now);
@@ -291,6 +293,10 @@ impl Gateway {
                         self.outputs.push_back(Output::Media(worker, command));
                     }
                     CallOutput::Record(record) => self.outputs.push_back(Output::Record(record)),
+                    CallOutput::Text(command) => match command.room() {
+                        Room::Xmpp => self.xmpp.text_command(now, command),
+                        Room::Sip => self.sip.text_command(now, command),
+                    },
                 }
             } else if !self.exchange(now) {
                 return self.collect(now);
@@ -413,6 +419,25 @@ impl Gateway {
 fn goes_to(stanza: &Element, domain: &str) -> bool {
     let to = stanza.attr("to").and_then(|to| Jid::new(to).ok());
     to.is_some_and(|to| to.domain().as_str() == domain)
+}
+
+/// The XMPP room of a configuration.
+fn room(config: &Config) -> XmppRoomConfig {
+    let mut numbers = BTreeMap::new();
+    for NumberConfig { number, ring } in &config.numbers {
+        for user in ring {
+            numbers
+                .entry(user.clone())
+                .or_insert_with(|| number.clone());
+        }
+    }
+    XmppRoomConfig {
+        name: "Phone".to_owned(),
+        home: config.access.country,
+        numbers,
+        takes_texts: config.trunks.iter().any(|trunk| trunk.messages),
+        protection: Protection::Required,
+    }
 }
 
 /// The MIX service of a configuration.

@@ -9,6 +9,7 @@ use super::{Gateway, Output, goes_to};
 use crate::address::{Address, contact};
 use crate::call::Calls;
 use crate::leg::LegEvent;
+use crate::text::TextEvent;
 use crate::xmpp;
 
 impl Gateway {
@@ -25,6 +26,18 @@ impl Gateway {
         {
             *conceals |= hides;
             *from = real.clone();
+        }
+        event
+    }
+
+    /// The same for a text.
+    pub(super) fn revealed_text(&self, mut event: TextEvent) -> TextEvent {
+        if let TextEvent::Came { text, conceals, .. } = &mut event
+            && let Address::Xmpp(from) = &text.from
+            && let Some((real, hides)) = self.mix.as_ref().and_then(|mix| mix.revealed(from))
+        {
+            *conceals |= hides;
+            text.from = Address::Xmpp(real.clone());
         }
         event
     }

@@ -207,7 +207,9 @@ impl Handset {
         });
         let room = XmppRoomConfig {
             name: "Offhook dial".to_owned(),
-            numbering: None,
+            home: None,
+            numbers: Default::default(),
+            takes_texts: false,
             protection: Protection::Required,
         };
         let identity = Identity::Client {
@@ -216,7 +218,7 @@ impl Handset {
         let xmpp = Xmpp::new(identity, room, tokens.fork());
         let now = Instant::now();
         Ok(Self {
-            local: Endpoints::ice_end(&mut tokens),
+            local: Endpoints::ice_end(&mut tokens, None),
             xmpp,
             workers,
             media_events,
@@ -434,6 +436,9 @@ impl Handset {
             | LegEvent::Keys(_)
             | LegEvent::Held(_)
             | LegEvent::Transfer { .. }
+            | LegEvent::Join { .. }
+            | LegEvent::Referred(_)
+            | LegEvent::ReferRefused
             | LegEvent::Replaces { .. } => {}
         }
     }
@@ -554,7 +559,7 @@ impl Handset {
     }
 
     fn configure_ice(&self, offered: bool, theirs: Option<&Stream>, format: Option<Format>) {
-        let LocalEnd::Ice { ufrag, pwd } = &self.local else {
+        let LocalEnd::Ice { ufrag, pwd, .. } = &self.local else {
             return;
         };
         let ice = theirs.and_then(|stream| match &stream.transport {
@@ -565,6 +570,7 @@ impl Handset {
             transport: SideTransport::Ice(IceSide {
                 local_ufrag: ufrag.clone(),
                 local_pwd: pwd.clone(),
+                own_port: None,
                 controlling: offered,
                 rtcp_mux: ice.is_some_and(|ice| ice.rtcp_mux),
                 remote: ice.map(|ice| IceRemote {
@@ -601,6 +607,9 @@ impl Handset {
                 self.start_phone(now);
             }
             MediaEvent::Failed { reason, text, .. } => self.hang_up(End::because(reason, text)),
+            MediaEvent::PortTaken { text, .. } => {
+                self.hang_up(End::because(EndReason::Failed, text));
+            }
             MediaEvent::Closed { stats, .. } => self.closed = Some(*stats),
             MediaEvent::Connected { .. } | MediaEvent::Silent { .. } | MediaEvent::Digit { .. } => {
             }

@@ -136,7 +136,10 @@ impl Endpoint {
                 | LegEvent::Transport(_)
                 | LegEvent::Digit(_)
                 | LegEvent::Keys(_)
-                | LegEvent::Held(_) => {}
+                | LegEvent::Held(_)
+                | LegEvent::Join { .. }
+                | LegEvent::Referred(_)
+                | LegEvent::ReferRefused => {}
                 // Nobody is here to be transferred.
                 LegEvent::Transfer { .. } => {
                     let end = End::from(EndReason::NotAcceptable);

@@ -1,5 +1,6 @@
 //! The cold half of the room: making, changing and closing bridges, and sending keys.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::ice::IcePort;
@@ -24,7 +25,7 @@ impl Media {
         self.clock.get_or_insert(NtpClock::new(now));
         let slot = self.slot_for(id);
         let fits = |old: &SideSpec| match (&old.transport, &spec.transport) {
-            (SideTransport::Ice(_), SideTransport::Ice(_)) => true,
+            (SideTransport::Ice(old), SideTransport::Ice(new)) => old.own_port == new.own_port,
             (SideTransport::Rtp(old), SideTransport::Rtp(new)) => {
                 (old.bind, old.port) == (new.bind, new.port)
             }
@@ -189,16 +190,61 @@ impl Media {
 
     fn new_ice(&mut self, now: Instant, slot: u32, side: Side, spec: &SideSpec, ice: &IceSide) {
         let tie_breaker = self.tokens.number();
+        let place = Place {
+            slot,
+            side,
+            component: Component::Rtp,
+        };
+        let locals = self.ice_locals(place, ice);
         let port = IcePort::new(
             now,
             (&ice.local_ufrag, &ice.local_pwd),
             ice.controlling,
             tie_breaker,
-            &self.shared,
+            &locals,
         );
         let channel = ice_channel(port);
         let state = SideState::new(now, spec.clone(), channel, tie_breaker, &mut self.tokens);
         self.put(slot, side, state);
+    }
+
+    /// Our addresses of an ICE component; opens its sockets if they are its own.
+    fn ice_locals(&mut self, place: Place, ice: &IceSide) -> Vec<SocketAddr> {
+        let shared = match place.component {
+            Component::Rtp => &self.shared,
+            Component::Rtcp => &self.shared_rtcp,
+        };
+        let Some(port) = ice.own_port else {
+            return shared.clone();
+        };
+        let port = match place.component {
+            Component::Rtp => port,
+            Component::Rtcp => port.saturating_add(1),
+        };
+        let locals: Vec<_> = shared
+            .iter()
+            .map(|address| SocketAddr::new(address.ip(), port))
+            .collect();
+        for local in &locals {
+            if self.ice_socket(place, *local).is_none() {
+                let key = self.open(*local);
+                self.own.insert(key, (place, *local));
+            }
+        }
+        locals
+    }
+
+    /// Has a socket opened.
+    fn open(&mut self, address: SocketAddr) -> SocketKey {
+        let key = SocketKey(self.next_socket);
+        // Wraps after four thousand million sockets; those that old are long closed.
+        self.next_socket = self
+            .next_socket
+            .checked_add(1)
+            .unwrap_or(super::FIRST_LEG_SOCKET);
+        self.requests
+            .push_back(SocketRequest::Bind { key, address });
+        key
     }
 
     fn update_ice(
@@ -249,9 +295,14 @@ impl Media {
             return;
         }
         for component in Component::BOTH {
+            let place = Place {
+                slot,
+                side,
+                component,
+            };
             let locals = match component {
-                Component::Rtp => self.shared.clone(),
-                Component::Rtcp => self.shared_rtcp.clone(),
+                Component::Rtcp if ice.rtcp_mux => Vec::new(),
+                Component::Rtp | Component::Rtcp => self.ice_locals(place, ice),
             };
             let Some(state) = self.side(slot, side) else {
                 return;
@@ -278,11 +329,6 @@ impl Media {
             {
                 port.set_remote(&remote.ufrag, &remote.pwd);
             }
-            let place = Place {
-                slot,
-                side,
-                component,
-            };
             match &ice.remote {
                 Some(remote) => self.add_candidates(now, place, &remote.candidates),
                 None => self.pump_ice(now, place),
@@ -305,22 +351,13 @@ impl Media {
 
     fn new_rtp(&mut self, now: Instant, slot: u32, side: Side, spec: &SideSpec, rtp: &RtpSide) {
         let mut bind = |component: Component, port: u16| {
-            let key = SocketKey(self.next_socket);
-            // Wraps after four thousand million sockets; those that old are long closed.
-            self.next_socket = self
-                .next_socket
-                .checked_add(1)
-                .unwrap_or(super::FIRST_LEG_SOCKET);
+            let key = self.open((rtp.bind, port).into());
             let place = Place {
                 slot,
                 side,
                 component,
             };
             self.by_socket.insert(key, place);
-            self.requests.push_back(SocketRequest::Bind {
-                key,
-                address: (rtp.bind, port).into(),
-            });
             Channel::new(Path::Direct(Direct::new(key, None)), Protection::Pending)
         };
         let first = bind(Component::Rtp, rtp.port);
@@ -452,6 +489,7 @@ impl Media {
     fn drop_channel(&mut self, slot: u32, side: Side, component: Component) {
         let mut requests = Vec::new();
         let (mut checks, mut ufrags, mut sockets) = (Vec::new(), Vec::new(), Vec::new());
+        let mut owns = false;
         let Some(state) = self.side(slot, side) else {
             return;
         };
@@ -465,6 +503,7 @@ impl Media {
                 if component == Component::Rtp {
                     ufrags.extend(port.ufrags().map(str::to_owned));
                 }
+                owns = true;
             }
             Path::Direct(direct) => {
                 sockets.push(direct.socket);
@@ -473,6 +512,21 @@ impl Media {
         }
         if component == Component::Rtcp {
             state.rtcp = None;
+        }
+        if owns {
+            let place = Place {
+                slot,
+                side,
+                component,
+            };
+            // Few sides have some, so that nearly always there is nothing to look through.
+            self.own.retain(|key, (of, _)| {
+                let stays = *of != place;
+                if !stays {
+                    requests.push(SocketRequest::Close { key: *key });
+                }
+                stays
+            });
         }
         self.forget_addresses(slot, side, |of, _| of == component);
         for id in checks {
@@ -495,16 +549,17 @@ impl Media {
         &mut self,
         slot: u32,
         side: Side,
-        gone: impl Fn(Component, std::net::SocketAddr) -> bool,
+        gone: impl Fn(Component, SocketAddr) -> bool,
     ) {
         let Some(state) = self.side(slot, side) else {
             return;
         };
         let (drop, keep): (Vec<_>, Vec<_>) = std::mem::take(&mut state.addresses)
             .into_iter()
-            .partition(|(component, address)| gone(*component, *address));
+            .partition(|(component, _, address)| gone(*component, *address));
         state.addresses = keep.into();
-        for key in drop {
+        for (_, socket, address) in drop {
+            let key = (socket, address);
             // Another side may have proven the address to be its own since.
             if self
                 .by_address

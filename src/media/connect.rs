@@ -56,14 +56,19 @@ impl Media {
         };
         if port.handle(now, local, from, message) {
             let proven = message.is_successful_binding_response();
-            self.learn(now, place, from, proven);
+            self.learn(now, place, (socket, from), proven);
         }
         self.pump_ice(now, place);
     }
 
-    /// Knows the peer of a place by an address from now on, if nobody better has it.
-    pub(super) fn learn(&mut self, now: Instant, place: Place, from: SocketAddr, proven: bool) {
-        let key = (place.component, from);
+    /// Knows the peer of a place by an address at a socket from now on, if nobody better has it.
+    pub(super) fn learn(
+        &mut self,
+        now: Instant,
+        place: Place,
+        key: (SocketKey, SocketAddr),
+        proven: bool,
+    ) {
         if let Some(known) = self.by_address.get(&key).copied() {
             if known.place == place && (known.proven || !proven) {
                 return;
@@ -75,7 +80,7 @@ impl Media {
         let Some(state) = self.side(place.slot, place.side) else {
             return;
         };
-        if state.remember(place.component, from) {
+        if state.remember((place.component, key.0, key.1)) {
             self.by_address.insert(key, Known { place, proven });
         }
     }
@@ -218,7 +223,7 @@ impl Media {
                     request,
                     forget,
                 } => {
-                    let Some(socket) = self.shared_key(place.component, local) else {
+                    let Some(socket) = self.ice_socket(place, local) else {
                         continue;
                     };
                     if let Some(id) = forget {
@@ -240,8 +245,7 @@ impl Media {
                 }
                 IceOutput::Selected => {
                     let pair = self.port(place).and_then(|port| port.selected());
-                    let socket =
-                        pair.and_then(|(local, _)| self.shared_key(place.component, local));
+                    let socket = pair.and_then(|(local, _)| self.ice_socket(place, local));
                     if let (Some((_, remote)), Some(socket), Some(state)) =
                         (pair, socket, self.side(place.slot, place.side))
                         && let Some(channel) = state.channel(place.component)

@@ -18,8 +18,9 @@
 //! transaction; everything else by the address it comes from, and an address is known only after
 //! a check from it was valid. An address that has answered a check of ours outdoes one that
 //! has only sent one, so that nobody can take another's address by forging its source. Two peers
-//! behind the same address and port (another gateway with one socket for all) are not told apart:
-//! the running call keeps the address, and the second one does not connect.
+//! behind the same address and port (another gateway with one socket for all) are not told apart by
+//! a socket of ours: the running call keeps the address, and signalling gives the second one a port
+//! pair of its own.
 //!
 //! Sans-IO: [`Media::handle`] returns where to send the very buffer it was given; that path does
 //! not allocate, lock or log, and neither does [`Media::poll_frame`], which writes the packets that
@@ -53,7 +54,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::border::{MediaCommand, MediaEvent, Side};
+use crate::border::{MediaCommand, MediaEvent, Side, SideTransport};
 use crate::hash::Keyed;
 use crate::id::{BridgeId, TokenMaker, WorkerId};
 use crate::leg::{Digit, EndReason};
@@ -69,7 +70,7 @@ use side::{Component, Path, SideState};
 /// Room that a buffer given to [`Media::handle`] needs behind the packet.
 pub const TAIL_ROOM: usize = srtp::TAIL_ROOM;
 
-/// The first key of a leg socket; the shared sockets are below.
+/// The first key of a side's own socket; the shared sockets are below.
 const FIRST_LEG_SOCKET: u32 = 1 << 16;
 
 /// What a worker starts with.
@@ -119,7 +120,7 @@ pub struct Transmit {
 /// What the room wants of the sockets of its legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketRequest {
-    /// Open a UDP socket; [`Media::socket_failed`] if that is impossible.
+    /// Open a UDP socket; [`Media::socket_failed`] if another program has the port.
     Bind {
         /// Its key.
         key: SocketKey,
@@ -171,8 +172,10 @@ pub struct Media {
     bridges: Vec<Option<Box<Bridge>>>,
     free: Vec<u32>,
     by_id: BTreeMap<BridgeId, u32>,
-    by_address: HashMap<(Component, SocketAddr), Known, Keyed>,
+    by_address: HashMap<(SocketKey, SocketAddr), Known, Keyed>,
     by_socket: HashMap<SocketKey, Place, Keyed>,
+    /// Where the sockets are that an ICE side has for itself.
+    own: BTreeMap<SocketKey, (Place, SocketAddr)>,
     by_ufrag: BTreeMap<String, (u32, Side)>,
     by_check: BTreeMap<Transaction, Check>,
     next_socket: u32,
@@ -289,6 +292,7 @@ impl Media {
             by_id: BTreeMap::new(),
             by_address: HashMap::with_hasher(keyed.clone()),
             by_socket: HashMap::with_hasher(keyed),
+            own: BTreeMap::new(),
             by_ufrag: BTreeMap::new(),
             by_check: BTreeMap::new(),
             next_socket: FIRST_LEG_SOCKET,
@@ -334,18 +338,18 @@ impl Media {
         let Some(datagram) = buffer.get_mut(..len) else {
             return Forward::Consumed;
         };
-        let shared = self.shared_address(socket);
         let kind = PacketKind::of(datagram);
         if kind == PacketKind::Stun {
-            if let Some((component, local)) = shared {
+            if let Some((component, local)) = self.ice_address(socket) {
                 self.handle_stun(now, socket, component, (local, from), datagram);
             }
             return Forward::Consumed;
         }
-        let place = match shared {
-            Some((component, _)) => self.by_address.get(&(component, from)).map(|k| k.place),
-            None => self.by_socket.get(&socket).copied(),
+        let leg = match socket.0 < FIRST_LEG_SOCKET {
+            true => None,
+            false => self.by_socket.get(&socket).copied(),
         };
+        let place = leg.or_else(|| self.by_address.get(&(socket, from)).map(|k| k.place));
         let Some(place) = place else {
             return Forward::Consumed;
         };
@@ -367,8 +371,28 @@ impl Media {
 
     /// Says that a socket could not be opened.
     pub fn socket_failed(&mut self, socket: SocketKey, text: &str) {
-        if let Some(place) = self.by_socket.get(&socket).copied() {
-            self.fail(place, EndReason::Failed, text);
+        let own = self.own.get(&socket).map(|(place, _)| place);
+        let Some(Place { slot, side, .. }) = self.by_socket.get(&socket).or(own).copied() else {
+            return;
+        };
+        let Some(bridge) = self.bridge_id(slot) else {
+            return;
+        };
+        let port = |transport: &SideTransport| match transport {
+            SideTransport::Rtp(rtp) => Some(rtp.port),
+            SideTransport::Ice(ice) => ice.own_port,
+        };
+        if let Some(state) = self.side(slot, side)
+            && let Some(port) = port(&state.spec.transport)
+            && !state.failed
+        {
+            state.failed = true;
+            self.events.push_back(MediaEvent::PortTaken {
+                bridge,
+                side,
+                port,
+                text: text.to_owned(),
+            });
         }
     }
 
@@ -433,7 +457,7 @@ impl Media {
     pub fn census(&self) -> Census {
         Census {
             bridges: self.by_id.len(),
-            sockets: self.by_socket.len(),
+            sockets: self.by_socket.len() + self.own.len(),
             addresses: self.by_address.len(),
             ufrags: self.by_ufrag.len(),
             checks: self.by_check.len(),
@@ -603,10 +627,14 @@ impl Media {
         }
     }
 
-    fn shared_address(&self, socket: SocketKey) -> Option<(Component, SocketAddr)> {
+    /// What a socket of ICE is for, and its address.
+    fn ice_address(&self, socket: SocketKey) -> Option<(Component, SocketAddr)> {
         let index = socket.0 as usize;
         if let Some(local) = self.shared.get(index) {
             return Some((Component::Rtp, *local));
+        }
+        if let Some((place, local)) = self.own.get(&socket) {
+            return Some((place.component, *local));
         }
         let local = self
             .shared_rtcp
@@ -614,12 +642,16 @@ impl Media {
         Some((Component::Rtcp, *local))
     }
 
-    fn shared_key(&self, component: Component, local: SocketAddr) -> Option<SocketKey> {
-        let (list, first) = match component {
+    /// The socket of a place at an address of ours.
+    fn ice_socket(&self, of: Place, local: SocketAddr) -> Option<SocketKey> {
+        let (list, first) = match of.component {
             Component::Rtp => (&self.shared, 0),
             Component::Rtcp => (&self.shared_rtcp, self.shared.len()),
         };
-        let index = list.iter().position(|address| *address == local)?;
-        u32::try_from(first + index).ok().map(SocketKey)
+        if let Some(index) = list.iter().position(|address| *address == local) {
+            return u32::try_from(first + index).ok().map(SocketKey);
+        }
+        let mut own = self.own.iter();
+        own.find_map(|(key, entry)| (*entry == (of, local)).then_some(*key))
     }
 }

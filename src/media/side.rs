@@ -55,7 +55,8 @@ pub struct SideState {
     pub tie_breaker: u64,
     /// [`crate::border::MediaEvent::Connected`] was told.
     pub connected: bool,
-    /// [`crate::border::MediaEvent::Failed`] was told; nothing is forwarded any more.
+    /// [`crate::border::MediaEvent::Failed`] or [`crate::border::MediaEvent::PortTaken`] was told;
+    /// nothing is forwarded any more.
     pub failed: bool,
     /// When the peer was heard last, or began to be listened for.
     pub heard: Instant,
@@ -72,7 +73,7 @@ pub struct SideState {
     /// The counters of the call record.
     pub stats: SideStats,
     /// What the demultiplexer knows of this side, to be forgotten with it.
-    pub addresses: VecDeque<(Component, SocketAddr)>,
+    pub addresses: VecDeque<(Component, SocketKey, SocketAddr)>,
 }
 
 /// What becomes of the sound of a peer.
@@ -383,13 +384,13 @@ impl SideState {
     }
 
     /// Remembers an address for the demultiplexer's sake; false if there are too many.
-    pub fn remember(&mut self, component: Component, address: SocketAddr) -> bool {
-        if self.addresses.contains(&(component, address)) {
+    pub fn remember(&mut self, known: (Component, SocketKey, SocketAddr)) -> bool {
+        if self.addresses.contains(&known) {
             return true;
         }
         let room = self.addresses.len() < MAX_ADDRESSES;
         if room {
-            self.addresses.push_back((component, address));
+            self.addresses.push_back(known);
         }
         room
     }

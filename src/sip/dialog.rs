@@ -164,6 +164,20 @@ impl Dialog {
             .with(Name::CSeq, cseq.to_string())
     }
 
+    /// Where others may call the peer: its Contact, unless proxies stand before it, who alone know
+    /// the way there.
+    pub fn address(&self) -> &str {
+        match self.routes.is_empty() {
+            true => &self.target,
+            false => bare_uri(&self.remote),
+        }
+    }
+
+    /// Our own address in the dialog.
+    pub fn own_address(&self) -> &str {
+        bare_uri(&self.local)
+    }
+
     /// The URI that our requests go to: the first route, else the remote target.
     pub fn next_hop(&self) -> &str {
         match self.routes.first() {

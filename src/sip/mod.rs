@@ -6,8 +6,8 @@
 //!
 //! Done here: RFC 3261 (UAC and UAS, no proxy), RFC 6026, RFC 3264 as far as a leg needs it,
 //! RFC 3581, RFC 3311 (UPDATE), RFC 4028 (session timers), RFC 3326 (Reason), RFC 3263 without
-//! NAPTR, RFC 3262 (100rel), RFC 3515 and 3891 (REFER, Replaces), REGISTER as a client
-//! (trunk/register.rs). Not here: registrar, proxy.
+//! NAPTR, RFC 3262 (100rel), RFC 3515 and 3891 (REFER, Replaces), RFC 3428 (MESSAGE), REGISTER as a
+//! client (trunk/register.rs). Not here: registrar, proxy.
 
 pub mod auth;
 pub mod dialog;
@@ -19,6 +19,7 @@ pub mod session;
 mod strangers;
 #[cfg(test)]
 mod tests;
+pub mod text;
 pub mod transaction;
 pub mod transport;
 pub mod trunk;
@@ -40,6 +41,7 @@ use locate::Locator;
 use session::timer::SessionTimer;
 use session::{SessionId, Sessions};
 use strangers::Strangers;
+use text::Texts;
 use transaction::Timer;
 use transaction::table::{ClientId, Clients, ServerId, Servers};
 use transport::Transports;
@@ -56,7 +58,10 @@ pub const MAX_PENDING_PER_SOURCE: usize = 2_000;
 /// Seconds that a refused peer shall wait (Retry-After).
 pub const RETRY_AFTER: &str = "5";
 /// What we do, for Allow.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY";
+/// The same where texts are taken.
+pub const ALLOW_TEXTS: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, NOTIFY, MESSAGE";
 /// What we understand, for Supported.
 pub const SUPPORTED: &str = "100rel, replaces, timer";
 /// What we take, for Accept.
@@ -126,6 +131,8 @@ pub struct SipCensus {
     pub timers: usize,
     /// Messages that wait for their connections.
     pub waiting: usize,
+    /// Texts under way.
+    pub texts: usize,
 }
 
 impl SipCensus {
@@ -154,6 +161,7 @@ pub struct Sip {
     events: VecDeque<(LegId, LegEvent)>,
     trunk_news: VecDeque<(String, bool)>,
     stats: SipStats,
+    texts: Texts,
 }
 
 impl Sip {
@@ -183,6 +191,7 @@ impl Sip {
             events: VecDeque::new(),
             trunk_news: VecDeque::new(),
             stats: SipStats::default(),
+            texts: Texts::default(),
         }
     }
 
@@ -303,6 +312,7 @@ impl Sip {
             servers: self.servers.len(),
             timers: self.timers.len().saturating_sub(self.standing_timers()),
             waiting: self.transports.waiting(),
+            texts: self.texts.len(),
         }
     }
 

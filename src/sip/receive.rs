@@ -13,7 +13,7 @@ use super::transaction::ServerInput;
 use super::transaction::key::{Class, ServerKey};
 use super::uri::{Scheme, Uri};
 use super::wire::{Framed, Message, Method, Name, ParseError, Via};
-use super::{ACCEPT, ALLOW, MAX_TRANSACTIONS, Mode, RETRY_AFTER, SUPPORTED, Sip};
+use super::{ACCEPT, MAX_TRANSACTIONS, Mode, RETRY_AFTER, SUPPORTED, Sip};
 
 impl Sip {
     /// A datagram.
@@ -139,7 +139,10 @@ impl Sip {
                 return self.stateless(now, back, request, 481);
             };
             let server = self.start_server(request, key, None, back);
-            self.respond(now, server, 200, None, |r| r);
+            // RFC 3261 §9.2: with the tag of the INVITE's own response, which some callers take for
+            // the call's.
+            let tag = self.tag_of(invite);
+            self.respond(now, server, 200, tag.as_deref(), |r| r);
             return self.cancelled(now, invite, request);
         }
         if let Some(session) = dialog {
@@ -192,26 +195,29 @@ impl Sip {
         if self.refused(now, server, request) {
             return;
         }
+        let allow = self.allow(trunk);
         match request.method() {
             Some(Method::Invite) => self.invite_came(now, server, flow, trunk, request),
             Some(Method::Options) => self.respond(now, server, 200, None, |r| {
-                r.with(Name::Allow, ALLOW)
+                r.with(Name::Allow, allow)
                     .with(Name::Accept, ACCEPT)
                     .with(Name::Supported, SUPPORTED)
             }),
+            Some(Method::Message) => self.message_came(now, server, trunk, None, request),
             // Outside of a call nobody is sent elsewhere for anybody.
             Some(Method::Refer) => self.respond(now, server, 403, None, |r| r),
-            Some(Method::Bye | Method::Update | Method::Info | Method::Prack) => {
+            Some(Method::Bye | Method::Update | Method::Info | Method::Prack | Method::Notify) => {
                 self.respond(now, server, 481, None, |r| r);
             }
-            Some(_) | None => self.respond(now, server, 405, None, |r| r.with(Name::Allow, ALLOW)),
+            Some(_) | None => self.respond(now, server, 405, None, |r| r.with(Name::Allow, allow)),
         }
     }
 
     /// RFC 3261 §8.2.1 to §8.2.3: what can be said without knowing what the request is about.
     fn refused(&mut self, now: Instant, server: super::ServerId, request: &Message) -> bool {
         if let Some(Method::Other(_)) = request.method() {
-            self.respond(now, server, 501, None, |r| r.with(Name::Allow, ALLOW));
+            let allow = self.allow_in(server);
+            self.respond(now, server, 501, None, |r| r.with(Name::Allow, allow));
             return true;
         }
         let scheme = request.request_uri().map(Uri::check);

@@ -166,6 +166,19 @@ impl Uri {
         Self::parse(&text).unwrap_or_else(|_| self.clone())
     }
 
+    /// The same URI with one header more, escaped.
+    pub fn with_header(&self, name: &str, value: &str) -> Self {
+        let mut text = self.text.clone();
+        text.push(match self.parts.headers.is_empty() {
+            true => '?',
+            false => '&',
+        });
+        escape(name, HEADER, &mut text);
+        text.push('=');
+        escape(value, HEADER, &mut text);
+        Self::parse(&text).unwrap_or_else(|_| self.clone())
+    }
+
     /// The URI as it came.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -433,6 +446,8 @@ pub(crate) fn host_ip(text: &str) -> Option<IpAddr> {
 const USER: &[u8] = b"-_.!~*'()&=+$;/";
 /// The same for a parameter (RFC 3261 §25.1 paramchar).
 const PARAM: &[u8] = b"-_.!~*'()[]/:&+$";
+/// The same for a header within a URI, less what some readers take for its end.
+const HEADER: &[u8] = b"-_.!~*'()";
 
 fn escape_user(text: &str, out: &mut String) {
     escape(text, USER, out);

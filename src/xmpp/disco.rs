@@ -4,7 +4,7 @@
 use minidom::Element;
 
 use crate::xmpp::stanza::element;
-use crate::xmpp::{caps, gateway_iq, jingle, ping, vcard, version};
+use crate::xmpp::{caps, chat, gateway_iq, jingle, ping, vcard, version};
 
 /// The namespace of disco#info.
 pub const NS_INFO: &str = "http://jabber.org/protocol/disco#info";
@@ -32,12 +32,18 @@ pub struct Face {
 }
 
 impl Face {
-    /// A contact.
-    pub fn contact(name: &str, node: &str) -> Self {
+    /// A contact, which takes texts or does not.
+    pub fn contact(name: &str, node: &str, takes_texts: bool) -> Self {
+        let texts = match takes_texts {
+            true => chat::FEATURES,
+            false => &[],
+        };
         let parts = [
+            texts,
             FEATURES,
             caps::FEATURES,
             jingle::FEATURES,
+            &[jingle::NS_TRANSFER],
             ping::FEATURES,
             vcard::FEATURES,
             version::FEATURES,

@@ -3,17 +3,18 @@
 //! This file is the router: one match on stanza, type and payload. It follows RFC 6120 §8 (stanzas,
 //! errors), RFC 6121 (presence), and hands on to one file a XEP: `presence` with `decloak`
 //! (XEP-0276) and `caps` (XEP-0115), `disco` (XEP-0030), `gateway_iq` (XEP-0100), `ping` (XEP-0199),
-//! `vcard` (XEP-0054, XEP-0292), `version` (XEP-0092), `channels` (XEP-0405, XEP-0407), and `jingle` (XEP-0166 and its kin, XEP-0353).
+//! `vcard` (XEP-0054, XEP-0292), `version` (XEP-0092), `channels` (XEP-0405, XEP-0407), `chat` (texts: RFC 7572,
+//! XEP-0184) and `jingle` (XEP-0166 and its kin, XEP-0353).
 //!
 //! It does not: hold rosters (contacts approve everybody, and remember nobody), decide who may call
-//! (the call table does), keep connections (`io/` does), or carry text: it writes its own
-//! (`words`), and reads keys.
+//! (the call table does), or keep connections (`io/` does). Texts of its own are in `words`.
 //!
 //! A stanza costs itself at most: what cannot be read is refused to its sender or dropped, and no
 //! answer to an answer is ever written.
 
 pub mod caps;
 mod channels;
+pub mod chat;
 pub mod decloak;
 pub mod disco;
 pub mod element;
@@ -30,20 +31,22 @@ pub mod vcard;
 pub mod version;
 mod words;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use jid::{BareJid, FullJid, Jid};
 use minidom::Element;
 use tracing::debug;
 
+use crate::address::E164;
 use crate::address::contact::{self, AddressError, Contact};
-use crate::address::typed::Numbering;
+use crate::address::country::Country;
 use crate::id::{LegId, TokenMaker};
 use crate::leg::{LegCommand, LegEvent};
 use crate::pii::Pii;
 use caps::{Abilities, Announced, Resources};
 pub use channels::Invited;
+use chat::Chat;
 use disco::Face;
 use iq::Requests;
 use jingle::{Jingle, JingleCensus, Protection};
@@ -71,8 +74,13 @@ const MAX_LANGUAGES: usize = 16_384;
 pub struct XmppRoomConfig {
     /// What disco#info calls us, such as `Phone`.
     pub name: String,
-    /// How numbers are dialled where our users live; without it they write the country code.
-    pub numbering: Option<Numbering>,
+    /// The country where users live who have no number of their own; without it they write the
+    /// country code.
+    pub home: Option<Country>,
+    /// The numbers of the others, who dial as people do in the country of theirs.
+    pub numbers: BTreeMap<BareJid, E164>,
+    /// Contacts take texts.
+    pub takes_texts: bool,
     /// Whether clients may call without encryption. Default no.
     pub protection: Protection,
 }
@@ -128,13 +136,15 @@ pub struct XmppCensus {
     pub names: usize,
     /// Users whose language is remembered.
     pub languages: usize,
+    /// Texts under way.
+    pub texts: usize,
 }
 
 impl XmppCensus {
     /// True if nothing is left of any call. What is known of users and their devices stays, within
     /// its bounds.
     pub fn is_quiet(&self) -> bool {
-        self.jingle == JingleCensus::default() && self.requests == 0
+        self.jingle == JingleCensus::default() && self.requests == 0 && self.texts == 0
     }
 }
 
@@ -177,6 +187,7 @@ pub struct Xmpp {
     notices: VecDeque<Notice>,
     invited: VecDeque<Invited>,
     joins: Requests<Invited>,
+    chat: Chat,
 }
 
 impl Xmpp {
@@ -185,7 +196,7 @@ impl Xmpp {
         let (node, phone) = match &identity {
             Identity::Component { domain, .. } => {
                 let node = format!("https://{domain}/caps");
-                let phone = Face::contact(&config.name, &node);
+                let phone = Face::contact(&config.name, &node, config.takes_texts);
                 (node, phone)
             }
             Identity::Client { .. } => {
@@ -209,6 +220,7 @@ impl Xmpp {
             notices: VecDeque::new(),
             invited: VecDeque::new(),
             joins: Requests::default(),
+            chat: Chat::default(),
             identity,
             config,
         }
@@ -217,6 +229,17 @@ impl Xmpp {
     /// The domain that the room speaks for, or is logged in at.
     pub fn domain(&self) -> &str {
         self.identity.domain().as_str()
+    }
+
+    /// Takes a new configuration. What disco#info says stays as it is.
+    pub fn set_config(&mut self, config: XmppRoomConfig) {
+        self.config = config;
+    }
+
+    /// The country where a user dials.
+    fn home_of(&self, user: &BareJid) -> Option<Country> {
+        let number = self.config.numbers.get(user);
+        number.and_then(Country::of).or(self.config.home)
     }
 
     /// A stanza has come in.
@@ -246,7 +269,9 @@ impl Xmpp {
             }
             Kind::Message(MessageType::Error) => {
                 let error = StanzaError::read(&stanza);
-                self.jingle.message_bounced(now, &head, &error);
+                if !self.text_bounced(&head, &error) {
+                    self.jingle.message_bounced(now, &head, &error);
+                }
             }
             Kind::Message(kind) => self.message(now, kind, &head, &stanza),
             Kind::Presence(kind) => self.presence(now, kind, &head, &stanza),
@@ -257,6 +282,7 @@ impl Xmpp {
     /// The stream has been connected, or connected again. A client tells its server that it is
     /// there; calls that were up before go on.
     pub fn link_up(&mut self, _now: Instant) {
+        self.chat.set_linked(true);
         match &self.identity {
             Identity::Component { .. } => {}
             Identity::Client { jid } => {
@@ -268,7 +294,9 @@ impl Xmpp {
 
     /// The stream is lost. Running calls survive: their media does not go by it. Requests that
     /// were open run into their deadlines.
-    pub fn link_down(&mut self, _now: Instant) {}
+    pub fn link_down(&mut self, _now: Instant) {
+        self.chat.set_linked(false);
+    }
 
     /// The call table tells a leg of this room something.
     pub fn command(&mut self, now: Instant, leg: LegId, command: LegCommand) {
@@ -315,6 +343,7 @@ impl Xmpp {
             self.resources.unanswered(&question.of);
         }
         while self.joins.pop_due(now).is_some() {}
+        self.texts_due(now);
         self.jingle.handle_timeout(now);
         self.bid_farewell(now);
     }
@@ -324,6 +353,7 @@ impl Xmpp {
         let times = [
             self.questions.soonest(),
             self.joins.soonest(),
+            self.chat.soonest(),
             self.jingle.poll_timeout(),
         ];
         times.into_iter().flatten().min()
@@ -361,6 +391,7 @@ impl Xmpp {
             pairs: self.courtesy.len(),
             names: self.names.len(),
             languages: self.languages.len(),
+            texts: self.chat.len(),
         }
     }
 
@@ -415,11 +446,11 @@ impl Xmpp {
             (Get, "ping", ping::NS_PING) => return Ok(None),
             (Get, "query", version::NS_VERSION) => version::query(),
             (Get, "query", gateway_iq::NS_GATEWAY) if is_domain => {
-                gateway_iq::prompt(self.config.numbering.as_ref(), language)
+                gateway_iq::prompt(self.home_of(&head.from.to_bare()), language)
             }
             (Set, "query", gateway_iq::NS_GATEWAY) if is_domain => {
-                let domain = self.identity.domain();
-                gateway_iq::contact(payload, domain, self.config.numbering.as_ref(), language)?
+                let home = self.home_of(&head.from.to_bare());
+                gateway_iq::contact(payload, self.identity.domain(), home, language)?
             }
             (Get, "vCard", vcard::NS_VCARD_TEMP) => match &addressee {
                 Addressee::Domain => vcard::temp_of_domain(&self.config.name),
@@ -482,19 +513,38 @@ impl Xmpp {
         if let (true, Some(payload)) = (takes_calls, invitation) {
             return self.jingle.handle_message(now, head, payload);
         }
-        let is_contact = matches!(self.addressee(&head.to), Addressee::Contact(_));
-        if takes_calls && is_contact && self.invitation(head, stanza) {
+        let addressee = self.addressee(&head.to);
+        let is_contact = takes_calls && matches!(addressee, Addressee::Contact(_));
+        if is_contact && self.invitation(head, stanza) {
             return;
         }
-        // Receipts, chat states and markers want no answer.
-        if let Some(body) = stanza.children().find(|c| c.name() == "body")
-            && !self.jingle.presses(head, &body.text())
-        {
-            let language = self.language_of(&head.from.to_bare());
-            let text = Phrase::CallsOnly.text(language);
-            let error = StanzaError::because(Condition::ServiceUnavailable, text);
-            self.out.error(head, &error.in_language(language));
+        self.receipt_came(head, stanza);
+        if is_contact && chat::is_encrypted(stanza) {
+            return self.refuse_encrypted(head);
         }
+        // Receipts, chat states and markers want no answer.
+        let Some(body) = chat::body(stanza) else {
+            return;
+        };
+        if self.jingle.presses(head, &body.text()) {
+            return;
+        }
+        let language = self.language_of(&head.from.to_bare());
+        let (condition, text) = match addressee {
+            Addressee::Contact(contact) if takes_calls => {
+                return self.text_came(head, stanza, body, contact.address);
+            }
+            Addressee::Nobody(why) => {
+                let text = text::address_error(&why, language);
+                (Condition::ItemNotFound, text)
+            }
+            Addressee::Contact(_) | Addressee::Domain | Addressee::Own => {
+                let text = Phrase::CallsOnly.text(language).to_owned();
+                (Condition::ServiceUnavailable, text)
+            }
+        };
+        let error = StanzaError::because(condition, text);
+        self.out.error(head, &error.in_language(language));
     }
 
     fn addressee(&self, to: &Jid) -> Addressee {

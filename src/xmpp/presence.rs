@@ -51,7 +51,7 @@ impl Default for Courtesy {
 }
 
 impl Courtesy {
-    fn allows(&mut self, now: Instant, peer: &Jid, contact: &Jid) -> bool {
+    pub(super) fn allows(&mut self, now: Instant, peer: &Jid, contact: &Jid) -> bool {
         let key = (peer.clone(), contact.to_bare());
         let (left, since) = self.pairs.entry(key, || (COURTESY_BURST, now));
         let passed = now.saturating_duration_since(*since);

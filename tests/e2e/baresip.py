@@ -25,13 +25,15 @@ class Baresip(Process):
         self.sip = ports.free(4)
         self.sips = self.sip + 1
         self.control = self.sip + 2
+        self.console = self.sip + 3
         self.rtp = ports.free(20)
         self.events: list[dict] = []
+        self.shown = ""
         self._news: asyncio.Condition | None = None
         self._answers: dict[str, asyncio.Future] = {}
         chosen = ",".join(CODECS[name] for name in codecs or CODECS)
         (folder / "sounds").mkdir(exist_ok=True)
-        modules = ["account.so", "g711.so", "g722.so", "opus.so", "ausine.so", "aubridge.so", "sndfile.so", "srtp.so", "dtls_srtp.so", "ctrl_tcp.so"]
+        modules = ["account.so", "g711.so", "g722.so", "opus.so", "ausine.so", "aubridge.so", "sndfile.so", "srtp.so", "dtls_srtp.so", "cons.so", "ctrl_tcp.so"]
         # `module_app` of menu.so gives the commands dial, accept and hangup.
         (folder / "config").write_text(
             "\n".join(
@@ -43,6 +45,8 @@ class Baresip(Process):
                     "module_app ctrl_tcp.so",
                     "module_app menu.so",
                     f"ctrl_tcp_listen 127.0.0.1:{self.control}",
+                    # Where it shows the texts that come; the log has none.
+                    f"cons_listen 127.0.0.1:{self.console}",
                     f"audio_source ausine,{hz}",
                     "audio_player aubridge,ear",
                     "audio_alert aubridge,bell",
@@ -77,11 +81,15 @@ class Baresip(Process):
         self._news = asyncio.Condition()
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.control)
         self._task = asyncio.ensure_future(self._read())
+        shown, self._shown_to = await asyncio.open_connection("127.0.0.1", self.console)
+        self._showing = asyncio.ensure_future(self._show(shown))
         return self
 
     async def __aexit__(self, *_) -> None:
         self._task.cancel()
+        self._showing.cancel()
         self._writer.close()
+        self._shown_to.close()
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
@@ -96,6 +104,10 @@ class Baresip(Process):
                 async with self._news:
                     self.events.append(news)
                     self._news.notify_all()
+
+    async def _show(self, reader: asyncio.StreamReader) -> None:
+        while data := await reader.read(65536):
+            self.shown += data.decode(errors="replace")
 
     async def command(self, command: str, params: str = "") -> dict:
         """Runs one of baresip's commands, such as `dial`, `accept`, `hangup`."""
@@ -118,6 +130,20 @@ class Baresip(Process):
                 said = [e.get("type") for e in self.events]
                 raise AssertionError(f"{self.name}: no {kind} in {timeout} s; said {said}\n{self.log}") from None
             return found()
+
+    async def write(self, to: str, text: str) -> None:
+        """Sends a text. Only contact.so can, to the contact that its file has when it is loaded."""
+        (self.folder / "contacts").write_text(f'"somebody" <{to}>\n')
+        await self.command("insmod", "contact")
+        await self.command("message", text)
+        await self.command("rmmod", "contact")
+
+    async def will_read(self, text: str, timeout: float = 10) -> None:
+        """Waits until it shows a text."""
+        end = asyncio.get_running_loop().time() + timeout
+        while f'"{text}"' not in self.shown:
+            assert asyncio.get_running_loop().time() < end, f"{self.name}: no {text!r} in {timeout} s; it showed {self.shown!r}"
+            await asyncio.sleep(0.02)
 
     @property
     def keys(self) -> str:

@@ -161,10 +161,10 @@ class Browser(Process):
         await self.do("propose", to=to, sid=call.sid)
         return call
 
-    async def call_directly(self, to: str, hz: float = 440) -> "BrowserCall":
+    async def call_directly(self, to: str, hz: float = 440, video: bool = False) -> "BrowserCall":
         """Calls the full JID `to` by a session-initiate that nothing went before."""
         call = BrowserCall(self, to, str(uuid.uuid4()), hz)
-        await self.do("start", to=to, sid=call.sid, hz=hz)
+        await self.do("start", to=to, sid=call.sid, hz=hz, video=video)
         return call
 
     async def will_be_called(self, hz: float = 440, timeout: float = 10) -> "BrowserCall":
@@ -253,6 +253,12 @@ class BrowserCall:
         """Presses the keys one after the other; returns when the last one is up again."""
         await self.browser.do("press", sid=self.sid, keys=keys)
 
+    async def first_word(self) -> float:
+        """Milliseconds from `proceed` to the first packet of sound; waits for that."""
+        while (milliseconds := await self.browser.do("firstWord", sid=self.sid)) is None:
+            await asyncio.sleep(0.02)
+        return milliseconds
+
     async def hears(self, seconds: float) -> Sound:
         """Listens that long."""
         await self.browser.do("fresh", sid=self.sid)
@@ -261,5 +267,5 @@ class BrowserCall:
         return Sound(heard["rate"], array("h", base64.b64decode(heard["samples"])))
 
     async def stats(self) -> dict:
-        """What getStats says: codec, received, lost, concealed, samples, energy, sent, remoteLost, roundTrip, pair."""
+        """What getStats says: codec, received, lost, concealed, jitter, samples, energy, sent, remoteLost, roundTrip, pair, local."""
         return await self.browser.do("stats", sid=self.sid)

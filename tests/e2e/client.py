@@ -25,6 +25,9 @@ from media import Ear, Keypad, ToneTrack
 MESSAGE = "urn:xmpp:jingle-message:0"
 DISCO = "http://jabber.org/protocol/disco#info"
 CAPS = "http://jabber.org/protocol/caps"
+INFO = "urn:xmpp:jingle:apps:rtp:info:1"
+TRANSFER = "urn:xmpp:jingle:transfer:0"
+RECEIPTS = "urn:xmpp:receipts"
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 NODE = "https://offhook.invalid/e2e"
 FEATURES = sorted(
@@ -99,6 +102,8 @@ class Client:
         self.password = password
         # What the stream is in; servers put it on every stanza that names no other.
         self.language = "en"
+        # Whether it confirms texts that ask for it.
+        self.confirms = False
         self.seen: list[Seen] = []
         self.calls: dict[str, Call] = {}
         self._news = asyncio.Condition()
@@ -168,12 +173,14 @@ class Client:
             "<store xmlns='urn:xmpp:hints'/></message>"
         )
 
-    def write(self, to: str, text: str, lang: str = "en") -> None:
-        """Sends a chat message; what comes back for it is noted under `chat`."""
+    def write(self, to: str, text: str, lang: str = "en", receipt: bool = False, more: str = "", about: str = "chat") -> str:
+        """Sends a chat message; returns its id. An error that comes back for it is noted under `about`."""
         ident = f"m{uuid.uuid4().hex}"
-        self._sent[ident] = "chat"
-        body = f"<body>{escape(text)}</body>"
+        self._sent[ident] = about
+        more += f"<request xmlns='{RECEIPTS}'/>" if receipt else ""
+        body = f"<body>{escape(text)}</body>{more}"
         self.send(f"<message type='chat' to={quoteattr(to)} id='{ident}' xml:lang='{lang}'>{body}</message>")
+        return ident
 
     async def iq(self, to: str, kind: str, payload: str, timeout: float = 5) -> ET.Element:
         """Sends a request; returns the reply, also if it is an error."""
@@ -246,6 +253,11 @@ class Client:
             for child in xml:
                 if child.tag.endswith("}body"):
                     self._note("body", "", xml, child)
+                if child.tag == tag(RECEIPTS, "received"):
+                    self._note("received", child.get("id", ""), xml, child)
+                if child.tag == tag(RECEIPTS, "request") and self.confirms:
+                    received = f"<received xmlns='{RECEIPTS}' id={quoteattr(xml.get('id'))}/>"
+                    self.send(f"<message type='chat' to={quoteattr(xml.get('from'))}>{received}</message>")
                 if child.tag.startswith(f"{{{MESSAGE}}}"):
                     self._note(child.tag.split("}")[1], child.get("id", ""), xml, child)
         return stanza
@@ -411,6 +423,20 @@ class Call:
         await self._jingle("session-terminate", inner)
         self.client.message(self.peer, "finish", self.sid, f"<reason xmlns='{JINGLE}'><{reason}/></reason>")
         await self.close()
+
+    async def hold(self, holds: bool = True) -> None:
+        """Holds the call, or takes it up again (XEP-0167 §8)."""
+        await self._jingle("session-info", f"<{'hold' if holds else 'unhold'} xmlns='{INFO}'/>")
+
+    async def transfer(self, to: str, other: "Call | None" = None) -> ET.Element:
+        """Hands the call on to a contact (XEP-0251), or to the one of another call; returns the reply."""
+        which = f" from={quoteattr(self.client.full)} sid={quoteattr(other.sid)}" if other else ""
+        return await self._jingle("session-info", f"<transfer xmlns='{TRANSFER}' to={quoteattr(to)}{which}/>")
+
+    async def sees_transferred(self, timeout: float = 20) -> None:
+        """Waits for an end that says so."""
+        end = await self.sees("session-terminate", timeout, reason="success")
+        assert end.xml.find(f".//{tag(TRANSFER, 'transferred')}") is not None, ET.tostring(end.xml)
 
     async def close(self) -> None:
         await self.pc.close()

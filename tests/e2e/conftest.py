@@ -9,6 +9,8 @@ import network
 from baresip import Baresip
 from browser import Browser
 from client import Client
+from ejabberd import Ejabberd
+from forwarder import Forwarder
 from gateway import NUMBER, Echo, Gateway
 from process import Process
 from prosody import USERS, Prosody
@@ -50,11 +52,37 @@ def lossy_network():
 
 
 @pytest.fixture
+def own_network():
+    """A network of the test's own, as `lossy_network`; its tools are those of network.py."""
+    with network.own():
+        yield network
+
+
+@pytest.fixture
 def prosody(tmp_path, request):
-    """A running server; with `nagle=True` by indirect parameter it holds small packets back."""
-    server = Prosody(tmp_path / "prosody", **getattr(request, "param", {}))
+    """A running server: Prosody, with `nagle=True` by indirect parameter one that holds small packets back, or by the
+    parameter "ejabberd" that one."""
+    option = getattr(request, "param", {})
+    if option == "ejabberd":
+        server = Ejabberd(tmp_path / "ejabberd")
+    else:
+        server = Prosody(tmp_path / "prosody", **(option if isinstance(option, dict) else {}))
     yield server
     server.stop()
+
+
+@pytest.fixture
+def forwarder(tmp_path):
+    """Puts a network that jitters before a gateway: `forwarder(offhook, 50)`."""
+    started = []
+
+    def start(offhook, milliseconds):
+        started.append(Forwarder(tmp_path / "forwarder", offhook.media_ports, milliseconds))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
 
 
 @pytest.fixture
@@ -94,7 +122,8 @@ def gateway(tmp_path, prosody):
     started = []
 
     def start(trunk, **options):
-        started.append(Gateway(tmp_path / "gateway", prosody, trunk, **options))
+        name = f"gateway{len(started) or ''}"
+        started.append(Gateway(tmp_path / name, prosody, trunk, **options))
         return started[-1]
 
     yield start

@@ -32,9 +32,10 @@ listen = [{listen}]
 {sip_keys}
 
 [media]
-bind = "127.0.0.1"
+bind = "{bind}"
 xmpp_port = {ice}
 rtp_ports = "{rtp}-{rtp_last}"
+{media_keys}
 
 [[trunk]]
 name = "carrier"
@@ -49,10 +50,10 @@ trunk = [{trunks}]
 
 [[number]]
 number = "{number}"
-ring = ["alice@localhost"]
+ring = ["{ring}"]
 
 [access]
-allow = ["localhost"]
+allow = ["{allow}"]
 calls_per_minute = 100
 
 [call]
@@ -65,7 +66,8 @@ class Gateway(Process):
 
     def __init__(self, folder: Path, server: prosody.Prosody, trunk: str, ring_limit_s: int = 30, more: str = "",
                  trunk_keys: str = "", options_s: int = 0, sip_keys: str = "", listen: list[str] | None = None, tls: str = "",
-                 trunks: str = '"carrier"', under: tuple = ()):
+                 trunks: str = '"carrier"', under: tuple = (), bind: str = "127.0.0.1", media_keys: str = "",
+                 domain: str = prosody.GATEWAY, ring: str = "alice@localhost", allow: str = "localhost"):
         super().__init__("gateway", folder)
         # The port above is for TLS; `tls` is what stands in [sip.tls].
         self.sip = ports.free(2)
@@ -74,19 +76,25 @@ class Gateway(Process):
         if tls:
             listen.append(f"tls://127.0.0.1:{self.sips}")
             more += f"\n[sip.tls]\n{tls}\n"
-        rtp = ports.free(40)
+        # Two for each media thread, of which there is one for each processor.
+        self.ice = ports.free(64)
+        self.rtp = ports.free(40)
         self.config = folder / "offhook.toml"
         self.config.write_text(
             TEMPLATE.format(
                 component=server.component,
-                domain=prosody.GATEWAY,
+                domain=domain,
+                ring=ring,
+                allow=allow,
                 secret=prosody.SECRET,
                 listen=", ".join(f'"{one}"' for one in listen),
                 sip_keys=sip_keys,
                 options_s=options_s,
-                ice=ports.free(8),
-                rtp=rtp,
-                rtp_last=rtp + 39,
+                bind=bind,
+                media_keys=media_keys,
+                ice=self.ice,
+                rtp=self.rtp,
+                rtp_last=self.rtp + 39,
                 trunk=trunk,
                 trunks=trunks,
                 trunk_keys=trunk_keys,
@@ -136,6 +144,12 @@ class Gateway(Process):
         while (left := self.sockets()) != self.idle:
             assert time.monotonic() < end, f"sockets left open: {sorted(set(left) - set(self.idle))}"
             await asyncio.sleep(0.05)
+
+    @property
+    def media_ports(self) -> list[int]:
+        """Every UDP port that sound may come to."""
+        shared = range(self.ice, self.ice + 2 * (os.cpu_count() or 1))
+        return [*shared, *range(self.rtp, self.rtp + 40)]
 
     def endings(self) -> list[str]:
         """The one line at info that each ended call leaves."""

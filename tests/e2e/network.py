@@ -1,4 +1,4 @@
-"""A network of the test's own: one loopback that loses packets, and nobody else on it."""
+"""A network of the test's own: loopback, what the test makes of it, and nobody else on it."""
 
 import ctypes
 import os
@@ -42,3 +42,32 @@ def lose(percent: int, port: int | None = None) -> None:
         }}
     """
     subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+
+
+def separate(ports: list[int], one: str = "127.0.0.1") -> None:
+    """From now on no UDP passes between `one` and itself where one of these ports takes part."""
+    rules = f"""
+        table inet apart {{
+            chain input {{
+                type filter hook input priority 0;
+                ip saddr {one} ip daddr {one} udp sport {{ {", ".join(map(str, ports))} }} drop
+                ip saddr {one} ip daddr {one} udp dport {{ {", ".join(map(str, ports))} }} drop
+            }}
+        }}
+    """
+    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+
+
+def plug_in(address: str) -> None:
+    """Gives the machine a network card with this address."""
+    subprocess.run(["ip", "link", "add", "card", "type", "veth", "peer", "name", "far"], check=True)
+    for name in ("card", "far"):
+        subprocess.run(["ip", "link", "set", name, "up"], check=True)
+    subprocess.run(["ip", "address", "add", f"{address}/24", "dev", "card"], check=True)
+
+
+def move(old: str, new: str) -> None:
+    """The card gets another address."""
+    # In this order: what was added second would go with the first.
+    subprocess.run(["ip", "address", "del", f"{old}/24", "dev", "card"], check=True)
+    subprocess.run(["ip", "address", "add", f"{new}/24", "dev", "card"], check=True)

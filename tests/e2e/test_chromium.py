@@ -4,7 +4,11 @@ import asyncio
 
 import pytest
 
+from forwarder import HERE
 from gateway import CONTACT, OUR_NUMBER
+
+# What the other fixtures call the server is one or the other.
+pytestmark = pytest.mark.parametrize("prosody", ["prosody", "ejabberd"], indirect=True)
 
 
 async def heard_both_ways(call, seconds: float = 1.5):
@@ -176,6 +180,23 @@ async def test_a_phone_calls_stanzajs_without_message_initiation(gateway, phone,
         await offhook.will_be_idle()
 
 
+async def test_video_beside_the_sound_goes_nowhere_and_does_no_harm(gateway, phone, chromium):
+    """§8.27: it is answered, since clients insist on that, received and thrown away."""
+    async with phone(hz=660, answer="auto") as callee, chromium(message_initiation=False) as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        full = await alice.will_have_presence(CONTACT)
+        call = await (await alice.call_directly(full, video=True)).connect()
+        await heard_both_ways(call)
+        await call.press("5")
+        await asyncio.sleep(0.3)
+        await call.hang_up()
+        await callee.will_say("CALL_CLOSED")
+        assert callee.keys == "5"
+        assert callee.heard.tone_seconds(440) > 1.3, callee.heard.describe(440, 660)
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
+
+
 async def test_one_packet_in_twenty_is_lost(lossy_network, gateway, phone, chromium):
     lossy_network(5)
     async with phone(hz=660, codecs=["opus"], answer="auto") as callee, chromium() as alice:
@@ -211,6 +232,54 @@ async def test_chromium_restarts_ice(gateway, phone, chromium):
         await call.hang_up()
         await callee.will_say("CALL_CLOSED")
         assert callee.heard.tone_seconds(440) > 3, callee.heard.describe(440, 660)
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
+
+
+async def test_fifty_milliseconds_of_jitter(own_network, gateway, phone, chromium, forwarder):
+    """Each packet is late by up to 50 ms, on both sides of the gateway, so that they overtake each other."""
+    async with phone(hz=660, codecs=["opus"], answer="auto") as callee, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}", media_keys=f'advertise = "{HERE}"')
+        jitter = forwarder(offhook, 50)
+        own_network.separate(offhook.media_ports)
+        call = await (await alice.call(CONTACT)).establish(timeout=15)
+        await asyncio.sleep(1)
+        sound = await call.hears(3)
+        stats = await call.stats()
+        assert sound.tone_seconds(660) > 2, f"{sound.describe(440, 660)} {stats}"
+        assert stats["jitter"] > 0.005, stats
+        await call.press("159#")
+        await asyncio.sleep(0.5)
+        await call.hang_up()
+        await callee.will_say("CALL_CLOSED")
+        assert callee.heard.tone_seconds(440) > 2, callee.heard.describe(440, 660)
+        assert callee.keys == "159#"
+        assert jitter.packets() > 1_000
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
+
+
+async def test_chromium_changes_its_network(own_network, gateway, phone, chromium):
+    """The address that the call went by is gone, and the client restarts ICE from another one (§8.23)."""
+    old, new = "10.77.0.1", "10.77.0.2"
+    own_network.plug_in(old)
+    async with phone(hz=660, answer="auto") as callee, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        call = await (await alice.call(CONTACT)).establish()
+        await heard_both_ways(call)
+        assert (await call.stats())["local"] == old
+        own_network.move(old, new)
+        # Chromium hears of it within seconds.
+        await asyncio.sleep(3)
+        await call.restart_ice()
+        await asyncio.sleep(1)
+        await heard_both_ways(call)
+        assert (await call.stats())["local"] == new
+        await call.press("7")
+        await asyncio.sleep(0.3)
+        await call.hang_up()
+        await callee.will_say("CALL_CLOSED")
+        assert callee.keys == "7"
         await offhook.will_have_ended("hangup")
         await offhook.will_be_idle()
 
@@ -251,3 +320,19 @@ async def test_a_phone_gives_up_before_chromium_answers(gateway, phone, chromium
         await call.sees("retract")
         await offhook.will_have_ended("cancelled")
         await offhook.will_be_idle()
+
+
+async def test_how_soon_a_user_hears_who_answers(gateway, phone, chromium):
+    """Printed, not judged: from `proceed`, which follows the phone's 200 at once, to the first packet of sound in Chromium."""
+    times = []
+    async with phone(hz=660, codecs=["opus"], answer="auto") as callee, chromium() as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        for _ in range(8):
+            call = await alice.call(CONTACT)
+            await call.establish()
+            times.append(await call.first_word())
+            await call.hang_up()
+        await offhook.will_have_ended("hangup", calls=8)
+    times.sort()
+    print(f"proceed to sound: median {times[4]:.0f} ms, longest {times[-1]:.0f} ms")
+    assert len(times) == 8

@@ -344,3 +344,27 @@ fn a_call_that_moves_to_another_device_stays_one_call() {
     assert_eq!(world.records[0].end.reason, EndReason::Hangup);
     assert!(world.records[0].duration > secs(19), "{story}");
 }
+
+/// Another program has the first ports: the phone is told of the third one, whoever called.
+#[test]
+fn a_port_of_another_program_is_no_lost_call() {
+    for phone_calls in [false, true] {
+        let mut world = World::new(1, answers(2, None));
+        world.taken_ports = [20_000, 20_002].into();
+        world.expected_logs = vec!["another program has a port"];
+        if phone_calls {
+            world.callee(world::client::Plan::Answer {
+                after: secs(1),
+                hangup_after: Some(secs(10)),
+            });
+            world.phone_calls(Duration::ZERO, "in-1", None);
+        } else {
+            world.caller(false, Some(secs(20)), Duration::ZERO);
+        }
+        world.run();
+        world.assert_nothing_is_left(1);
+        assert_eq!(world.records[0].end.reason, EndReason::Hangup);
+        assert_eq!(world.phone.told.first(), Some(&20_000));
+        assert_eq!(world.phone.told.last(), Some(&20_004), "{}", world.story());
+    }
+}

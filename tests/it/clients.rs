@@ -115,6 +115,45 @@ fn writes_keys(dialect: Dialect) {
     assert_eq!(world.pressed, keys, "{}", world.story());
 }
 
+/// Its user holds the call and takes it up again; the phone hears of both.
+fn holds(dialect: Dialect) {
+    let mut world = calling(dialect, answers(None), Some(20));
+    world.clients[0].habits.hold_after = Some(secs(3));
+    world.clients[0].habits.hold_for = Some(secs(4));
+    let world = run(world);
+    assert_eq!(reason(&world), EndReason::Hangup, "{}", world.story());
+    assert_eq!(world.phone.refreshed, 2, "{}", world.story());
+}
+
+/// The phone holds the call and takes it up again, and the client hears of nothing that it might not
+/// know.
+fn is_held(dialect: Dialect) {
+    let mut world = calling(dialect, answers(None), Some(20));
+    world.phone.habits.hold_after = Some(secs(3));
+    world.phone.habits.hold_for = Some(secs(4));
+    let world = run(world);
+    assert_eq!(reason(&world), EndReason::Hangup, "{}", world.story());
+    assert_eq!(world.clients[0].ended.as_deref(), Some("hung up"));
+    assert_eq!(world.phone.offered, 2, "{}", world.story());
+}
+
+/// The phone rings for as long as it may, or there is nobody at all: a client that waits 45 s from one
+/// `ringing` to the next, and 15 s from `proceed` to media, waits on.
+fn keeps_its_patience(dialect: Dialect) {
+    let late = phone::Plan::Answer {
+        after: secs(110),
+        hangup_after: None,
+    };
+    let world = run(calling(dialect, late, Some(130)));
+    assert_eq!(reason(&world), EndReason::Hangup, "{}", world.story());
+    assert_eq!(world.clients[0].ended.as_deref(), Some("hung up"));
+    let world = run(calling(dialect, phone::Plan::Silent, None));
+    assert_eq!(
+        world.clients[0].ended.as_deref(),
+        Some("reject general-error")
+    );
+}
+
 fn hears_hangup(dialect: Dialect) {
     let world = run(calling(dialect, answers(Some(5)), None));
     assert_eq!(reason(&world), EndReason::Hangup, "{}", world.story());
@@ -157,13 +196,15 @@ fn is_refused(dialect: Dialect) {
 }
 
 /// What the table's columns are.
-const COLUMNS: [&str; 8] = [
+const COLUMNS: [&str; 10] = [
     "calls and hangs up",
     "is called",
     "cancels",
     "declines",
     "hears busy",
     "writes keys",
+    "holds",
+    "is held",
     "hears hang-up",
     "loses its network",
 ];
@@ -182,21 +223,23 @@ macro_rules! families {
 }
 
 families! {
-    conversations "Conversations, Cheogram, Snikket" CONVERSATIONS [calls_and_hangs_up is_called cancels declines hears_busy writes_keys hears_hangup loses_its_network survives_chaos];
-    dino "Dino" DINO [calls_and_hangs_up is_called cancels declines hears_busy writes_keys hears_hangup loses_its_network survives_chaos];
-    movim "Movim" MOVIM [calls_and_hangs_up is_called cancels declines hears_busy writes_keys hears_hangup loses_its_network survives_chaos];
-    monal "Monal" MONAL [calls_and_hangs_up is_called cancels declines hears_busy writes_keys hears_hangup loses_its_network survives_chaos];
-    siskin "Siskin, Beagle" SISKIN [calls_and_hangs_up is_called cancels declines hears_busy writes_keys hears_hangup loses_its_network survives_chaos];
-    kaidan "Kaidan" KAIDAN [calls_and_hangs_up is_called cancels declines hears_busy writes_keys hears_hangup loses_its_network survives_chaos];
-    borogove "Borogove" BOROGOVE [calls_and_hangs_up is_called cancels declines hears_busy writes_keys hears_hangup loses_its_network survives_chaos];
-    stanza_js "stanza.js" STANZA_JS [calls_and_hangs_up cancels hears_busy writes_keys hears_hangup loses_its_network survives_chaos];
+    conversations "Conversations, Cheogram, Snikket" CONVERSATIONS [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network survives_chaos];
+    dino "Dino" DINO [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network survives_chaos];
+    movim "Movim" MOVIM [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network survives_chaos];
+    monal "Monal" MONAL [keeps_its_patience calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network survives_chaos];
+    siskin "Siskin, Beagle" SISKIN [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network survives_chaos];
+    kaidan "Kaidan" KAIDAN [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network survives_chaos];
+    borogove "Borogove" BOROGOVE [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network survives_chaos];
+    stanza_js "stanza.js" STANZA_JS [calls_and_hangs_up cancels hears_busy writes_keys holds is_held hears_hangup loses_its_network survives_chaos];
     gajim "Gajim" GAJIM [is_refused];
 }
 
 const HEAD: &str = "## Families in the simulated world
 Printed from `tests/it/clients.rs`, whose tests these are (`cargo test --test it clients::`): do not edit. A family is a client
-written apart from the program, with the habits that `tests/it/world/dialect.rs` lists. All but Gajim's also meet a network that
-loses, doubles and reorders (`survives_chaos`). Holding is not among what these clients do in the simulated world.
+written apart from the program, with the habits that `tests/it/world/dialect.rs` lists; it ends the call where what it gets would
+break its parser or its engine. All but Gajim's also meet a network that loses, doubles and reorders (`survives_chaos`), and all are
+in the random worlds of `tests/it/chaos.rs`. Monal's waits no longer than 30 s for the first `ringing`, 45 s for the next, 15 s from
+`proceed` on (`monal::keeps_its_patience`). Only stanza.js has a hold of its own.
 ";
 
 fn table() -> String {

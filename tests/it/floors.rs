@@ -18,6 +18,7 @@ const FLOORS: &[(u8, &[&str])] = &[
             "leg",
             "net",
             "pii",
+            "text",
             "timer",
         ],
     ),

@@ -1,6 +1,7 @@
 //! Two workers, each between a phone with plain RTP and the other one by ICE and DTLS-SRTP, over a
 //! network in virtual time that loses what it is told to lose.
 
+mod paths;
 mod transcoding;
 mod world;
 
@@ -101,8 +102,9 @@ fn a_side_that_knows_no_address_of_its_peer_is_never_due() {
         candidates,
     };
     w.nodes[0].media.command(w.now, command);
+    assert!(w.nodes[0].media.poll_transmit().is_some(), "a check");
     let due = w.nodes[0].media.poll_timeout().unwrap();
-    assert!(due <= w.now + Duration::from_millis(50));
+    assert!(due <= w.now + Duration::from_millis(100));
 }
 
 #[test]
@@ -587,20 +589,28 @@ fn dtls_keys_a_leg_without_ice() {
 }
 
 #[test]
-fn a_port_that_cannot_be_bound_fails_the_side() {
+fn a_side_whose_port_is_taken_says_so_once_and_works_with_another() {
     let mut w = World::new(18);
     w.configure(0, Side::Caller, phone_side(0));
-    w.nodes[0]
-        .media
-        .socket_failed(SocketKey(FIRST_LEG_SOCKET), "address in use");
+    let port = gateway(0).port();
+    for n in 0..2 {
+        let key = SocketKey(FIRST_LEG_SOCKET + n);
+        w.nodes[0].media.socket_failed(key, "address in use");
+    }
     w.run(FRAME);
-    assert!(w.has(0, |e| matches!(
-        e,
-        MediaEvent::Failed {
-            reason: EndReason::Failed,
-            ..
-        }
-    )));
+    let taken = |e: &&MediaEvent| matches!(e, MediaEvent::PortTaken { port: p, .. } if *p == port);
+    assert_eq!(w.nodes[0].events.iter().filter(taken).count(), 1);
+    assert!(!w.has(0, |e| matches!(e, MediaEvent::Failed { .. })));
+    let mut spec = phone_side(0);
+    if let SideTransport::Rtp(rtp) = &mut spec.transport {
+        rtp.port = port + 2;
+    }
+    w.configure(0, Side::Caller, spec);
+    let packet = rtp_packet(0, 1, 160, 7, &sound(1));
+    let new = SocketAddr::new(gateway(0).ip(), port + 2);
+    w.put(phone(0), new, packet);
+    w.run(FRAME);
+    assert!(w.connected(0, Side::Caller));
     w.close();
 }
 
@@ -610,11 +620,15 @@ fn a_forged_check_does_not_take_an_address() {
     w.call(&CALL);
     w.run(seconds(3));
     let victim = w.nodes[1].sockets[&SocketKey(0)].0;
-    let place = w.nodes[0].media.by_address[&(Component::Rtp, victim)].place;
+    let place = w.nodes[0].media.by_address[&(SocketKey(0), victim)].place;
     let other = Place { slot: 77, ..place };
-    w.nodes[0].media.learn(w.now, other, victim, false);
-    w.nodes[0].media.learn(w.now, other, victim, true);
-    let known = w.nodes[0].media.by_address[&(Component::Rtp, victim)];
+    w.nodes[0]
+        .media
+        .learn(w.now, other, (SocketKey(0), victim), false);
+    w.nodes[0]
+        .media
+        .learn(w.now, other, (SocketKey(0), victim), true);
+    let known = w.nodes[0].media.by_address[&(SocketKey(0), victim)];
     assert_eq!(known.place, place);
     assert!(known.proven);
     // What comes from unknown addresses goes nowhere.

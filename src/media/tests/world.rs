@@ -241,6 +241,7 @@ impl World {
             transport: SideTransport::Ice(IceSide {
                 local_ufrag,
                 local_pwd,
+                own_port: None,
                 controlling: n == call.controlling,
                 rtcp_mux: mux,
                 remote: Some(IceRemote {

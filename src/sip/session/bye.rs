@@ -40,6 +40,8 @@ impl Sip {
             keys: _,
             refresh: _,
             referred: _,
+            abilities: _,
+            referring: _,
         } = up;
         self.exchange_over(now, session, exchange);
         self.limit_invites(now, session);

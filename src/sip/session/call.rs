@@ -16,12 +16,13 @@ use crate::sip::transaction::drive::{Hop, Outcome, SizeRule};
 use crate::sip::transaction::table::{ClientId, User};
 use crate::sip::trunk::retry_after;
 use crate::sip::wire::{CSeq, Message, Method, Name};
-use crate::sip::{ALLOW, MAX_SESSIONS, SUPPORTED, Sip};
+use crate::sip::{MAX_SESSIONS, SUPPORTED, Sip};
 
 use super::ack::{Handshake, MAX_FORKS};
 use super::cancel::Cancel;
 use super::prack::Early;
 use super::redirect::Targets;
+use super::referring::Abilities;
 use super::reinvite::Exchange;
 use super::said::{Heard, Said, heard};
 use super::timer::{MIN_SE, Refresh, longer_timer};
@@ -127,7 +128,8 @@ impl Sip {
         trunk: Option<usize>,
         order: &Order,
     ) -> Result<(Message, String, String, Said), End> {
-        let parties = self.parties(trunk, order)?;
+        let display_name = order.display_name.as_deref();
+        let parties = self.parties(trunk, &order.from, &order.to, display_name)?;
         let call_id = self.tokens.token(22);
         let local_tag = self.tokens.token(12);
         let mut said = Said::new(self.tokens.number());
@@ -159,7 +161,7 @@ impl Sip {
             request.push(Name::Require, "replaces");
         }
         let request = request
-            .with(Name::Allow, ALLOW)
+            .with(Name::Allow, self.allow(trunk))
             .with(Name::Supported, SUPPORTED)
             .with_body("application/sdp", body);
         Ok((request, call_id, local_tag, said))
@@ -387,6 +389,8 @@ impl Sip {
             exchange: Exchange::Idle,
             next: None,
             referred: None,
+            abilities: Abilities::of(response),
+            referring: None,
             keys,
             refresh: match session.leg {
                 Some(_) => Refresh::of_answer(response, asked),

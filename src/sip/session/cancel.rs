@@ -84,6 +84,12 @@ impl Sip {
         }
     }
 
+    /// Our tag in the call of an INVITE.
+    pub(in crate::sip) fn tag_of(&mut self, invite: ServerId) -> Option<String> {
+        let id = self.servers.get(invite).and_then(|entry| entry.session)?;
+        self.on_session(id, |_, session| session.local_tag.clone())
+    }
+
     /// A CANCEL came for one of our calls (§9.2); its own 200 has been sent.
     pub(in crate::sip) fn cancelled(&mut self, now: Instant, invite: ServerId, request: &Message) {
         let Some(id) = self.servers.get(invite).and_then(|entry| entry.session) else {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::sip::dialog::{Dialog, Order};
 use crate::sip::transaction::table::ServerId;
 use crate::sip::wire::{Message, Method, Name};
-use crate::sip::{ACCEPT, ALLOW, RETRY_AFTER, SUPPORTED, Sip};
+use crate::sip::{ACCEPT, RETRY_AFTER, SUPPORTED, Sip};
 
 use super::{Asked, Session, SessionId, State};
 use crate::net::Flow;
@@ -61,20 +61,26 @@ impl Sip {
                 cseq: number,
                 flow,
             };
+            let allow = sip.allow(session.trunk);
             match request.method() {
                 Some(Method::Bye) => sip.bye_came(now, session, server, request),
                 Some(Method::Invite) => sip.reinvite_came(now, session, asked, request),
                 Some(Method::Update) => sip.update_came(now, session, asked, request),
                 Some(Method::Refer) => sip.refer_came(now, session, server, request),
+                Some(Method::Notify) => sip.notify_came(now, session, server, request),
                 Some(Method::Prack) => sip.prack_came(now, session, server, request),
                 Some(Method::Info) => sip.info_came(now, session, server, request),
+                Some(Method::Message) => match session.leg {
+                    Some(leg) => sip.message_came(now, server, session.trunk, Some(leg), request),
+                    None => sip.respond(now, server, 481, None, |r| r),
+                },
                 Some(Method::Options) => sip.respond(now, server, 200, None, |r| {
-                    r.with(Name::Allow, ALLOW)
+                    r.with(Name::Allow, allow)
                         .with(Name::Accept, ACCEPT)
                         .with(Name::Supported, SUPPORTED)
                 }),
                 Some(_) | None => {
-                    sip.respond(now, server, 405, None, |r| r.with(Name::Allow, ALLOW))
+                    sip.respond(now, server, 405, None, |r| r.with(Name::Allow, allow))
                 }
             }
         });

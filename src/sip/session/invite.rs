@@ -20,6 +20,7 @@ use crate::sip::{ACCEPT, MAX_PENDING_PER_SOURCE, MAX_SESSIONS, RETRY_AFTER, Sip,
 
 use super::ack::{Handshake, Held};
 use super::prack::{Provisional, Provisionals};
+use super::referring::Abilities;
 use super::reinvite::Exchange;
 use super::said::{Heard, Said, heard, offered};
 use super::timer::{Refresh, SessionTimer};
@@ -45,6 +46,7 @@ pub struct Offered {
     pub(super) provisionals: Provisionals,
     refresh: Refresh,
     timer: Option<String>,
+    abilities: Abilities,
 }
 
 /// What came with an INVITE.
@@ -160,6 +162,7 @@ impl Sip {
             provisionals,
             refresh,
             timer,
+            abilities: Abilities::of(request),
         };
         let session = self.sessions.insert(Box::new(Session {
             id: SessionId(0),
@@ -198,7 +201,12 @@ impl Sip {
 
     /// Whom a call is for. One to our registered Contact only names the account; whom it was meant
     /// for is in P-Called-Party-ID (RFC 7315 §4.2), else in To.
-    fn called(&self, trunk: Option<usize>, uri: &Uri, request: &Message) -> Option<Address> {
+    pub(in crate::sip) fn called(
+        &self,
+        trunk: Option<usize>,
+        uri: &Uri,
+        request: &Message,
+    ) -> Option<Address> {
         let ours = trunk
             .and_then(|index| self.trunks.get(index))
             .is_some_and(|trunk| trunk.is_our_account(&uri.user()));
@@ -316,6 +324,7 @@ impl Sip {
             provisionals: _,
             refresh,
             timer,
+            abilities,
         } = offered;
         self.not_pending(session);
         self.timers
@@ -337,6 +346,8 @@ impl Sip {
             exchange: Exchange::Idle,
             next: None,
             referred: None,
+            abilities,
+            referring: None,
             keys,
             refresh,
         }));

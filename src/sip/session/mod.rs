@@ -14,6 +14,7 @@ pub mod invite;
 pub mod prack;
 pub mod redirect;
 pub mod refer;
+pub mod referring;
 pub mod reinvite;
 pub mod said;
 pub mod timer;
@@ -105,6 +106,10 @@ pub struct Up {
     pub refresh: Refresh,
     /// The transfer that the peer has asked for.
     pub referred: Option<refer::Referred>,
+    /// What the peer has said that it can do.
+    pub abilities: referring::Abilities,
+    /// The transfer that we have asked for.
+    pub referring: Option<referring::Referring>,
 }
 
 /// How keys reach the peer.
@@ -251,6 +256,7 @@ impl Sip {
             LegCommand::Update(description) => sip.update(now, session, description),
             LegCommand::Digit(digit) => sip.send_digit(now, session, digit),
             LegCommand::Hold(hold) => sip.hold(now, session, hold),
+            LegCommand::Refer { to, replaces } => sip.refer(now, session, &to, replaces),
             LegCommand::Transfer(news) => sip.transfer_news(now, session, &news),
             LegCommand::End(end) => sip.end(now, session, end),
             // SIP legs offer whole descriptions at once and have no ICE.

@@ -10,7 +10,7 @@ use crate::sip::reason;
 use crate::sip::transaction::drive::Outcome;
 use crate::sip::transaction::table::{ClientId, ServerId, User};
 use crate::sip::wire::{Message, Method, Name};
-use crate::sip::{ACCEPT, ALLOW, SUPPORTED, Sip, TimerKey};
+use crate::sip::{ACCEPT, SUPPORTED, Sip, TimerKey};
 
 use super::ack::{Handshake, Held};
 use super::said::{Heard, heard, offered};
@@ -87,9 +87,18 @@ impl Sip {
 
     /// Holds the call, or takes it up again: our last description with another direction.
     pub(super) fn hold(&mut self, now: Instant, session: &mut Session, hold: bool) {
-        let Some(mut offer) = session.said.description().cloned() else {
+        let waiting = match &session.state {
+            State::Up(up) => up.next.as_ref(),
+            State::Calling(_)
+            | State::Cancelling(..)
+            | State::Offered(_)
+            | State::Leaving(_)
+            | State::Over => return,
+        };
+        let Some(last) = waiting.or(session.said.description()).cloned() else {
             return;
         };
+        let mut offer = last.clone();
         for stream in &mut offer.streams {
             stream.direction = match (stream.direction, hold) {
                 (Direction::Both, true) => Direction::Send,
@@ -98,6 +107,9 @@ impl Sip {
                 (Direction::Inactive, false) => Direction::Receive,
                 (same, _) => same,
             };
+        }
+        if offer == last {
+            return;
         }
         self.update(now, session, offer);
     }
@@ -142,7 +154,7 @@ impl Sip {
             .dialog
             .request(Method::Invite)
             .with(Name::Contact, "")
-            .with(Name::Allow, ALLOW)
+            .with(Name::Allow, self.allow(session.trunk))
             .with(Name::Supported, SUPPORTED);
         request = up.refresh.ask(request);
         let mut request = request.with_body("application/sdp", session.said.offer(&ours.offer));

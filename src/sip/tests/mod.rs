@@ -4,8 +4,10 @@ mod chaos;
 mod faults;
 mod pair;
 mod raw;
+mod referring;
 mod register;
 mod reliable;
+mod texts;
 mod transfers;
 
 use std::collections::VecDeque;
@@ -92,6 +94,7 @@ fn trunk(name: &str, host: &str, port: u16) -> TrunkConfig {
         dtmf: Default::default(),
         early_media: false,
         session_timer: Duration::ZERO,
+        messages: true,
     }
 }
 

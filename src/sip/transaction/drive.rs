@@ -9,7 +9,7 @@ use crate::sip::locate::Place;
 use crate::sip::session::SessionId;
 use crate::sip::transport::{MAX_UDP_REQUEST, Unreachable};
 use crate::sip::wire::{Message, Method, Name};
-use crate::sip::{ALLOW, MAX_TRANSACTIONS, SUPPORTED, Sip, Task, TimerKey};
+use crate::sip::{MAX_TRANSACTIONS, SUPPORTED, Sip, Task, TimerKey};
 
 use super::client::Client;
 use super::invite_client::InviteClient;
@@ -364,9 +364,11 @@ impl Sip {
                 User::Nobody
                 | User::Update(_)
                 | User::Prack(_)
+                | User::Refer(_)
                 | User::Bye(_)
                 | User::Health(_)
-                | User::Register(_) => {}
+                | User::Register(_)
+                | User::Text(_) => {}
             }
         }
     }
@@ -378,9 +380,11 @@ impl Sip {
             User::Invite(session) => self.invite_fared(now, session, client, outcome),
             User::Reinvite(session) => self.reinvite_fared(now, session, client, outcome),
             User::Update(session) => self.refresh_fared(now, session, client, outcome),
+            User::Refer(session) => self.refer_fared(now, session, client, outcome),
             User::Bye(session) => self.bye_fared(now, session, client, outcome),
             User::Health(trunk) => self.health_fared(now, trunk, outcome),
             User::Register(trunk) => self.register_fared(now, trunk, client, outcome),
+            User::Text(number) => self.text_fared(now, number, client, outcome),
         }
     }
 
@@ -473,10 +477,11 @@ impl Sip {
             let invite = head.method() == Some(&Method::Invite);
             if invite && status < 300 {
                 let contact = self.contact(flow);
+                let allow = self.allow_in(server);
                 response = response
                     .with_record_route_of(head)
                     .with(Name::Contact, contact)
-                    .with(Name::Allow, ALLOW)
+                    .with(Name::Allow, allow)
                     .with(Name::Supported, SUPPORTED);
             }
             response.push(Name::Server, &self.user_agent);

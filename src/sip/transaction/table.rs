@@ -39,12 +39,16 @@ pub enum User {
     Update(SessionId),
     /// A PRACK.
     Prack(SessionId),
+    /// A REFER.
+    Refer(SessionId),
     /// A BYE.
     Bye(SessionId),
     /// The health check of a trunk, by its index.
     Health(usize),
     /// The registration of a trunk, by its index.
     Register(usize),
+    /// A text, by its number.
+    Text(u64),
 }
 
 /// Either client machine.

@@ -5,14 +5,13 @@ use crate::address::Address;
 use crate::config::CallerId;
 use crate::leg::{End, EndReason};
 use crate::sip::Sip;
-use crate::sip::session::call::Order;
 use crate::sip::uri::Uri;
 use crate::sip::wire::{Message, Name, NameAddr, quote};
 
 /// The longest display name that is passed on: longer ones are cut by phones anyway.
 const MAX_NAME: usize = 128;
 
-/// The parties of an INVITE.
+/// The parties of an INVITE or a MESSAGE.
 #[derive(Debug)]
 pub struct Parties {
     /// The Request-URI.
@@ -28,11 +27,13 @@ pub struct Parties {
 }
 
 impl Sip {
-    /// The parties of a call of ours.
+    /// The parties of a call or a text of ours.
     pub(in crate::sip) fn parties(
         &self,
         trunk: Option<usize>,
-        order: &Order,
+        from: &Address,
+        to: &Address,
+        display_name: Option<&str>,
     ) -> Result<Parties, End> {
         let trunk = trunk.and_then(|index| self.trunks.get(index));
         let ours = self.transports.our_host();
@@ -43,23 +44,23 @@ impl Sip {
             .and_then(|trunk| trunk.from_domain.as_deref())
             .unwrap_or(host);
         let bad = |text: &str| End::because(EndReason::NotFound, text);
-        let to = match &order.to {
-            Address::Number(_) | Address::Sip(_) => Uri::of(&order.to, host, port),
+        let uri = match to {
+            Address::Number(_) | Address::Sip(_) => Uri::of(to, host, port),
             Address::Xmpp(_) | Address::Anonymous => None,
         };
-        let to = to.ok_or(bad("no SIP address for the callee"))?;
-        let from = match &order.from {
+        let to = uri.ok_or(bad("no SIP address for the callee"))?;
+        let anonymous = *from == Address::Anonymous;
+        let from = match from {
             Address::Number(number) => Uri::sip(number.as_str(), domain, None),
             // RFC 7247 §4.1: the localpart is the user, the domainpart the host.
             Address::Xmpp(jid) => {
                 let user = jid.node().map_or("", |node| node.as_str());
                 Uri::sip(user, jid.domain().as_str(), None)
             }
-            Address::Sip(_) | Address::Anonymous => Uri::of(&order.from, domain, None),
+            Address::Sip(_) | Address::Anonymous => Uri::of(from, domain, None),
         };
         let from = from.ok_or(bad("no SIP address for the caller"))?;
-        let anonymous = order.from == Address::Anonymous;
-        let display = match (&order.display_name, anonymous) {
+        let display = match (display_name, anonymous) {
             (_, true) => "\"Anonymous\" ".to_owned(),
             (Some(name), false) if !name.is_empty() => {
                 let name: String = name.chars().take(MAX_NAME).collect();

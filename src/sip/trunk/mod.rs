@@ -40,6 +40,8 @@ pub struct Trunk {
     host: String,
     port: Option<u16>,
     size: SizeRule,
+    /// The transport that it is spoken to by, if the configuration says so.
+    transport: Option<SipTransport>,
     /// Its number in the locator.
     target: usize,
     networks: Vec<(IpAddr, u8)>,
@@ -49,6 +51,8 @@ pub struct Trunk {
     pub dtmf: Dtmf,
     /// What our calls ask for as the session timer; zero asks for none.
     pub session_timer: Duration,
+    /// Texts go there and come from there.
+    pub messages: bool,
     from_domain: Option<String>,
     health: Health,
     digest: Option<Digest>,
@@ -98,6 +102,8 @@ impl Trunk {
             options: config.options,
             dtmf: config.dtmf,
             session_timer: config.session_timer,
+            messages: config.messages,
+            transport,
             from_domain: config.from_domain.clone(),
             health: Health::Unknown,
             digest: Digest::new(config),
@@ -118,9 +124,19 @@ impl Trunk {
             .is_some_and(|registration| registration.user() == user)
     }
 
+    /// The URI of an address at this trunk.
+    pub fn uri_of(&self, address: &Address) -> Option<Uri> {
+        Uri::of(address, &self.host, self.port)
+    }
+
     /// The outbound proxy as a Route value, if there is one.
     pub fn route(&self) -> Option<&str> {
         self.route.as_deref()
+    }
+
+    /// True if it is spoken to by a transport that regulates its load (RFC 3428 §8).
+    pub fn regulates_load(&self) -> bool {
+        self.transport.is_some_and(SipTransport::is_reliable)
     }
 
     /// True if it may have no further call.

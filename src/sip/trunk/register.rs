@@ -16,7 +16,7 @@ use crate::sip::transaction::drive::{Hop, Outcome};
 use crate::sip::transaction::table::{ClientId, User};
 use crate::sip::uri::Uri;
 use crate::sip::wire::{CSeq, Message, Method, Name, NameAddr};
-use crate::sip::{ALLOW, Sip, TimerKey};
+use crate::sip::{Sip, TimerKey};
 
 use super::retry_after;
 
@@ -184,6 +184,7 @@ impl Sip {
     }
 
     fn write_register(&mut self, index: usize) -> Option<Message> {
+        let allow = self.allow(Some(index));
         let trunk = self.trunks.get_mut(index)?;
         let domain = trunk.from_domain.as_ref().unwrap_or(&trunk.host);
         let registration = trunk.registration.as_mut()?;
@@ -213,7 +214,7 @@ impl Sip {
             request
                 .with(Name::Contact, "")
                 .with(Name::Expires, expires.to_string())
-                .with(Name::Allow, ALLOW),
+                .with(Name::Allow, allow),
         )
     }
 

@@ -16,7 +16,7 @@ use super::session::{Key, Origin, Session, State, Wire};
 use super::transport::MAX_CANDIDATES;
 use super::{
     Asked, Jingle, NS_JINGLE, Protection, Timer, What, answer, info, jingle_error, reason,
-    transport,
+    transfer, transport,
 };
 use crate::address::Address;
 use crate::description::{Description, Transport};
@@ -53,6 +53,9 @@ impl Jingle {
             return;
         }
         self.timers.stop(&Timer::Away(leg));
+        if let ("session-info", Some(transfer)) = (action, transfer::read(jingle)) {
+            return self.transfer(leg, head, transfer);
+        }
         self.out.result(head, None);
         match action {
             "session-initiate" => self.offered(leg, &head.from, jingle),
@@ -153,6 +156,7 @@ impl Jingle {
                 moved: false,
             },
             wire,
+            transferred: false,
             key,
         };
         self.insert(leg, session);

@@ -65,7 +65,9 @@ impl Jingle {
                 None => {}
             },
             LegCommand::Transport(info) => self.trickle(now, leg, info),
-            LegCommand::Digit(_) | LegCommand::Hold(_) | LegCommand::Transfer(_) => {
+            LegCommand::Transfer(news) => self.transfer_news(leg, &news),
+            LegCommand::Refer { .. } => self.tell(leg, LegEvent::ReferRefused),
+            LegCommand::Digit(_) | LegCommand::Hold(_) => {
                 debug!(%leg, "jingle clients have no word for it");
             }
             LegCommand::End(end) => self.close(leg, end),
@@ -124,6 +126,7 @@ impl Jingle {
             side: Side::Initiator,
             state: State::Offering { rings: false },
             wire: Wire::default(),
+            transferred: false,
         };
         if session.device.is_some() {
             self.insert(leg, session);

@@ -48,6 +48,16 @@ impl Jingle {
         self.bid(contact, user, Said::of_failure(&why.into()));
     }
 
+    /// A user's transfer of its call came to nothing; the call goes on.
+    pub(super) fn note_not_transferred(&mut self, leg: LegId, end: &End) {
+        let Some(session) = self.sessions.get(&leg) else {
+            return;
+        };
+        let (contact, user) = (session.local.clone(), session.key.peer.clone());
+        let said = Said::NotTransferred(end.reason, end.sip_status);
+        self.bid(contact, user, Some(said));
+    }
+
     /// A call to a user could not even ring.
     pub(super) fn note_missed(&mut self, contact: FullJid, user: BareJid) {
         self.bid(contact, user, Some(Said::Missed));

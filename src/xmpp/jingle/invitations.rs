@@ -76,6 +76,7 @@ impl Jingle {
             origin: Origin::Invitation,
             state: State::Invited { early: None },
             wire: Wire::default(),
+            transferred: false,
             key,
         };
         let Some(to) = self.called(&head.to) else {

@@ -55,10 +55,12 @@ pub mod reason;
 mod session;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod transport;
 mod typed_keys;
 
 pub use farewell::Farewell;
+pub use transfer::NS_TRANSFER;
 
 /// The namespace of `<jingle/>`.
 pub const NS_JINGLE: &str = "urn:xmpp:jingle:1";
@@ -379,7 +381,10 @@ impl Jingle {
     }
 
     fn terminate(&mut self, leg: LegId, condition: &'static str, text: Option<&str>) {
-        let reason = reason::write(condition, text);
+        let mut reason = reason::write(condition, text);
+        if self.sessions.get(&leg).is_some_and(|s| s.transferred) {
+            reason.append_child(transfer::transferred());
+        }
         self.request(None, leg, "session-terminate", [reason]);
     }
 

@@ -130,6 +130,8 @@ pub struct Session {
     pub state: State,
     /// What both sides have said about transports.
     pub wire: Wire,
+    /// The peer's transfer of the call has succeeded.
+    pub transferred: bool,
 }
 
 impl Session {

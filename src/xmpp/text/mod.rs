@@ -64,6 +64,8 @@ impl Language {
 pub enum Said {
     /// A call of the user failed, or broke off.
     Failed(EndReason, Option<u16>),
+    /// A call that the user wanted to transfer goes on as before.
+    NotTransferred(EndReason, Option<u16>),
     /// A call to the user was not answered.
     Missed,
 }
@@ -84,12 +86,10 @@ impl Said {
         time: Option<&str>,
     ) -> String {
         match self {
-            Self::Failed(reason, status) => {
-                let why = failure(*reason).unwrap_or(Phrase::Failed).text(language);
-                match status {
-                    Some(status) => format!("{why} ({status})"),
-                    None => why.to_owned(),
-                }
+            Self::Failed(reason, status) => why(*reason, *status, language),
+            Self::NotTransferred(reason, status) => {
+                let what = Phrase::NotTransferred.text(language);
+                format!("{what} {}", why(*reason, *status, language))
             }
             Self::Missed => {
                 let who = match (caller, name) {
@@ -104,6 +104,15 @@ impl Said {
                 }
             }
         }
+    }
+}
+
+/// Why a call failed, with the status that said so.
+fn why(reason: EndReason, status: Option<u16>, language: Language) -> String {
+    let why = failure(reason).unwrap_or(Phrase::Failed).text(language);
+    match status {
+        Some(status) => format!("{why} ({status})"),
+        None => why.to_owned(),
     }
 }
 
@@ -149,6 +158,11 @@ mod tests {
         assert_eq!(
             text(Some("Alice"), Some("2026-11-28 17:45 UTC")),
             "Missed call from Alice (+15551234567), 2026-11-28 17:45 UTC"
+        );
+        let kept = Said::NotTransferred(EndReason::Busy, Some(486));
+        assert_eq!(
+            kept.text(Language::English, &number, None, None),
+            "The call was not transferred. The line is busy. (486)"
         );
         let hidden = Said::Missed.text(Language::French, &Address::Anonymous, None, None);
         assert_eq!(hidden, "Appel manqué : numéro masqué");

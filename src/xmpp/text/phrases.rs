@@ -125,6 +125,12 @@ phrases! {
         "Der Anruf ist fehlgeschlagen."
         "L’appel a échoué."
         "La llamada falló.",
+    /// A call that could not be transferred; why follows.
+    NotTransferred
+        "The call was not transferred."
+        "Der Anruf wurde nicht weitergegeben."
+        "L’appel n’a pas été transféré."
+        "La llamada no se transfirió.",
     /// A call that nobody answered.
     Missed
         "Missed call from {who}"
@@ -143,6 +149,48 @@ phrases! {
         "Dieser Kontakt nimmt nur Anrufe an, keinen Text. Im Anruf werden Ziffern, * und # als Tasten gedrückt."
         "Ce contact n’accepte que des appels, pas de texte. Pendant un appel, les chiffres, * et # sont transmis comme touches."
         "Este contacto solo acepta llamadas, no texto. Durante una llamada, las cifras, * y # se pulsan como teclas.",
+    /// A text was not sent: its length.
+    TextTooLong
+        "The text is too long for the telephone network. Please send it in parts."
+        "Der Text ist zu lang für das Telefonnetz. Bitte senden Sie ihn in Teilen."
+        "Le texte est trop long pour le réseau téléphonique. Veuillez l’envoyer en plusieurs parties."
+        "El texto es demasiado largo para la red telefónica. Envíelo por partes.",
+    /// A text was not sent: not allowed.
+    TextForbidden
+        "You are not allowed to write to this contact."
+        "Sie dürfen diesem Kontakt nicht schreiben."
+        "Vous n’êtes pas autorisé à écrire à ce contact."
+        "No tiene permiso para escribir a este contacto.",
+    /// A text was not taken: the reader is not there.
+    TextUnavailable
+        "The person you wrote to cannot be reached for the time being."
+        "Der Empfänger ist zurzeit nicht erreichbar."
+        "Votre correspondant est injoignable pour le moment."
+        "La persona a la que escribe no está disponible en este momento.",
+    /// A text was not sent: a limit.
+    TextTooMany
+        "Too many texts at the moment. Please try again later."
+        "Zurzeit sind es zu viele Texte. Bitte versuchen Sie es später noch einmal."
+        "Trop de textes en ce moment. Veuillez réessayer plus tard."
+        "Hay demasiados textos en este momento. Inténtelo de nuevo más tarde.",
+    /// A text was sent, and nobody said that it has come.
+    TextUnanswered
+        "Nobody has confirmed the text; it may have arrived or not."
+        "Niemand hat den Text bestätigt; vielleicht ist er angekommen, vielleicht nicht."
+        "Personne n’a confirmé le texte ; il est peut-être arrivé, ou non."
+        "Nadie ha confirmado el texto; puede que haya llegado o no.",
+    /// A text was refused for another reason.
+    TextRefused
+        "The text was not delivered."
+        "Der Text wurde nicht zugestellt."
+        "Le texte n’a pas été remis."
+        "El texto no se entregó.",
+    /// A text that is encrypted for a client.
+    TextEncrypted
+        "A telephone cannot read encrypted texts. Please switch encryption off for this contact."
+        "Ein Telefon kann keine verschlüsselten Texte lesen. Bitte schalten Sie die Verschlüsselung für diesen Kontakt aus."
+        "Un téléphone ne peut pas lire de textes chiffrés. Veuillez désactiver le chiffrement pour ce contact."
+        "Un teléfono no puede leer textos cifrados. Desactive el cifrado para este contacto.",
     /// What is asked of people.
     Prompt
         "Phone number or SIP address"
@@ -179,6 +227,24 @@ phrases! {
         "{what} ist keine Telefonnummer: Nach dem + stehen 2 bis 15 Ziffern, und die erste ist keine 0."
         "{what} n’est pas un numéro de téléphone : après le + viennent 2 à 15 chiffres, dont le premier n’est pas 0."
         "{what} no es un número de teléfono: después del + van de 2 a 15 cifras, y la primera no es 0.",
+    /// A number without its area code.
+    AddressIncomplete
+        "{what} is not a whole phone number: write its area code too, or + and the country code."
+        "{what} ist keine vollständige Telefonnummer: Schreiben Sie auch die Ortsvorwahl oder + und die Landesvorwahl."
+        "{what} n’est pas un numéro de téléphone complet : écrivez aussi l’indicatif régional, ou + et l’indicatif du pays."
+        "{what} no es un número de teléfono completo: escriba también el prefijo de zona, o + y el prefijo del país.",
+    /// A country code that nobody has.
+    AddressNoSuchCountry
+        "No country has the code that {what} begins with."
+        "Kein Land hat die Vorwahl, mit der {what} beginnt."
+        "Aucun pays n’a l’indicatif par lequel commence {what}."
+        "Ningún país tiene el prefijo con el que empieza {what}.",
+    /// A number of a length that its country does not have.
+    AddressWrongLength
+        "{what} is too short or too long for a phone number of its country."
+        "{what} ist für eine Telefonnummer ihres Landes zu kurz oder zu lang."
+        "{what} est trop court ou trop long pour un numéro de téléphone de son pays."
+        "{what} es demasiado corto o demasiado largo para un número de teléfono de su país.",
     /// Letters or signs in a number.
     AddressNotADigit
         "There is {what} in the phone number; write it in digits."
@@ -254,6 +320,9 @@ pub fn address_error(error: &AddressError, language: Language) -> String {
         AddressError::Empty => (Phrase::AddressEmpty, String::new()),
         AddressError::NoCountry(number) => (Phrase::AddressNoCountry, number.clone()),
         AddressError::NotE164(number) => (Phrase::AddressNotE164, number.clone()),
+        AddressError::Incomplete(number) => (Phrase::AddressIncomplete, number.clone()),
+        AddressError::NoSuchCountry(number) => (Phrase::AddressNoSuchCountry, number.clone()),
+        AddressError::WrongLength(number) => (Phrase::AddressWrongLength, number.clone()),
         AddressError::NotADigit(sign) => (Phrase::AddressNotADigit, format!("{sign:?}")),
         AddressError::Extension => (Phrase::AddressExtension, String::new()),
         AddressError::NoHost(text) => (Phrase::AddressNoHost, text.clone()),

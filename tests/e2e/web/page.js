@@ -66,10 +66,12 @@ async function logIn({ jid, password, url, messageInitiation }) {
   if (messageInitiation) client.disco.addFeature(MESSAGE);
   client.on("message", (message) => {
     for (const step of STEPS)
-      if (message[step])
+      if (message[step]) {
+        if (step === "proceed") call(message[step].id).proceeded ??= performance.now();
         note(message.type === "error" ? "message-error" : step, message[step].id, message.from, {
           reason: message[step].reason ?? "",
         });
+      }
   });
   client.on("presence", (presence) => note("presence", "", presence.from, { kind: presence.type ?? "available" }));
   client.on("jingle:incoming", (session) => {
@@ -139,6 +141,9 @@ async function tone(hz) {
 }
 
 async function listen(call, track) {
+  if (track.kind !== "audio") return;
+  // The first packet unmutes it.
+  track.addEventListener("unmute", () => (call.unmuted ??= performance.now()));
   const stream = new MediaStream([track]);
   // Without an element that plays it, Chromium does not decode a remote track at all.
   call.element = new Audio();
@@ -160,9 +165,23 @@ function step({ to, sid, step, reason }) {
   initiate(to, step, sid, reason ? { reason } : {});
 }
 
-async function start({ to, sid, hz }) {
+/// A picture that changes.
+function picture() {
+  const canvas = document.createElement("canvas");
+  const pen = canvas.getContext("2d");
+  let at = 0;
+  setInterval(() => {
+    pen.fillStyle = `hsl(${(at += 7)} 80% 50%)`;
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+  }, 100);
+  return canvas.captureStream(10).getVideoTracks()[0];
+}
+
+async function start({ to, sid, hz, video }) {
   const mine = call(sid);
-  mine.session = client.jingle.createMediaSession(to, sid, await tone(hz));
+  const stream = await tone(hz);
+  if (video) stream.addTrack(picture());
+  mine.session = client.jingle.createMediaSession(to, sid, stream);
   await mine.session.start();
 }
 
@@ -210,6 +229,12 @@ async function press({ sid, keys }) {
   await done;
 }
 
+/// Milliseconds from `proceed` to the first packet of sound.
+function firstWord({ sid }) {
+  const { proceeded, unmuted } = call(sid);
+  return unmuted === undefined ? null : unmuted - proceeded;
+}
+
 function fresh({ sid }) {
   call(sid).chunks.length = 0;
 }
@@ -234,6 +259,8 @@ async function stats({ sid }) {
   const codecs = Object.fromEntries(report.filter((r) => r.type === "codec").map((r) => [r.id, r.mimeType]));
   for (const entry of report) {
     if (entry.type === "transport") found.pair = entry.selectedCandidatePairId;
+    if (entry.type === "local-candidate") (found.locals ??= {})[entry.id] = entry.address;
+    if (entry.type === "candidate-pair") (found.pairs ??= {})[entry.id] = entry.localCandidateId;
     if (entry.kind !== "audio") continue;
     if (entry.type === "inbound-rtp")
       Object.assign(found, {
@@ -241,6 +268,7 @@ async function stats({ sid }) {
         received: entry.packetsReceived,
         lost: entry.packetsLost,
         concealed: entry.concealedSamples,
+        jitter: entry.jitter,
         samples: entry.totalSamplesReceived,
         energy: entry.totalAudioEnergy,
       });
@@ -248,9 +276,10 @@ async function stats({ sid }) {
     // What the other side reports of us by RTCP.
     if (entry.type === "remote-inbound-rtp") Object.assign(found, { remoteLost: entry.packetsLost, roundTrip: entry.roundTripTime });
   }
+  found.local = found.locals?.[found.pairs?.[found.pair]];
   return found;
 }
 
 globalThis.user = {
-  logIn, logOut, showTo, propose, step, start, accept, connected, end, hold, mute, restartIce, press, fresh, heard, stats,
+  logIn, logOut, showTo, propose, step, start, accept, connected, end, hold, mute, restartIce, press, firstWord, fresh, heard, stats,
 };

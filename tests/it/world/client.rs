@@ -41,6 +41,11 @@ pub enum Wake {
     Return,
     RestartIce,
     Move,
+    Transfer,
+    /// Holds the call, or takes it up again.
+    Hold(bool),
+    /// Its patience of this number is at an end.
+    Impatient(u32),
 }
 
 /// What a client does beside its plan.
@@ -54,6 +59,14 @@ pub struct Habits {
     pub restart_ice_after: Option<Duration>,
     /// Takes the call to another device of its user this long after the answer (XEP-0353 §6.2).
     pub move_after: Option<Duration>,
+    /// Hands the call on to another number this long after the answer (XEP-0251).
+    pub transfer_after: Option<Duration>,
+    /// Holds the call this long after the answer, if it can.
+    pub hold_after: Option<Duration>,
+    /// Takes it up again after so long.
+    pub hold_for: Option<Duration>,
+    /// Confirms the texts that come (XEP-0184).
+    pub confirms: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +88,10 @@ pub struct Client {
     pub dialect: Dialect,
     /// What was said to the user in words.
     pub read: Vec<String>,
+    /// Texts of its own that were received, by id.
+    pub receipts: Vec<String>,
+    /// Conditions of those that came back.
+    pub refused: Vec<String>,
     pub is_online: bool,
     pub state: State,
     /// How it ended, as the client would show it.
@@ -82,7 +99,11 @@ pub struct Client {
     pub rang: bool,
     peer: String,
     sid: String,
+    /// The name of the one content: the offerer's.
+    content: String,
     next_id: u32,
+    /// Which wait is the last one.
+    patience: u32,
 }
 
 /// What most clients do, and no `finish`, so that ladders are short.
@@ -102,13 +123,17 @@ impl Client {
             habits: Habits::default(),
             dialect: DEFAULT,
             read: Vec::new(),
+            receipts: Vec::new(),
+            refused: Vec::new(),
             is_online: true,
             state: State::Idle,
             ended: None,
             rang: false,
             peer: String::new(),
             sid: String::new(),
+            content: String::new(),
             next_id: 0,
+            patience: 0,
         }
     }
 
@@ -128,6 +153,10 @@ impl Client {
             return_after,
             restart_ice_after: _,
             move_after: _,
+            transfer_after: _,
+            hold_after: _,
+            hold_for: _,
+            confirms: _,
         } = self.habits;
         let back = vanish_after.zip(return_after).map(|(a, b)| a + b);
         [wake(vanish_after, Wake::Vanish), wake(back, Wake::Return)]
@@ -136,13 +165,33 @@ impl Client {
             .collect()
     }
 
+    /// Waits so long and no longer, if it is one of those.
+    fn wait(&mut self, limit: Duration) -> Option<Act> {
+        self.patience += 1;
+        let wake = Act::Wake(limit, Wake::Impatient(self.patience));
+        self.dialect.is_impatient.then_some(wake)
+    }
+
     fn talk(&mut self) -> Vec<Act> {
         self.state = State::Talking;
+        self.patience += 1;
+        let hold = self.habits.hold_after.take().filter(|_| self.dialect.holds);
+        let back = hold.zip(self.habits.hold_for).map(|(a, b)| a + b);
+        let holds = [(hold, true), (back, false)]
+            .into_iter()
+            .filter_map(|(at, held)| Some(Act::Wake(at?, Wake::Hold(held))));
         let restart = self.habits.restart_ice_after.take();
         let restart = restart.map(|after| Act::Wake(after, Wake::RestartIce));
         let moves = self.habits.move_after.take();
         let moves = moves.map(|after| Act::Wake(after, Wake::Move));
-        restart.into_iter().chain(moves).collect()
+        let transfer = self.habits.transfer_after.take();
+        let transfer = transfer.map(|after| Act::Wake(after, Wake::Transfer));
+        restart
+            .into_iter()
+            .chain(moves)
+            .chain(holds)
+            .chain(transfer)
+            .collect()
     }
 
     fn id(&mut self) -> String {
@@ -158,6 +207,31 @@ impl Client {
             self.jid
         );
         Act::Send(xml.parse().expect("our own XML"))
+    }
+
+    /// Writes to a contact, and wants to know whether it has come.
+    pub fn write(&mut self, contact: &str, text: &str) -> Vec<Act> {
+        let said = format!("<body>{text}</body><request xmlns='urn:xmpp:receipts'/>");
+        vec![self.message(contact, &said)]
+    }
+
+    /// Confirms a text, or notes what is said of one of its own.
+    fn receive_text(&mut self, stanza: &Element, from: &str) -> Vec<Act> {
+        const RECEIPTS: &str = "urn:xmpp:receipts";
+        let error = stanza.children().find(|c| c.name() == "error");
+        let condition = error.and_then(|error| error.children().next());
+        self.refused.extend(condition.map(|c| c.name().to_owned()));
+        let received = stanza.get_child("received", RECEIPTS);
+        let received = received.and_then(|received| received.attr("id"));
+        self.receipts.extend(received.map(str::to_owned));
+        match (stanza.get_child("request", RECEIPTS), stanza.attr("id")) {
+            (Some(_), Some(id)) if self.habits.confirms => {
+                let id = id.to_owned();
+                let received = format!("<received xmlns='{RECEIPTS}' id='{id}'/>");
+                vec![self.message(from, &received)]
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn jingle(&mut self, action: &str, inner: &str) -> Act {
@@ -176,9 +250,9 @@ impl Client {
             groups,
             dtls,
             transport_first,
-            content: name,
             ..
         } = self.dialect;
+        let name = &self.content;
         let group = format!(
             "<group xmlns='urn:xmpp:jingle:apps:grouping:0' semantics='BUNDLE'>\
              <content name='{name}'/></group>"
@@ -211,6 +285,7 @@ impl Client {
              <payload-type id='110' name='telephone-event' clockrate='48000'/>\
              <payload-type id='126' name='telephone-event' clockrate='8000'/>";
         self.state = State::Initiated;
+        self.dialect.content.clone_into(&mut self.content);
         let content = self.content("actpass", payloads);
         self.jingle("session-initiate", &content)
     }
@@ -237,6 +312,7 @@ impl Client {
                  <description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'/></propose>"
             );
             acts.push(self.message(contact, &propose));
+            acts.extend(self.wait(Duration::from_secs(30)));
         }
         if let Some(after) = end_after {
             acts.push(Act::Wake(after, Wake::End));
@@ -272,6 +348,7 @@ impl Client {
                 if let Some(payload) = payload {
                     acts.extend(self.receive_message(payload, &from));
                 }
+                acts.extend(self.receive_text(stanza, &from));
                 let body = stanza.children().find(|c| c.name() == "body");
                 self.read.extend(body.map(Element::text));
             }
@@ -303,6 +380,9 @@ impl Client {
             .and_then(|reason| reason.children().next())
             .map_or("none", Element::name)
             .to_owned();
+        if !self.dialect.invites {
+            return Vec::new();
+        }
         match (payload.name(), self.state) {
             ("propose", State::Idle | State::Over) => {
                 self.sid = payload.attr("id").unwrap_or_default().to_owned();
@@ -325,11 +405,15 @@ impl Client {
             }
             ("ringing", State::Proposed) if known => {
                 self.rang = true;
-                Vec::new()
+                self.wait(Duration::from_secs(45)).into_iter().collect()
             }
             ("proceed", State::Proposed) if known => {
                 self.peer = from.to_owned();
-                vec![self.initiate()]
+                let patience = self.wait(Duration::from_secs(15));
+                [Some(self.initiate()), patience]
+                    .into_iter()
+                    .flatten()
+                    .collect()
             }
             ("reject" | "retract" | "finish", state) if known && state != State::Over => {
                 self.over(&format!("{} {reason}", payload.name()));
@@ -349,7 +433,13 @@ impl Client {
             .and_then(|reason| reason.children().next())
             .map_or("none", Element::name)
             .to_owned();
-        match (jingle.attr("action").unwrap_or_default(), self.state) {
+        let action = jingle.attr("action").unwrap_or_default();
+        if let Some(objection) = self.objection(action, jingle) {
+            self.over(&format!("objects to {action}: {objection}"));
+            let reason = "<reason><failed-application/></reason>";
+            return vec![self.jingle("session-terminate", reason)];
+        }
+        match (action, self.state) {
             ("session-accept", State::Initiated) => self.talk(),
             ("session-info", State::Initiated) => {
                 self.rang = true;
@@ -357,6 +447,9 @@ impl Client {
             }
             ("session-initiate", State::Proceeded) => {
                 self.peer = from.to_owned();
+                let content = jingle.children().find(|c| c.name() == "content");
+                let name = content.and_then(|c| c.attr("name"));
+                self.content = name.unwrap_or_default().to_owned();
                 let payloads = "<payload-type id='0' name='PCMU' clockrate='8000'/>";
                 let content = self.content("active", payloads);
                 let mut acts = Vec::from([self.jingle("session-accept", &content)]);
@@ -371,11 +464,116 @@ impl Client {
                 acts
             }
             ("session-terminate", state) if state != State::Over => {
-                self.over(&format!("terminate {reason}"));
+                let transferred = jingle
+                    .children()
+                    .flat_map(Element::children)
+                    .any(|child| child.is("transferred", "urn:xmpp:jingle:transfer:0"));
+                let how = if transferred { " transferred" } else { "" };
+                self.over(&format!("terminate {reason}{how}"));
                 Vec::new()
             }
             _ => Vec::new(),
         }
+    }
+
+    /// What a client of this family would break over: what their parsers and engines insist on.
+    fn objection(&self, action: &str, jingle: &Element) -> Option<&'static str> {
+        let dialect = self.dialect;
+        let is_answer = match action {
+            "session-accept" => true,
+            "session-initiate" => false,
+            "session-info" => {
+                let rings = jingle.children().all(|c| c.name() == "ringing");
+                return (!rings).then_some("no client needs that");
+            }
+            "session-terminate" => return None,
+            "transport-info" => {
+                let contents: Vec<_> = jingle.children().collect();
+                let [content] = contents.as_slice() else {
+                    return Some("not one content");
+                };
+                let transport = content.children().next()?;
+                let named = ["ufrag", "pwd"]
+                    .into_iter()
+                    .all(|a| transport.attr(a).is_some());
+                let few = transport.children().count() <= 1;
+                return (!named || !few).then_some("credentials, and one candidate");
+            }
+            _ => return Some("an action that clients do not know"),
+        };
+        let child =
+            |element: &Element, name: &str| element.children().find(|c| c.name() == name).cloned();
+        let content = child(jingle, "content")?;
+        let (Some(description), Some(transport)) =
+            (child(&content, "description"), child(&content, "transport"))
+        else {
+            return Some("no description or no transport");
+        };
+        let setup = child(&transport, "fingerprint")?.attr("setup")?.to_owned();
+        let muxes = child(&description, "rtcp-mux").is_some();
+        let grouped = child(jingle, "group").is_some();
+        let payloads: Vec<_> = description
+            .children()
+            .filter(|c| c.name() == "payload-type")
+            .collect();
+        let candidates: Vec<_> = transport
+            .children()
+            .filter(|c| c.name() == "candidate")
+            .collect();
+        let components: Vec<_> = candidates
+            .iter()
+            .filter_map(|c| c.attr("component"))
+            .collect();
+        let whole = |candidate: &&&Element| {
+            let number = |name| {
+                candidate
+                    .attr(name)
+                    .is_some_and(|v| v.parse::<u32>().is_ok())
+            };
+            let numbers = ["foundation", "generation", "network", "port", "priority"];
+            let known = candidate.attr("protocol") == Some("udp")
+                && candidate.attr("ip").is_some()
+                && candidate.attr("type").is_some();
+            known && numbers.into_iter().all(number)
+        };
+        let first_is_sound = payloads
+            .first()
+            .is_some_and(|p| !["telephone-event", "CN"].contains(&p.attr("name").unwrap_or("CN")));
+        let checks = [
+            (
+                is_answer && content.attr("name") != Some(dialect.content),
+                "another content",
+            ),
+            (
+                is_answer && setup == "actpass",
+                "an answer that is undecided",
+            ),
+            (!is_answer && setup != "actpass", "an offer that is decided"),
+            (is_answer && muxes != dialect.mux, "rtcp-mux"),
+            (!is_answer && !muxes, "an offer without rtcp-mux"),
+            (is_answer && grouped != dialect.groups, "the group"),
+            (!first_is_sound, "telephone-event first"),
+            (
+                payloads.iter().any(|p| p.attr("clockrate").is_none()),
+                "a payload without clockrate",
+            ),
+            (
+                content.attr("senders").is_some_and(|s| s == "none"),
+                "senders='none'",
+            ),
+            (!components.contains(&"1"), "no candidate"),
+            (
+                !dialect.mux && !components.contains(&"2"),
+                "no candidate of component 2",
+            ),
+            (
+                candidates.iter().filter(whole).count() != candidates.len(),
+                "a candidate that is not whole",
+            ),
+        ];
+        checks
+            .into_iter()
+            .find_map(|(broken, what)| broken.then_some(what))
     }
 
     pub fn wake(&mut self, wake: Wake) -> Vec<Act> {
@@ -412,11 +610,36 @@ impl Client {
                 );
                 vec![self.message(&bare, &propose)]
             }
+            (Wake::Transfer, State::Talking) => {
+                let to = "+15559990000@phone.example.org";
+                let transfer = format!("<transfer xmlns='urn:xmpp:jingle:transfer:0' to='{to}'/>");
+                vec![self.jingle("session-info", &transfer)]
+            }
             (Wake::RestartIce, State::Talking) => {
-                let content = "<content creator='initiator' name='0'>\
+                let content = format!(
+                    "<content creator='initiator' name='{}'>\
                      <transport xmlns='urn:xmpp:jingle:transports:ice-udp:1' ufrag='neWf' \
-                     pwd='another88yXZajgGS00ziBDQ'/></content>";
-                vec![self.jingle("transport-info", content)]
+                     pwd='another88yXZajgGS00ziBDQ'/></content>",
+                    self.content
+                );
+                vec![self.jingle("transport-info", &content)]
+            }
+            (Wake::Hold(held), State::Talking) => {
+                let word = if held { "hold" } else { "unhold" };
+                let info = format!("<{word} xmlns='urn:xmpp:jingle:apps:rtp:info:1'/>");
+                vec![self.jingle("session-info", &info)]
+            }
+            (Wake::Impatient(n), State::Proposed) if n == self.patience => {
+                self.over("lost patience");
+                vec![self.message(&peer, &jmi("retract", "timeout"))]
+            }
+            (Wake::Impatient(n), State::Initiated) if n == self.patience => {
+                self.over("lost patience");
+                let reason = "<reason><connectivity-error/></reason>";
+                vec![
+                    self.jingle("session-terminate", reason),
+                    self.message(&peer, &jmi("finish", "connectivity-error")),
+                ]
             }
             (Wake::Answer, State::Ringing) => {
                 self.state = State::Proceeded;

@@ -42,7 +42,24 @@ pub struct Dialect {
     pub transport_first: bool,
     /// The content's name.
     pub content: &'static str,
+    /// Waits no longer than 30 s for the first `ringing`, 45 s for the next one, 15 s from `proceed`
+    /// to media.
+    pub is_impatient: bool,
+    /// Its user can hold a call (`session-info`).
+    pub holds: bool,
 }
+
+/// Every family that can call.
+pub const CALLING: [Dialect; 8] = [
+    CONVERSATIONS,
+    DINO,
+    MOVIM,
+    MONAL,
+    SISKIN,
+    KAIDAN,
+    BOROGOVE,
+    STANZA_JS,
+];
 
 pub const CONVERSATIONS: Dialect = Dialect {
     invites: true,
@@ -56,6 +73,8 @@ pub const CONVERSATIONS: Dialect = Dialect {
     dtls: true,
     transport_first: false,
     content: "0",
+    is_impatient: false,
+    holds: false,
 };
 /// Says nothing before its user acts, and writes no group.
 pub const DINO: Dialect = Dialect {
@@ -69,9 +88,10 @@ pub const MOVIM: Dialect = Dialect {
     hangs_up_by: HangsUpBy::FinishBareAndTerminate,
     ..CONVERSATIONS
 };
-/// Acknowledges nothing, and writes the transport first.
+/// Acknowledges nothing, writes the transport first, and does not wait long.
 pub const MONAL: Dialect = Dialect {
     acks: false,
+    is_impatient: true,
     transport_first: true,
     ..CONVERSATIONS
 };
@@ -100,6 +120,7 @@ pub const BOROGOVE: Dialect = Dialect {
 /// No message initiation.
 pub const STANZA_JS: Dialect = Dialect {
     invites: false,
+    holds: true,
     hangs_up_by: HangsUpBy::Terminate,
     ..CONVERSATIONS
 };

@@ -5,7 +5,7 @@
 
 #![allow(clippy::disallowed_methods)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -100,6 +100,8 @@ enum Event {
     WakePhone(Which, phone::Wake),
     Dial(usize, String),
     PhoneCalls(String, Option<Duration>),
+    Write(usize, String),
+    PhoneWrites(String, String),
     LinkDown,
     LinkUp,
     Deaf(Which, bool),
@@ -125,6 +127,8 @@ pub struct World {
     pub media: MediaPlan,
     pub gateway: Gateway,
     pub records: Vec<CallRecord>,
+    /// Media ports that other programs have.
+    pub taken_ports: BTreeSet<u16>,
     /// Keys that a media worker was told to press, each toward its side.
     pub pressed: Vec<(Side, char)>,
     pub trace: Vec<String>,
@@ -189,6 +193,7 @@ pub fn config() -> Config {
             dtmf: Default::default(),
             early_media: false,
             session_timer: Duration::ZERO,
+            messages: true,
         }],
         routes: vec![RouteConfig {
             matches: RouteMatch::Any,
@@ -203,6 +208,7 @@ pub fn config() -> Config {
             users: Vec::new(),
             max_calls_per_user: 4,
             calls_per_minute: 10,
+            messages_per_minute: 30,
             country: None,
         },
         call: CallConfig {
@@ -279,6 +285,7 @@ impl World {
             media: MediaPlan::Connects(Duration::from_millis(80)),
             gateway,
             records: Vec::new(),
+            taken_ports: BTreeSet::new(),
             pressed: Vec::new(),
             trace: Vec::new(),
             tokens,
@@ -344,6 +351,16 @@ impl World {
     /// The phone calls our number, and ends the call after so long, if it says so.
     pub fn phone_calls(&mut self, at: Duration, id: &str, end_after: Option<Duration>) {
         self.at(at, Event::PhoneCalls(id.to_owned(), end_after));
+    }
+
+    /// A client writes to the number.
+    pub fn writes(&mut self, at: Duration, n: usize, text: &str) {
+        self.at(at, Event::Write(n, text.to_owned()));
+    }
+
+    /// The phone writes to our number.
+    pub fn phone_writes(&mut self, at: Duration, id: &str, text: &str) {
+        self.at(at, Event::PhoneWrites(id.to_owned(), text.to_owned()));
     }
 
     /// A stanza comes from the server.
@@ -447,6 +464,14 @@ impl World {
             }
             Event::PhoneCalls(id, end_after) => {
                 let acts = self.phone.call(&id, "+15550001000", end_after);
+                self.phone_acts(Which::First, acts);
+            }
+            Event::Write(n, text) => {
+                let acts = self.clients[n].write(NUMBER, &text);
+                self.client_acts(n, acts);
+            }
+            Event::PhoneWrites(id, text) => {
+                let acts = self.phone.write(&id, "+15550001000", &text);
                 self.phone_acts(Which::First, acts);
             }
             Event::LinkDown => {
@@ -624,8 +649,21 @@ impl World {
         match command {
             MediaCommand::Configure { bridge, side, spec } => {
                 self.bridges.insert(bridge, ());
-                let SideTransport::Ice(ice) = &spec.transport else {
-                    return;
+                let ice = match &spec.transport {
+                    SideTransport::Ice(ice) => ice,
+                    SideTransport::Rtp(rtp) => {
+                        let port = rtp.port;
+                        if self.taken_ports.contains(&port) {
+                            let taken = MediaEvent::PortTaken {
+                                bridge,
+                                side,
+                                port,
+                                text: "address in use".to_owned(),
+                            };
+                            self.media_event(Duration::from_millis(1), taken);
+                        }
+                        return;
+                    }
                 };
                 if ice.dtls.is_none() || self.connected.insert((bridge, side), ()).is_some() {
                     return;
@@ -678,6 +716,10 @@ impl World {
     pub fn assert_nothing_is_left(&self, calls: usize) {
         self.assert_gateway_is_quiet();
         let story = self.story();
+        for client in &self.clients {
+            let ended = client.ended.as_deref().unwrap_or_default();
+            assert!(!ended.starts_with("objects"), "{ended}\n{story}");
+        }
         assert_eq!(self.records.len(), calls, "one record a call\n{story}");
         for phone in [&self.phone, &self.backup] {
             assert_eq!(

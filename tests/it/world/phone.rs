@@ -1,7 +1,7 @@
 //! A telephone of the simulated world: a small SIP user agent written apart from the gateway's,
 //! with RFC 3261's retransmissions and little else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What the phone does with a call.
@@ -33,6 +33,13 @@ pub struct Habits {
     pub press_after: Option<Duration>,
     /// Wants the gateway to refresh each call within so many seconds (RFC 4028).
     pub session_expires: Option<u32>,
+    /// Takes REFER, and tells a second later that this became of it. Without it, REFER is not
+    /// allowed.
+    pub refers: Option<u16>,
+    /// Answers texts with this status.
+    pub refuses_texts: Option<u16>,
+    /// Writes within a call this long after it was answered.
+    pub writes_after: Option<Duration>,
     /// Hears nothing, and says nothing but what it had begun to say.
     pub is_deaf: bool,
 }
@@ -58,6 +65,12 @@ pub enum Wake {
     Offer(String, bool),
     /// Press a key.
     Press(String),
+    /// Tell what became of the transfer.
+    Notify(String),
+    /// Write within the call.
+    Write(String),
+    /// Send a text again, after this interval, unless it was answered.
+    RepeatText(String, Duration),
 }
 
 const T1: Duration = Duration::from_millis(500);
@@ -109,6 +122,17 @@ pub struct Phone {
     pub registered: usize,
     /// INVITEs within calls.
     pub refreshed: usize,
+    /// Whom it was asked to call.
+    pub referred: Vec<String>,
+    /// Where it was told to send sound, each place once.
+    pub told: Vec<u16>,
+    /// Texts that came, each once, with who wrote them.
+    pub texts: Vec<(String, String)>,
+    heard: BTreeSet<String>,
+    /// Texts of ours that nobody has answered, and how long they wait.
+    writing: BTreeMap<String, (String, Duration)>,
+    /// What our texts were answered, each time that something came.
+    pub fates: Vec<(String, u16)>,
 }
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
@@ -129,6 +153,12 @@ impl Phone {
             offered: 0,
             registered: 0,
             refreshed: 0,
+            referred: Vec::new(),
+            told: Vec::new(),
+            texts: Vec::new(),
+            heard: BTreeSet::new(),
+            writing: BTreeMap::new(),
+            fates: Vec::new(),
         }
     }
 
@@ -145,6 +175,9 @@ impl Phone {
         if self.habits.is_deaf {
             return Vec::new();
         }
+        let sound = text.lines().find_map(|line| line.strip_prefix("m=audio "));
+        let port = sound.and_then(|rest| rest.split(' ').next()?.parse().ok());
+        self.told.extend(port.filter(|p| !self.told.contains(p)));
         if text.starts_with("SIP/2.0 ") {
             return self.response(&text);
         }
@@ -154,6 +187,7 @@ impl Phone {
             "OPTIONS" => vec![Act::Send(reply(&text, 200, "", None))],
             "REGISTER" => self.register(&text),
             "INVITE" => self.invite(&id, text),
+            "MESSAGE" => self.message(&text),
             "ACK" => {
                 let mut acts = Vec::new();
                 let number = header(&text, "CSeq").replace("ACK", "INVITE");
@@ -192,8 +226,39 @@ impl Phone {
                 let status = if known { 200 } else { 481 };
                 vec![Act::Send(reply(&text, status, "", None))]
             }
+            "REFER" if self.habits.refers.is_some() => self.refer(&id, &text),
             _ => vec![Act::Send(reply(&text, 405, "", None))],
         }
+    }
+
+    fn refer(&mut self, id: &str, text: &str) -> Vec<Act> {
+        let talks = self
+            .calls
+            .get(id)
+            .is_some_and(|c| c.state == State::Talking);
+        if !talks {
+            return vec![Act::Send(reply(text, 481, "", None))];
+        }
+        self.referred.push(header(text, "Refer-To"));
+        let later = Duration::from_secs(1);
+        vec![
+            Act::Send(reply(text, 202, "", None)),
+            Act::Wake(later, Wake::Notify(id.to_owned())),
+        ]
+    }
+
+    /// Tells what became of a transfer (RFC 3515 §2.4.5).
+    fn notify(&mut self, id: &str) -> Vec<Act> {
+        let status = self.habits.refers.unwrap_or(503);
+        let Some(call) = self.calls.get_mut(id).filter(|c| c.state == State::Talking) else {
+            return Vec::new();
+        };
+        call.cseq += 1;
+        let line = format!("SIP/2.0 {status} Because\r\n");
+        let body = Some(("message/sipfrag", line.as_str()));
+        let notify = within(&call.invite, id, "NOTIFY", call.cseq, "notify", body);
+        let state = "Event: refer\r\nSubscription-State: terminated;reason=noresource";
+        vec![Act::Send(with_header(notify.as_bytes(), state))]
     }
 
     fn register(&mut self, text: &str) -> Vec<Act> {
@@ -231,24 +296,8 @@ impl Phone {
         if self.plan == Plan::Silent {
             return Vec::new();
         }
-        if let Some(status) = self.habits.challenge {
-            let (asks, tells) = match status {
-                401 => ("WWW-Authenticate", "Authorization"),
-                _ => ("Proxy-Authenticate", "Proxy-Authorization"),
-            };
-            if header(&text, tells).is_empty() {
-                self.challenged += 1;
-                let value = format!(
-                    "\r\n{asks}: Digest realm=\"carrier\", nonce=\"n{}\", algorithm=MD5\r\nCSeq:",
-                    self.challenged
-                );
-                let answer = String::from_utf8_lossy(&reply(&text, status, "wall", None)).replacen(
-                    "\r\nCSeq:",
-                    &value,
-                    1,
-                );
-                return vec![Act::Send(answer.into_bytes())];
-            }
+        if let Some(challenge) = self.challenge(&text) {
+            return vec![Act::Send(challenge)];
         }
         let call = Call {
             invite: text.clone(),
@@ -270,6 +319,86 @@ impl Phone {
             Plan::Silent => {}
         }
         acts
+    }
+
+    /// The answer to a request without a password, if one is wanted.
+    fn challenge(&mut self, text: &str) -> Option<Vec<u8>> {
+        let status = self.habits.challenge?;
+        let (asks, tells) = match status {
+            401 => ("WWW-Authenticate", "Authorization"),
+            _ => ("Proxy-Authenticate", "Proxy-Authorization"),
+        };
+        if !header(text, tells).is_empty() {
+            return None;
+        }
+        self.challenged += 1;
+        let nonce = self.challenged;
+        let value = format!("{asks}: Digest realm=\"carrier\", nonce=\"n{nonce}\", algorithm=MD5");
+        Some(with_header(&reply(text, status, "wall", None), &value))
+    }
+
+    /// A text (RFC 3428).
+    fn message(&mut self, text: &str) -> Vec<Act> {
+        if self.plan == Plan::Silent {
+            return Vec::new();
+        }
+        if let Some(challenge) = self.challenge(text) {
+            return vec![Act::Send(challenge)];
+        }
+        assert!(header(text, "Contact").is_empty(), "RFC 3428 §4: {text}");
+        assert!(text.len() <= 1_300, "RFC 3428 §8: {} bytes", text.len());
+        let mark = header(text, "Call-ID") + &header(text, "CSeq");
+        if self.heard.insert(mark) && self.habits.refuses_texts.is_none() {
+            let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+            self.texts.push((header(text, "From"), body.to_owned()));
+        }
+        let status = self.habits.refuses_texts.unwrap_or(200);
+        vec![Act::Send(reply(text, status, "reader", None))]
+    }
+
+    /// Writes to one of our numbers.
+    pub fn write(&mut self, id: &str, number: &str, body: &str) -> Vec<Act> {
+        let message = format!(
+            "MESSAGE sip:{number}@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.10:5060;\
+             branch=z9hG4bK{id};rport\r\nMax-Forwards: 70\r\n\
+             From: \"Romeo\" <sip:+15557654321@192.0.2.10>;tag=writer\r\n\
+             To: <sip:{number}@192.0.2.1>\r\nCall-ID: {id}\r\nCSeq: 1 MESSAGE\r\n\
+             Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.writing
+            .insert(id.to_owned(), (message.clone(), Duration::ZERO));
+        vec![
+            Act::Send(message.into_bytes()),
+            Act::Wake(T1, Wake::RepeatText(id.to_owned(), T1)),
+        ]
+    }
+
+    fn repeat_text(&mut self, id: &str, interval: Duration) -> Vec<Act> {
+        let Some((message, waited)) = self.writing.get_mut(id) else {
+            return Vec::new();
+        };
+        *waited += interval;
+        if *waited >= GIVE_UP {
+            self.writing.remove(id);
+            return Vec::new();
+        }
+        let next = (interval * 2).min(T2);
+        vec![
+            Act::Send(message.clone().into_bytes()),
+            Act::Wake(next, Wake::RepeatText(id.to_owned(), next)),
+        ]
+    }
+
+    /// Writes within a call, once.
+    fn write_within(&mut self, id: &str) -> Vec<Act> {
+        let Some(call) = self.calls.get_mut(id) else {
+            return Vec::new();
+        };
+        call.cseq += 1;
+        let body = Some(("text/plain", "Are you still there?"));
+        let message = within(&call.invite, id, "MESSAGE", call.cseq, "text", body);
+        vec![Act::Send(message.into_bytes())]
     }
 
     fn cancel(&mut self, id: &str, text: &str) -> Vec<Act> {
@@ -352,6 +481,12 @@ impl Phone {
             .nth(1)
             .unwrap_or_default()
             .to_owned();
+        if method == "MESSAGE" {
+            self.writing.remove(&id);
+            let status = text[8..11].parse().unwrap_or(0);
+            self.fates.push((id, status));
+            return Vec::new();
+        }
         if method == "INVITE" && header(text, "Via").contains("offer") {
             return self.offer_answered(&id, text);
         }
@@ -377,6 +512,9 @@ impl Phone {
             Wake::RepeatRequest(id, interval) => self.repeat(&id, interval, false),
             Wake::Offer(id, hold) => self.offer(&id, hold),
             Wake::Press(id) => self.press(&id),
+            Wake::Notify(id) => self.notify(&id),
+            Wake::Write(id) => self.write_within(&id),
+            Wake::RepeatText(id, interval) => self.repeat_text(&id, interval),
         }
     }
 
@@ -542,6 +680,9 @@ fn habitual(habits: Habits, id: &str) -> Vec<Act> {
         hold_for,
         press_after,
         session_expires: _,
+        refers: _,
+        refuses_texts: _,
+        writes_after,
         is_deaf: _,
     } = habits;
     let mut acts = vec![Act::Wake(TALK_LIMIT, Wake::Hangup(id.to_owned()))];
@@ -550,6 +691,9 @@ fn habitual(habits: Habits, id: &str) -> Vec<Act> {
         if let Some(time) = hold_for {
             acts.push(Act::Wake(after + time, Wake::Offer(id.to_owned(), false)));
         }
+    }
+    if let Some(after) = writes_after {
+        acts.push(Act::Wake(after, Wake::Write(id.to_owned())));
     }
     if let Some(after) = press_after {
         acts.push(Act::Wake(after, Wake::Press(id.to_owned())));
@@ -566,8 +710,12 @@ fn start_final(call: &mut Call, id: &str, message: Vec<u8>) -> Vec<Act> {
     ]
 }
 
-/// What a 2xx or an INVITE says of session timers.
+/// What a 2xx or an INVITE says of session timers, and of what the phone takes.
 fn timed(habits: Habits, message: Vec<u8>, refresher: &str) -> Vec<u8> {
+    let message = match habits.refers {
+        Some(_) => with_header(&message, "Allow: INVITE, ACK, BYE, CANCEL, REFER, NOTIFY"),
+        None => message,
+    };
     match habits.session_expires {
         Some(seconds) => {
             let timer =

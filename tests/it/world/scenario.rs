@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::dialect::{self, Dialect};
 use super::{Link, MediaPlan, World, client, config, config_with_backup, phone};
 use offhook::address::E164;
 use offhook::config::Secret;
@@ -73,20 +74,26 @@ pub fn random(seed: u64, dice: Dice<'_>) -> Scenario {
     if one_in(dice, 4) {
         world.stanza_double_percent = dice(60);
     }
+    if one_in(dice, 6) {
+        world.taken_ports = [20_000, 20_004].into();
+        world.expected_logs.push("another program has a port");
+    }
     let mut calls = Some(0);
     for _ in 0..1 + dice(3) {
         // Somebody must end it if the phone does not.
         let end_after = Some(ms(dice(20_000)));
-        let plain = one_in(dice, 3);
-        let n = world.caller(plain, end_after, ms(dice(3_000)));
+        let dialect = dialect(dice);
+        let n = world.caller(!dialect.invites, end_after, ms(dice(3_000)));
         world.clients[n].habits = client_habits(dice);
-        calls = calls.map(|n| n + 1);
+        world.clients[n].dialect = dialect;
+        calls = calls.map(|n| n + usize::from(dialect.dtls));
     }
     if one_in(dice, 3) {
         for jid in ["juliet@example.org/balcony", "nurse@example.org/kitchen"] {
             let n = world.callee(callee_plan(dice));
             jid.clone_into(&mut world.clients[n].jid);
             world.clients[n].habits = client_habits(dice);
+            world.clients[n].dialect = dialect(dice);
         }
         let at = ms(dice(3_000));
         world.phone_calls(at, "in-1", Some(ms(20_000)));
@@ -106,6 +113,14 @@ pub fn random(seed: u64, dice: Dice<'_>) -> Scenario {
         calls = None;
     }
     Scenario { world, calls }
+}
+
+/// Any family of clients; one in twenty has no encryption, and its call is refused.
+fn dialect(dice: Dice<'_>) -> Dialect {
+    match dice(20) {
+        0 => dialect::GAJIM,
+        n => dialect::CALLING[n as usize % dialect::CALLING.len()],
+    }
 }
 
 fn phone_plan(dice: Dice<'_>) -> phone::Plan {
@@ -130,6 +145,9 @@ fn phone_habits(dice: Dice<'_>, challenge: Option<u16>) -> phone::Habits {
         hold_for: one_in(dice, 2).then(|| ms(dice(4_000))),
         press_after: one_in(dice, 3).then(|| ms(dice(4_000))),
         session_expires: None,
+        refers: one_in(dice, 2).then(|| [200, 486, 503][dice(3) as usize]),
+        refuses_texts: None,
+        writes_after: None,
         is_deaf: false,
     }
 }
@@ -140,6 +158,10 @@ fn client_habits(dice: Dice<'_>) -> client::Habits {
         return_after: one_in(dice, 2).then(|| ms(dice(30_000))),
         restart_ice_after: one_in(dice, 6).then(|| ms(dice(3_000))),
         move_after: one_in(dice, 8).then(|| ms(dice(3_000))),
+        transfer_after: one_in(dice, 6).then(|| ms(dice(5_000))),
+        hold_after: one_in(dice, 3).then(|| ms(dice(4_000))),
+        hold_for: one_in(dice, 2).then(|| ms(dice(4_000))),
+        confirms: false,
     }
 }
 

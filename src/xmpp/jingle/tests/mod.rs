@@ -8,6 +8,7 @@ mod contract_users;
 mod converters;
 mod fixtures;
 mod mutations;
+mod transfers;
 mod traps;
 
 use std::net::SocketAddr;

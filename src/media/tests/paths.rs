@@ -1,0 +1,172 @@
+//! How soon a path is found, and calls whose paths look alike.
+
+use super::*;
+
+/// Both know each other: a round trip for a check, one for the choice, and DTLS.
+#[test]
+fn a_path_takes_a_few_round_trips_and_no_waiting() {
+    for controlling in 0..2 {
+        for client in 0..2 {
+            let mut w = World::new(40);
+            w.call(&Call {
+                controlling,
+                client,
+                ..CALL
+            });
+            w.run(LATENCY * 2 * 6);
+            for n in 0..2 {
+                assert!(w.connected(n, Side::Callee), "{controlling} {client} {n}");
+            }
+            w.close();
+        }
+    }
+}
+
+/// The first check comes before its receiver knows of the call: the next one comes soon.
+#[test]
+fn a_peer_that_hears_of_the_call_later_costs_one_more_check() {
+    for (first, late) in [(0, 1), (1, 0)] {
+        let mut w = World::new(41);
+        let ice = w.ice(first, &CALL);
+        w.configure(first, Side::Callee, ice);
+        w.run(LATENCY * 2);
+        let ice = w.ice(late, &CALL);
+        w.configure(late, Side::Callee, ice);
+        w.run(LATENCY * 2 * 6 + Duration::from_millis(100));
+        assert!(w.connected(0, Side::Callee) && w.connected(1, Side::Callee));
+        w.close();
+    }
+}
+
+/// Of a peer with many addresses only the last one works.
+#[test]
+fn many_candidates_that_do_not_work_hold_up_little() {
+    let mut w = World::new(42);
+    for n in 0..2 {
+        let mut spec = w.ice(n, &CALL);
+        let SideTransport::Ice(ice) = &mut spec.transport else {
+            unreachable!()
+        };
+        let remote = ice.remote.as_mut().unwrap();
+        let good = remote.candidates[0].clone();
+        for port in 1..10 {
+            let mut dead = good.clone();
+            dead.address = SocketAddr::new([203, 0, 113, 9].into(), port);
+            dead.priority += u32::from(port);
+            remote.candidates.insert(0, dead);
+        }
+        w.configure(n, Side::Callee, spec);
+    }
+    w.run(Duration::from_millis(400));
+    assert!(w.connected(0, Side::Callee) && w.connected(1, Side::Callee));
+    w.close();
+}
+
+/// A second call between the same two workers: one end has a port pair of its own (another gateway
+/// has one socket for all its calls, as we have).
+#[test]
+fn two_calls_between_the_same_two_rooms_do_not_meet() {
+    for mux in [true, false] {
+        let mut w = World::new(43);
+        w.call(&Call { mux, ..CALL });
+        w.run(seconds(3));
+        let second = Call {
+            controlling: 1,
+            client: 0,
+            generation: 7,
+            mux,
+        };
+        let id = BridgeId(2);
+        let own = 21_000;
+        for n in 0..2 {
+            let mut phone_side = phone_side(n);
+            if let SideTransport::Rtp(rtp) = &mut phone_side.transport {
+                rtp.port += 4;
+                rtp.remote = Some(SocketAddr::new(phone(n).ip(), 4004));
+            }
+            let mut ice_side = w.ice(n, &second);
+            if let SideTransport::Ice(ice) = &mut ice_side.transport {
+                match n {
+                    0 => ice.own_port = Some(own),
+                    _ => {
+                        for candidate in &mut ice.remote.as_mut().unwrap().candidates {
+                            let port = own + u16::from(candidate.component) - 1;
+                            candidate.address.set_port(port);
+                        }
+                    }
+                }
+            }
+            for (side, spec) in [(Side::Caller, phone_side), (Side::Callee, ice_side)] {
+                let command = MediaCommand::Configure {
+                    bridge: id,
+                    side,
+                    spec: Box::new(spec),
+                };
+                w.nodes[n].media.command(w.now, command);
+                w.collect(n);
+            }
+        }
+        w.run(seconds(3));
+        let sockets = if mux { 1 } else { 2 };
+        let held = |w: &World| {
+            let own = w.nodes[0].sockets.values();
+            own.filter(|s| s.0.port() / 1_000 == 21).count()
+        };
+        assert_eq!(held(&w), sockets);
+        // Both speak at the same time, each with its own words.
+        for at in 0..50u16 {
+            for (offset, word) in [(0, 1), (4, 2)] {
+                let packet = rtp_packet(0, at, u32::from(at) * 160, word, &sound(word as u16));
+                let from = SocketAddr::new(phone(0).ip(), 4000 + offset);
+                let to = SocketAddr::new(gateway(0).ip(), gateway(0).port() + offset);
+                w.put(from, to, packet);
+            }
+            w.run(FRAME);
+        }
+        for (offset, word) in [(0, 1u16), (4, 2)] {
+            let heard = &w.phones[&SocketAddr::new(phone(1).ip(), 4000 + offset)];
+            let sounds: Vec<_> = heard
+                .iter()
+                .filter(|p| PacketKind::of(p) == PacketKind::Rtp)
+                .map(|p| Header::parse(p).unwrap().payload(p).to_vec())
+                .collect();
+            assert_eq!(count(&sounds), 50);
+            assert!(sounds.iter().all(|s| *s == sound(word)));
+        }
+        for n in 0..2 {
+            let command = MediaCommand::Close { bridge: id };
+            w.nodes[n].media.command(w.now, command);
+            w.collect(n);
+        }
+        assert_eq!(held(&w), 0);
+        w.close();
+    }
+}
+
+/// The pair of a side's own may be taken as any other.
+#[test]
+fn an_own_port_that_is_taken_is_told_once() {
+    let mut w = World::new(44);
+    let mut spec = w.ice(0, &CALL);
+    if let SideTransport::Ice(ice) = &mut spec.transport {
+        ice.own_port = Some(21_000);
+    }
+    w.configure(0, Side::Callee, spec.clone());
+    let key = SocketKey(FIRST_LEG_SOCKET);
+    for _ in 0..2 {
+        w.nodes[0].media.socket_failed(key, "address in use");
+    }
+    w.run(FRAME);
+    let taken = |e: &&MediaEvent| matches!(e, MediaEvent::PortTaken { port: 21_000, .. });
+    assert_eq!(w.nodes[0].events.iter().filter(taken).count(), 1);
+    if let SideTransport::Ice(ice) = &mut spec.transport {
+        ice.own_port = Some(21_002);
+    }
+    w.configure(0, Side::Callee, spec);
+    let ports: Vec<u16> = w.nodes[0].sockets.values().map(|s| s.0.port()).collect();
+    assert!(
+        ports.contains(&21_002) && !ports.contains(&21_000),
+        "{ports:?}"
+    );
+    w.close();
+}

@@ -1,0 +1,267 @@
+//! MESSAGE, one at a time (RFC 3428).
+
+use super::raw::{answered, within};
+use super::*;
+use crate::sip::wire::Name;
+use crate::text::{Fate, Taken, Text, TextCommand, TextEvent, TextId, Undelivered, Why};
+
+fn message(branch: &str, more: &str) -> String {
+    format!(
+        "MESSAGE sip:+15550199@192.0.2.1 SIP/2.0
+        Via: SIP/2.0/UDP 198.51.100.1:5060;branch={branch}
+        Max-Forwards: 70
+        From: \"Al\" <sip:+15550100@198.51.100.1>;tag=a
+        To: <sip:+15550199@192.0.2.1>
+        Call-ID: m1
+        CSeq: 1 MESSAGE
+        {more}"
+    )
+}
+
+const PLAIN: &str = "Content-Type: text/plain
+
+        Watson, come here.";
+
+fn came(bench: &mut Bench) -> Option<(u64, Text, Option<LegId>)> {
+    bench.sip.poll_text().map(|event| match event {
+        TextEvent::Came { id, text, leg, .. } => (id.number, *text, leg),
+        other @ TextEvent::Fared { .. } => panic!("{other:?}"),
+    })
+}
+
+fn fared(bench: &mut Bench) -> Option<Fate> {
+    bench.sip.poll_text().map(|event| match event {
+        TextEvent::Fared { fate, .. } => fate,
+        other @ TextEvent::Came { .. } => panic!("{other:?}"),
+    })
+}
+
+fn tells(bench: &mut Bench, role: Role, number: u64, command: impl FnOnce(TextId) -> TextCommand) {
+    let id = TextId {
+        room: Room::Sip,
+        role,
+        number,
+    };
+    bench.sip.text_command(bench.now, command(id));
+}
+
+fn fares(bench: &mut Bench, number: u64, fate: Fate) {
+    tells(bench, Role::Caller, number, |id| TextCommand::Fared {
+        id,
+        fate,
+    });
+}
+
+fn sends(bench: &mut Bench, body: &str, leg: Option<LegId>) {
+    let text = Box::new(Text {
+        from: number("+15550199"),
+        to: match leg {
+            Some(_) => Address::Anonymous,
+            None => number("+15550100"),
+        },
+        display_name: None,
+        body: body.into(),
+        subject: Some("a\r\nX-Evil: b".into()),
+        language: Some("de".into()),
+    });
+    let trunk = Some("south".to_owned());
+    tells(bench, Role::Callee, 1, |id| TextCommand::Send {
+        id,
+        text,
+        trunk,
+        leg,
+    });
+}
+
+fn refusal(bench: &mut Bench) -> (u16, Message) {
+    let answer = bench.sent().pop().unwrap();
+    assert_eq!(came(bench), None);
+    (answer.status().unwrap(), answer)
+}
+
+#[test]
+fn a_message_is_answered_when_its_fate_is_known_and_its_repetition_with_the_same() {
+    for (fate, status) in [
+        (Ok(Taken::Accepted), 202),
+        (Ok(Taken::Delivered), 200),
+        (Err(Why::NotFound.into()), 404),
+        (Err(Why::TooMany.into()), 503),
+        (Err(Why::NoRoute.into()), 480),
+        (
+            Err(Undelivered {
+                why: Why::Forbidden,
+                sip_status: Some(403),
+            }),
+            403,
+        ),
+    ] {
+        let mut bench = Bench::new();
+        let more = format!("Content-Language: en\n        Subject: help\n        {PLAIN}");
+        bench.hears(&message("z9hG4bK1", &more));
+        bench.hears(&message("z9hG4bK1", &more));
+        assert!(bench.said().is_empty());
+        let (id, text, leg) = came(&mut bench).unwrap();
+        assert_eq!(came(&mut bench), None);
+        assert_eq!(text.from, number("+15550100"));
+        assert_eq!(text.to, number("+15550199"));
+        assert_eq!(text.display_name.as_deref(), Some("Al"));
+        assert_eq!(text.body.trim_end(), "Watson, come here.");
+        assert_eq!(text.subject.as_deref(), Some("help"));
+        assert_eq!(text.language.as_deref(), Some("en"));
+        assert_eq!(leg, None);
+        fares(&mut bench, id, fate);
+        let answer = bench.sent().pop().unwrap();
+        assert_eq!(answer.status(), Some(status));
+        // RFC 3428 §7.
+        assert!(answer.header(Name::Contact).is_none() && answer.body.is_empty());
+        bench.hears(&message("z9hG4bK1", &more));
+        assert_eq!(bench.said(), [status.to_string()]);
+        bench.is_quiet();
+    }
+}
+
+#[test]
+fn only_plain_text_is_taken() {
+    for kind in [
+        "text/html",
+        "message/cpim",
+        "multipart/mixed;boundary=x",
+        "application/im-iscomposing+xml",
+        "text/plain;charset=utf-16",
+    ] {
+        let mut bench = Bench::new();
+        bench.hears(&message("z9hG4bK1", &PLAIN.replace("text/plain", kind)));
+        let (status, answer) = refusal(&mut bench);
+        assert_eq!(status, 415, "{kind}");
+        assert_eq!(answer.header(Name::Accept), Some("text/plain"));
+        bench.is_quiet();
+    }
+    for kind in [
+        "text/plain;charset=UTF-8",
+        "Text/Plain ; charset=\"us-ascii\"",
+    ] {
+        let mut bench = Bench::new();
+        bench.hears(&message("z9hG4bK1", &PLAIN.replace("text/plain", kind)));
+        assert!(came(&mut bench).is_some(), "{kind}");
+    }
+}
+
+#[test]
+fn an_empty_text_is_nobodys_and_one_that_is_too_long_is_refused() {
+    let mut bench = Bench::new();
+    bench.hears(&message("z9hG4bK1", ""));
+    assert_eq!(refusal(&mut bench).0, 200);
+    let mut bench = Bench::new();
+    let long = PLAIN.replace("come", &"come ".repeat(2_000));
+    bench.hears(&message("z9hG4bK1", &long));
+    assert_eq!(refusal(&mut bench).0, 413);
+    bench.is_quiet();
+}
+
+#[test]
+fn a_trunk_without_texts_takes_none_and_says_so() {
+    for (messages, status) in [(true, "200"), (false, "405")] {
+        let mut bench = Bench::with(|trunk| trunk.messages = messages);
+        bench.hears(&message("z9hG4bK1", ""));
+        assert_eq!(bench.said(), [status]);
+        bench.hears(&message("z9hG4bK2", "").replace("MESSAGE", "OPTIONS"));
+        let answer = bench.sent().pop().unwrap();
+        assert_eq!(answer.lists(Name::Allow, "MESSAGE"), messages);
+        sends(&mut bench, "hello", None);
+        let _ = bench.sent();
+    }
+    // Nobody else may write at all.
+    let mut bench = Bench::new();
+    bench.hears_from("203.0.113.9:5060", &message("z9hG4bK1", PLAIN));
+    assert!(bench.said().is_empty() && came(&mut bench).is_none());
+}
+
+#[test]
+fn a_text_within_a_call_is_of_that_call() {
+    let mut bench = Bench::new();
+    let (leg, tag) = answered(&mut bench);
+    bench.sent();
+    bench.hears(&within("MESSAGE", "z9hG4bKm", 11, &tag, PLAIN));
+    let (id, said, of) = came(&mut bench).unwrap();
+    assert_eq!(
+        (of, said.body.trim_end()),
+        (Some(leg), "Watson, come here.")
+    );
+    fares(&mut bench, id, Ok(Taken::Accepted));
+    assert_eq!(bench.said(), ["202"]);
+    // And back, within the same dialog.
+    sends(&mut bench, "I am here", Some(leg));
+    let sent = bench.sent().pop().unwrap();
+    assert_eq!(sent.to_tag(), Some("a"));
+    assert_eq!(sent.from_tag(), Some(tag.as_str()));
+    bench.hears(&text(&reply(&sent, 200, "a")));
+    assert_eq!(fared(&mut bench), Some(Ok(Taken::Delivered)));
+    bench.tells(leg, LegCommand::End(crate::leg::EndReason::Hangup.into()));
+    sends(&mut bench, "too late", Some(leg));
+    assert_eq!(fared(&mut bench), Some(Err(Why::NotFound.into())));
+}
+
+#[test]
+fn our_message_has_what_rfc_3428_wants_and_nothing_more() {
+    let mut bench = Bench::new();
+    sends(&mut bench, "Grüße", None);
+    let sent = bench.sent().pop().unwrap();
+    assert_eq!(
+        sent.request_uri(),
+        Some("sip:+15550100@198.51.100.1:5060;user=phone")
+    );
+    assert_eq!(
+        sent.header(Name::ContentType),
+        Some("text/plain;charset=UTF-8")
+    );
+    assert_eq!(sent.header(Name::ContentLanguage), Some("de"));
+    assert_eq!(sent.header(Name::Subject), Some("a X-Evil: b"));
+    assert_eq!(sent.body, "Grüße".as_bytes());
+    assert!(sent.header(Name::Contact).is_none());
+    // 202 and a provisional answer before it.
+    bench.hears(&text(&reply(&sent, 100, "x")));
+    assert_eq!(fared(&mut bench), None);
+    bench.hears(&text(&reply(&sent, 202, "x")));
+    bench.hears(&text(&reply(&sent, 202, "x")));
+    assert_eq!(fared(&mut bench), Some(Ok(Taken::Accepted)));
+    assert_eq!(fared(&mut bench), None);
+    bench.is_quiet();
+}
+
+#[test]
+fn what_nobody_answers_is_repeated_for_32_seconds_and_then_given_up() {
+    let mut bench = Bench::new();
+    sends(&mut bench, "hello", None);
+    bench.after(Duration::from_secs(31));
+    assert_eq!(bench.said().len(), 11 - 1);
+    assert_eq!(fared(&mut bench), None);
+    bench.after(Duration::from_secs(2));
+    let failed = Undelivered {
+        why: Why::Unanswered,
+        sip_status: Some(408),
+    };
+    assert_eq!(fared(&mut bench), Some(Err(failed)));
+    // Calls go on there: some servers answer calls and no texts.
+    assert!(bench.sip.trunk_is_up("south"));
+    bench.is_quiet();
+}
+
+#[test]
+fn a_long_text_goes_only_where_every_packet_is_minded() {
+    let long = "x".repeat(1_200);
+    let mut bench = Bench::new();
+    sends(&mut bench, &long, None);
+    assert!(bench.said().is_empty());
+    let failed = Undelivered {
+        why: Why::TooLong,
+        sip_status: Some(413),
+    };
+    assert_eq!(fared(&mut bench), Some(Err(failed)));
+    let mut bench = Bench::with(|trunk| trunk.transport = Some(SipTransport::Tcp));
+    sends(&mut bench, &long, None);
+    assert_eq!(fared(&mut bench), None);
+    assert_eq!(bench.sip.census().texts, 1);
+    let mut bench = Bench::with(|trunk| trunk.transport = Some(SipTransport::Tcp));
+    sends(&mut bench, &"x".repeat(10_001), None);
+    assert_eq!(fared(&mut bench), Some(Err(failed)));
+}

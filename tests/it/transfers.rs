@@ -1,0 +1,71 @@
+//! Calls that a user hands on, as both wires show it.
+
+use std::time::Duration;
+
+use crate::world::{World, phone};
+use offhook::leg::EndReason;
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A client calls the phone, and hands the call on five seconds after the answer.
+fn handed_on(seed: u64, refers: Option<u16>, end_after: Option<Duration>) -> World {
+    let plan = phone::Plan::Answer {
+        after: secs(1),
+        hangup_after: Some(secs(30)),
+    };
+    let mut world = World::new(seed, plan);
+    world.phone.habits.refers = refers;
+    let n = world.caller(false, end_after, Duration::ZERO);
+    world.clients[n].habits.transfer_after = Some(secs(5));
+    world.run();
+    world.assert_nothing_is_left(1);
+    world
+}
+
+#[test]
+fn a_telephone_that_takes_refer_calls_by_itself() {
+    let world = handed_on(1, Some(200), None);
+    crate::calls::check_ladder("user_transfers", &world);
+    assert_eq!(
+        world.phone.referred,
+        ["<sip:+15559990000@192.0.2.10;user=phone>"]
+    );
+    let ended = world.clients[0].ended.as_deref();
+    assert_eq!(ended, Some("terminate success transferred"));
+    assert_eq!((world.phone.answered, world.phone.hung_up), (1, 1));
+    let record = &world.records[0];
+    assert_eq!(record.end.reason, EndReason::Hangup);
+    assert!(record.duration < secs(10), "{:?}", record.duration);
+}
+
+#[test]
+fn the_gateway_connects_telephones_that_do_not_take_refer() {
+    let world = handed_on(2, None, None);
+    crate::calls::check_ladder("user_transfers_through_us", &world);
+    let ended = world.clients[0].ended.as_deref();
+    assert_eq!(ended, Some("terminate success transferred"));
+    assert_eq!((world.phone.answered, world.phone.hung_up), (2, 2));
+    assert!(world.records[0].duration > secs(25));
+}
+
+#[test]
+fn a_transfer_that_fails_is_said_in_words_and_the_call_goes_on() {
+    let world = handed_on(3, Some(486), None);
+    let said = "The call was not transferred. The line is busy. (486)";
+    assert_eq!(world.clients[0].read, [said]);
+    let ended = world.clients[0].ended.as_deref();
+    assert_eq!(ended, Some("terminate success"));
+    assert!(world.records[0].duration > secs(25));
+}
+
+#[test]
+fn whoever_hands_on_and_hangs_up_cuts_nobody_off() {
+    for (refers, answered) in [(Some(200), 1), (None, 2), (Some(503), 2)] {
+        let world = handed_on(4, refers, Some(Duration::from_millis(6_300)));
+        let ended = world.clients[0].ended.as_deref();
+        assert_eq!(ended, Some("hung up"), "{}", world.story());
+        assert_eq!(world.phone.answered, answered, "{}", world.story());
+    }
+}
