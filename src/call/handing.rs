@@ -229,7 +229,7 @@ impl Calls {
         self.by_leg.remove(&far);
         other.callees.retain(|callee| callee.leg != far);
         self.tell(with, LegCommand::Transfer(Transfer::Done));
-        self.close(now, other, EndReason::Hangup.into(), side.into());
+        self.close(now, *other, EndReason::Hangup.into(), side.into());
         self.by_leg.insert(far, call.id);
         self.tell(leg, LegCommand::Transfer(Transfer::Done));
         let new = Callee {
