@@ -42,6 +42,15 @@ pub enum AddressError {
     /// A number that no country has.
     #[error("{0} is not a phone number: after the + come 2 to 15 digits, and the first is not 0")]
     NotE164(String),
+    /// A number without its area code.
+    #[error("{0} is not a whole phone number: write its area code too, or + and the country code")]
+    Incomplete(String),
+    /// A country code that nobody has.
+    #[error("no country has the code that {0} begins with")]
+    NoSuchCountry(String),
+    /// A number of a length that its country does not have.
+    #[error("{0} is too short or too long for a phone number of its country")]
+    WrongLength(String),
     /// Letters or signs in a number.
     #[error("there is {0:?} in the phone number; write it in digits")]
     NotADigit(char),

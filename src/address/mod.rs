@@ -1,6 +1,7 @@
 //! Who can be called: telephone numbers, SIP URIs and XMPP addresses, and their contact JIDs.
 
 pub mod contact;
+pub mod country;
 pub mod typed;
 
 use std::fmt;

@@ -2,70 +2,14 @@
 //! URIs (RFC 3966), `sip:` URIs (RFC 3261 §19.1), or plain addresses.
 
 use super::contact::{AddressError, Contact, Spelling};
-use super::{Address, E164, SipAddress};
+use super::country::{self, Country};
+use super::{Address, SipAddress};
 
 /// Longer texts are not read: the longest address is a local part of a JID.
 const MAX_TYPED: usize = 1023;
 
-/// How numbers are dialled in the operator's country, so that people may leave the country out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Numbering {
-    /// The country code without `+`, such as `49`.
-    pub country: String,
-    /// What comes before the area code within the country: `0` in most, nothing in many. Numbers
-    /// without it are taken as short of their area code, unless it is empty or `1`.
-    pub trunk_prefix: String,
-    /// What stands for the `+`: `00` in most, `011` in North America.
-    pub international_prefix: String,
-}
-
-impl Numbering {
-    /// The usual prefixes of a country code; `None` if that is no code.
-    pub fn of_country(country: &str) -> Option<Self> {
-        let digits = country.bytes().all(|b| b.is_ascii_digit());
-        if !digits || !(1..=3).contains(&country.len()) || country.starts_with('0') {
-            return None;
-        }
-        let (trunk_prefix, international_prefix) = match country {
-            "1" => ("1", "011"),
-            "7" => ("8", "810"),
-            // Closed plans: the whole number is always dialled, and a leading 0 is part of it.
-            "30" | "34" | "39" | "45" | "47" | "48" | "65" | "351" | "352" | "354" | "356"
-            | "357" | "371" | "372" | "378" | "420" | "852" => ("", "00"),
-            _ => ("0", "00"),
-        };
-        Some(Self {
-            country: country.to_owned(),
-            trunk_prefix: trunk_prefix.to_owned(),
-            international_prefix: international_prefix.to_owned(),
-        })
-    }
-
-    /// The whole number of what is dialled within the country.
-    fn complete(&self, digits: &str) -> Option<String> {
-        let Self {
-            country,
-            trunk_prefix,
-            international_prefix,
-        } = self;
-        if let Some(rest) = digits.strip_prefix(international_prefix.as_str()) {
-            return Some(format!("+{rest}"));
-        }
-        if country == "1" {
-            // North America leaves its prefix out as it likes; its numbers have ten digits.
-            let ten = match digits.len() {
-                11 => digits.strip_prefix('1')?,
-                _ => digits,
-            };
-            return (ten.len() == 10).then(|| format!("+1{ten}"));
-        }
-        let rest = digits.strip_prefix(trunk_prefix.as_str())?;
-        Some(format!("+{country}{rest}"))
-    }
-}
-
 /// Reads what somebody has typed.
-pub fn parse(text: &str, numbering: Option<&Numbering>) -> Result<Contact, AddressError> {
+pub fn parse(text: &str, home: Option<Country>) -> Result<Contact, AddressError> {
     let text = text.trim_matches(|c: char| c.is_whitespace() || is_invisible(c));
     if text.is_empty() {
         return Err(AddressError::Empty);
@@ -79,7 +23,7 @@ pub fn parse(text: &str, numbering: Option<&Numbering>) -> Result<Contact, Addre
         .unwrap_or(text);
     if let Some((scheme, rest)) = scheme(text) {
         return match scheme.as_str() {
-            "tel" => number(&percent_decoded(tel_number(rest)?)?, numbering),
+            "tel" => number(&percent_decoded(tel_number(rest)?)?, home),
             "sip" => sip_uri(rest),
             _ => Err(AddressError::Scheme(scheme)),
         };
@@ -92,7 +36,7 @@ pub fn parse(text: &str, numbering: Option<&Numbering>) -> Result<Contact, Addre
     match text.rsplit_once('%') {
         Some((user, host)) => Ok(sip(SipAddress::new(user, host)?, Spelling::Percent)),
         None if text.contains(r"\40") => super::contact::parse(text),
-        None if looks_like_a_number => number(text, numbering),
+        None if looks_like_a_number => number(text, home),
         None => Err(AddressError::NoHost(text.to_owned())),
     }
 }
@@ -173,7 +117,7 @@ fn is_separator(c: char) -> bool {
         || is_invisible(c)
         || matches!(
             c,
-            '-' | '.' | '(' | ')' | '/' | '\u{2010}'..='\u{2015}' | '\u{2212}'
+            '-' | '.' | '(' | ')' | '/' | '~' | '\u{2010}'..='\u{2015}' | '\u{2212}'
         )
 }
 
@@ -196,7 +140,7 @@ fn digit(c: char) -> Option<char> {
     char::from_digit(c as u32 - zero as u32, 10)
 }
 
-fn number(text: &str, numbering: Option<&Numbering>) -> Result<Contact, AddressError> {
+fn number(text: &str, home: Option<Country>) -> Result<Contact, AddressError> {
     // In "+49 (0) 30" the 0 is for callers within the country.
     let text = match text.starts_with('+') {
         true => text.replacen("(0)", "", 1),
@@ -214,20 +158,15 @@ fn number(text: &str, numbering: Option<&Numbering>) -> Result<Contact, AddressE
             None => return Err(AddressError::NotADigit(c)),
         }
     }
-    let whole = match digits.starts_with('+') {
-        true => digits,
-        false => {
-            let complete = numbering.and_then(|numbering| numbering.complete(&digits));
-            complete.ok_or(AddressError::NoCountry(digits))?
-        }
+    let number = match (digits.starts_with('+'), home) {
+        (true, _) => country::whole(&digits)?,
+        (false, Some(home)) => home.complete(&digits)?,
+        (false, None) => return Err(AddressError::NoCountry(digits)),
     };
-    match E164::parse(&whole) {
-        Some(number) => Ok(Contact {
-            address: Address::Number(number),
-            spelling: Spelling::default(),
-        }),
-        None => Err(AddressError::NotE164(whole)),
-    }
+    Ok(Contact {
+        address: Address::Number(number),
+        spelling: Spelling::default(),
+    })
 }
 
 #[cfg(test)]
@@ -235,8 +174,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, country: &str) -> Result<String, AddressError> {
-        let numbering = Numbering::of_country(country);
-        parse(text, numbering.as_ref()).map(|contact| contact.address.to_string())
+        parse(text, Country::named(country)).map(|contact| contact.address.to_string())
     }
 
     #[test]
@@ -264,7 +202,23 @@ mod tests {
         ] {
             assert_eq!(read(text, "49").as_deref(), Ok("+4930123456"), "{text}");
         }
-        assert_eq!(read("06 123 4567", "39").as_deref(), Ok("+39061234567"));
+        for (text, country, number) in [
+            ("06 123 4567", "IT", "+39061234567"),
+            ("391 231 2312", "IT", "+393912312312"),
+            ("+44 (0)20 7946 0958", "", "+442079460958"),
+            ("+33 0631966543", "", "+33631966543"),
+            ("8 (495) 123-45-67", "RU", "+74951234567"),
+            ("8~10 49 30 123456", "7", "+4930123456"),
+            ("0011 49 30 123456", "AU", "+4930123456"),
+            ("(011) 15-2345-6789", "AR", "+5491123456789"),
+            ("06 1 234 5678", "HU", "+3612345678"),
+            ("098765 43210", "IN", "+919876543210"),
+            ("03-1234-5678", "JP", "+81312345678"),
+            ("800 555 35 35", "RU", "+78005553535"),
+        ] {
+            let read = read(text, country);
+            assert_eq!(read.as_deref(), Ok(number), "{text} in {country}");
+        }
         assert_eq!(read("912 345 678", "34").as_deref(), Ok("+34912345678"));
     }
 
@@ -307,8 +261,22 @@ mod tests {
             read("(555) 123-4567", ""),
             Err(E::NoCountry("5551234567".into()))
         );
-        assert_eq!(read("123-4567", "1"), Err(E::NoCountry("1234567".into())));
-        assert_eq!(read("123456", "49"), Err(E::NoCountry("123456".into())));
+        assert_eq!(read("555-1234", "1"), Err(E::Incomplete("5551234".into())));
+        assert_eq!(read("123-4567", "1"), Err(E::Incomplete("1234567".into())));
+        assert_eq!(read("123456", "49"), Err(E::Incomplete("123456".into())));
+        assert_eq!(read("110", "49"), Err(E::Incomplete("110".into())));
+        assert_eq!(
+            read("+1 555 123", ""),
+            Err(E::WrongLength("+1555123".into()))
+        );
+        assert_eq!(
+            read("00 49 30 1234 5678 9012 34", "49"),
+            Err(E::NotE164("+493012345678901234".into()))
+        );
+        assert_eq!(
+            read("+999 1234567", ""),
+            Err(E::NoSuchCountry("+9991234567".into()))
+        );
         assert_eq!(read("+1 800 FLOWERS", ""), Err(E::NotADigit('F')));
         assert_eq!(read("+1 555 123 4567 x12", ""), Err(E::Extension));
         assert_eq!(read("tel:+15551234567;ext=12", ""), Err(E::Extension));
@@ -338,6 +306,5 @@ mod tests {
         assert_eq!(read("sip:%ff@example.net", ""), Err(E::BadUser));
         assert_eq!(read("sip:%00@example.net", ""), Err(E::BadUser));
         assert_eq!(read(&"9".repeat(2000), ""), Err(E::TooLong));
-        assert_eq!(Numbering::of_country("0"), None);
     }
 }

@@ -410,16 +410,19 @@ pub(super) fn peer_setup(stream: &Stream) -> Result<Setup, End> {
 
 /// The answer to a stream that is not bridged: video is received and thrown away where the caller
 /// insists on having it answered (XEP-0166 wants every content answered), and refused in SDP.
+///
+/// COMPAT(libwebrtc): with a video stream that only receives in the answer, it throws the sound away that
+/// shares its transport (`test_video_beside_the_sound_goes_nowhere_and_does_no_harm`).
 fn beside(offered: &Stream, audio: &Stream) -> Stream {
     let is_jingle = matches!(audio.transport, Transport::Ice(_));
     Stream {
         name: offered.name.clone(),
         media: offered.media,
         codecs: offered.codecs.iter().take(1).cloned().collect(),
-        direction: if is_jingle {
-            Direction::Receive
-        } else {
-            Direction::Inactive
+        direction: match (is_jingle, offered.direction) {
+            (true, Direction::Both) => Direction::Both,
+            (true, _) => Direction::Receive,
+            (false, _) => Direction::Inactive,
         },
         ptime_ms: None,
         maxptime_ms: None,

@@ -11,7 +11,7 @@ use super::{
     AccessConfig, AdminConfig, CallConfig, CertifiedFiles, Config, MediaConfig, Mistake,
     RouteConfig, Secret, SipConfig, TlsConfig, Transcode, TrunkConfig, Warning, XmppConfig,
 };
-use crate::address::typed::Numbering;
+use crate::address::country::Country;
 use crate::net::SipTransport;
 
 /// One for each CPU, but a host with many has other work too.
@@ -499,14 +499,14 @@ impl Notes {
             }
         }
         let country = country.and_then(|text| {
-            let numbering = Numbering::of_country(text.strip_prefix('+').unwrap_or(&text));
-            if numbering.is_none() {
+            let country = Country::named(&text);
+            if country.is_none() {
                 self.wrong(
                     "access.country",
-                    format!("`{text}` is no country code; write its digits, such as \"49\""),
+                    format!("`{text}` is no country; write its two letters, such as \"DE\", or its code, such as \"49\""),
                 );
             }
-            numbering
+            country
         });
         let mut limit = |key: &str, value, default: u32| {
             let value = self.number(key, value, default.into(), u32::MAX.into());

@@ -14,7 +14,7 @@ use std::time::Duration;
 use jid::{BareJid, DomainPart};
 
 use crate::address::E164;
-use crate::address::typed::Numbering;
+use crate::address::country::Country;
 use crate::net::SipTransport;
 
 pub mod keys;
@@ -89,6 +89,16 @@ pub struct Config {
     pub store: Option<StoreConfig>,
     /// Where the operator looks in, if anywhere.
     pub admin: Option<AdminConfig>,
+}
+
+impl Config {
+    /// The country where a user dials: that of the own number, else everybody's.
+    pub fn home_of(&self, user: &BareJid) -> Option<Country> {
+        let mut numbers = self.numbers.iter();
+        let own = numbers.find(|number| number.ring.contains(user));
+        own.and_then(|number| Country::of(&number.number))
+            .or(self.access.country)
+    }
 }
 
 /// Where the operator looks in.
@@ -399,8 +409,9 @@ pub struct AccessConfig {
     pub domains: Vec<DomainPart>,
     /// Users who may call out.
     pub users: Vec<BareJid>,
-    /// How people dial who leave the country code out; `None`: they may not.
-    pub country: Option<Numbering>,
+    /// Where people dial who have no number of their own; `None`: they may not leave the country
+    /// code out.
+    pub country: Option<Country>,
     /// Calls of one user at a time. Default 4.
     pub max_calls_per_user: u32,
     /// Calls that one user may start in a minute. Default 10.

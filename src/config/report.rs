@@ -359,11 +359,11 @@ fn write_access(out: &mut String, access: &AccessConfig) -> std::fmt::Result {
         false => who.join(", "),
     };
     writeln!(out, "access   {who} may call out")?;
-    if let Some(numbering) = country {
+    if let Some(country) = country {
         writeln!(
             out,
-            "         numbers without a country code are in +{}",
-            numbering.country
+            "         numbers without a country code are in {country}, or in that of the user's own \
+             number"
         )?;
     }
     writeln!(

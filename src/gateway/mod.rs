@@ -5,7 +5,7 @@
 
 mod phones;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::address::contact::{self, Spelling};
 use crate::border::{MediaCommand, MediaEvent};
 use crate::call::record::CallRecord;
 use crate::call::{CallCensus, CallOutput, Calls, MediaFacts};
-use crate::config::{ChannelConfig, Config, MixConfig};
+use crate::config::{ChannelConfig, Config, MixConfig, NumberConfig};
 use crate::id::{Room, TokenMaker, WorkerId};
 use crate::leg::EndReason;
 use crate::mix::archive::{Answer, Question};
@@ -133,12 +133,7 @@ impl Gateway {
             domain: DomainPart::new(&config.xmpp.domain)?.into_owned(),
             resource: ResourcePart::new(&config.xmpp.resource)?.into_owned(),
         };
-        let room = XmppRoomConfig {
-            name: "Phone".to_owned(),
-            numbering: config.access.country.clone(),
-            takes_texts: config.trunks.iter().any(|trunk| trunk.messages),
-            protection: Protection::Required,
-        };
+        let room = room(&config);
         let (xmpp, sip, calls) = (tokens.fork(), tokens.fork(), tokens.fork());
         let mix = match &config.mix {
             Some(mix) => {
@@ -195,6 +190,7 @@ impl Gateway {
                 {
                     mix.set_config(now, room);
                 }
+                self.xmpp.set_config(room(&config));
                 self.calls.set_config(config);
                 self.refresh_phones(now);
             }
@@ -423,6 +419,25 @@ impl Gateway {
 fn goes_to(stanza: &Element, domain: &str) -> bool {
     let to = stanza.attr("to").and_then(|to| Jid::new(to).ok());
     to.is_some_and(|to| to.domain().as_str() == domain)
+}
+
+/// The XMPP room of a configuration.
+fn room(config: &Config) -> XmppRoomConfig {
+    let mut numbers = BTreeMap::new();
+    for NumberConfig { number, ring } in &config.numbers {
+        for user in ring {
+            numbers
+                .entry(user.clone())
+                .or_insert_with(|| number.clone());
+        }
+    }
+    XmppRoomConfig {
+        name: "Phone".to_owned(),
+        home: config.access.country,
+        numbers,
+        takes_texts: config.trunks.iter().any(|trunk| trunk.messages),
+        protection: Protection::Required,
+    }
 }
 
 /// The MIX service of a configuration.

@@ -10,7 +10,8 @@ use jid::{BareJid, Jid};
 use super::config;
 use crate::address::Address;
 use crate::address::contact::{self, AddressError};
-use crate::address::typed::{self, Numbering};
+use crate::address::country::Country;
+use crate::address::typed;
 use crate::call::dialplan::Dialplan;
 use crate::config::keys::nearest;
 use crate::config::values;
@@ -386,8 +387,8 @@ pub fn route(
             return Ok(WRONG);
         }
     };
-    let country = config.access.country.as_ref();
-    let to = match dialled_address(dialled, &config.xmpp.domain, country) {
+    let home = config.home_of(from);
+    let to = match dialled_address(dialled, &config.xmpp.domain, home) {
         Ok(to) => to,
         Err(reason) => {
             writeln!(err, "{reason}")?;
@@ -427,7 +428,7 @@ pub fn route(
 fn dialled_address(
     text: &str,
     domain: &str,
-    country: Option<&Numbering>,
+    home: Option<Country>,
 ) -> Result<Address, AddressError> {
     let contact = text
         .trim()
@@ -435,7 +436,7 @@ fn dialled_address(
         .filter(|(user, host)| host.eq_ignore_ascii_case(domain) && !user.contains(':'));
     let contact = match contact {
         Some((local, _)) => contact::parse(local)?,
-        None => typed::parse(text, country)?,
+        None => typed::parse(text, home)?,
     };
     Ok(contact.address)
 }
@@ -550,10 +551,9 @@ mod tests {
 
     #[test]
     fn dialled_texts_are_understood() {
-        let country = Numbering::of_country("1");
-        let means = |text: &str| {
-            dialled_address(text, "phone.example.org", country.as_ref()).map(|a| a.to_string())
-        };
+        let home = Country::named("US");
+        let means =
+            |text: &str| dialled_address(text, "phone.example.org", home).map(|a| a.to_string());
         for text in [
             "+15551234567",
             "+1 (555) 123-4567",

@@ -273,8 +273,8 @@ fn each_mistake_names_its_key() {
     refuses(&trunk(route), "route[0].match", "write @example.org");
     let open = "[access]\nallow = [\"*\"]";
     refuses(&more(open), "access.allow[0]", "at your cost");
-    let country = "[access]\ncountry = \"DE\"";
-    refuses(&more(country), "access.country", "such as \"49\"");
+    let country = "[access]\ncountry = \"Germany\"";
+    refuses(&more(country), "access.country", "such as \"DE\"");
     let own = "[access]\nallow = [\"phone.example.org\"]";
     refuses(&more(own), "access.allow[0]", "own domain");
     refuses(

@@ -207,7 +207,8 @@ impl Handset {
         });
         let room = XmppRoomConfig {
             name: "Offhook dial".to_owned(),
-            numbering: None,
+            home: None,
+            numbers: Default::default(),
             takes_texts: false,
             protection: Protection::Required,
         };

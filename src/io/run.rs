@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +15,7 @@ use super::component::{Link, LinkEvent};
 use super::media::Workers;
 use super::sip::SipNet;
 use super::store::{Heard, Store};
+use crate::address::country;
 use crate::border::MediaEvent;
 use crate::call::{MediaFacts, WorkerFacts};
 use crate::config::{Config, MixConfig, SipConfig, XmppConfig};
@@ -106,6 +108,8 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
         gateway.watch_ladder();
         super::print(&Ladder::heading());
     }
+    // Beside everything else: the first who types a number need not wait for it.
+    drop(thread::spawn(country::load));
     let link = Link::start(config.xmpp.clone(), tokens.fork());
     let mix_link = config.mix.as_ref().map(|mix| {
         let own = XmppConfig {

@@ -7,7 +7,8 @@ use minidom::Element;
 use super::stanza::{Condition, StanzaError, element};
 use super::text::{self, Language, Phrase};
 use crate::address::contact::{self, AddressError};
-use crate::address::typed::{self, Numbering};
+use crate::address::country::Country;
+use crate::address::typed;
 use crate::leg::Key;
 
 /// The namespace of the query.
@@ -17,8 +18,8 @@ pub const NS_GATEWAY: &str = "jabber:iq:gateway";
 pub const FEATURES: &[&str] = &[NS_GATEWAY];
 
 /// What is asked of people.
-pub fn prompt(numbering: Option<&Numbering>, language: Language) -> Element {
-    let desc = match numbering {
+pub fn prompt(home: Option<Country>, language: Language) -> Element {
+    let desc = match home {
         Some(_) => Phrase::PromptAtHome,
         None => Phrase::PromptAbroad,
     };
@@ -33,7 +34,7 @@ pub fn prompt(numbering: Option<&Numbering>, language: Language) -> Element {
 pub fn contact(
     query: &Element,
     domain: &DomainRef,
-    numbering: Option<&Numbering>,
+    home: Option<Country>,
     language: Language,
 ) -> Result<Element, StanzaError> {
     let Some(typed) = query.get_child("prompt", NS_GATEWAY) else {
@@ -52,7 +53,7 @@ pub fn contact(
     let (typed, keys) = with_keys(typed);
     let read = match own {
         Some(_) => contact::parse(typed),
-        None => typed::parse(typed, numbering),
+        None => typed::parse(typed, home),
     };
     let found = read.map_err(wrong)?;
     let jid = contact::jid(&found.address, found.spelling, "", domain).map_err(wrong)?;

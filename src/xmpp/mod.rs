@@ -30,15 +30,16 @@ pub mod vcard;
 pub mod version;
 mod words;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use jid::{BareJid, FullJid, Jid};
 use minidom::Element;
 use tracing::debug;
 
+use crate::address::E164;
 use crate::address::contact::{self, AddressError, Contact};
-use crate::address::typed::Numbering;
+use crate::address::country::Country;
 use crate::id::{LegId, TokenMaker};
 use crate::leg::{LegCommand, LegEvent};
 use crate::pii::Pii;
@@ -72,8 +73,11 @@ const MAX_LANGUAGES: usize = 16_384;
 pub struct XmppRoomConfig {
     /// What disco#info calls us, such as `Phone`.
     pub name: String,
-    /// How numbers are dialled where our users live; without it they write the country code.
-    pub numbering: Option<Numbering>,
+    /// The country where users live who have no number of their own; without it they write the
+    /// country code.
+    pub home: Option<Country>,
+    /// The numbers of the others, who dial as people do in the country of theirs.
+    pub numbers: BTreeMap<BareJid, E164>,
     /// Contacts take texts.
     pub takes_texts: bool,
     /// Whether clients may call without encryption. Default no.
@@ -224,6 +228,17 @@ impl Xmpp {
     /// The domain that the room speaks for, or is logged in at.
     pub fn domain(&self) -> &str {
         self.identity.domain().as_str()
+    }
+
+    /// Takes a new configuration. What disco#info says stays as it is.
+    pub fn set_config(&mut self, config: XmppRoomConfig) {
+        self.config = config;
+    }
+
+    /// The country where a user dials.
+    fn home_of(&self, user: &BareJid) -> Option<Country> {
+        let number = self.config.numbers.get(user);
+        number.and_then(Country::of).or(self.config.home)
     }
 
     /// A stanza has come in.
@@ -430,11 +445,11 @@ impl Xmpp {
             (Get, "ping", ping::NS_PING) => return Ok(None),
             (Get, "query", version::NS_VERSION) => version::query(),
             (Get, "query", gateway_iq::NS_GATEWAY) if is_domain => {
-                gateway_iq::prompt(self.config.numbering.as_ref(), language)
+                gateway_iq::prompt(self.home_of(&head.from.to_bare()), language)
             }
             (Set, "query", gateway_iq::NS_GATEWAY) if is_domain => {
-                let domain = self.identity.domain();
-                gateway_iq::contact(payload, domain, self.config.numbering.as_ref(), language)?
+                let home = self.home_of(&head.from.to_bare());
+                gateway_iq::contact(payload, self.identity.domain(), home, language)?
             }
             (Get, "vCard", vcard::NS_VCARD_TEMP) => match &addressee {
                 Addressee::Domain => vcard::temp_of_domain(&self.config.name),

@@ -22,7 +22,8 @@ impl Room {
     fn new(identity: Identity) -> Self {
         let config = XmppRoomConfig {
             name: "Phone".into(),
-            numbering: Numbering::of_country("1"),
+            home: Country::named("US"),
+            numbers: BTreeMap::new(),
             takes_texts: true,
             protection: Protection::Required,
         };
@@ -338,6 +339,51 @@ fn contract_07_what_people_type_becomes_a_contact_or_an_error_with_a_text() {
     assert_eq!(condition(&none), "bad-request");
     let elsewhere = room.get("+15551234@gw.example", "<query xmlns='jabber:iq:gateway'/>");
     assert_eq!(condition(&elsewhere), "service-unavailable");
+}
+
+#[test]
+fn people_dial_as_in_the_country_of_their_number() {
+    let mut room = Room::gateway("gw.example");
+    let numbers = [("user@x.example", "+4930123456")]
+        .map(|(user, number)| (BareJid::new(user).unwrap(), E164::parse(number).unwrap()));
+    let config = XmppRoomConfig {
+        name: "Phone".into(),
+        home: None,
+        numbers: numbers.into(),
+        takes_texts: true,
+        protection: Protection::Required,
+    };
+    room.xmpp.set_config(config);
+    let typed = |room: &mut Room, user: &str, text: &str| {
+        room.asks(&format!(
+            "<iq type='set' id='q1' from='{user}/res' to='gw.example' xml:lang='de'>\
+             <query xmlns='jabber:iq:gateway'><prompt>{text}</prompt></query></iq>"
+        ))
+    };
+    for (text, number) in [
+        ("030 1234567", "+49301234567"),
+        ("0043 1 23456789", "+43123456789"),
+        ("+1 (415) 555-2671", "+14155552671"),
+    ] {
+        let answer = typed(&mut room, "user@x.example", text);
+        let query = answer.get_child("query", "jabber:iq:gateway").unwrap();
+        let jid = query.get_child("jid", "jabber:iq:gateway").unwrap().text();
+        assert_eq!(jid, format!("{number}@gw.example"), "{text}");
+    }
+    for (user, text, says) in [
+        ("other@x.example", "030 1234567", "Landesvorwahl"),
+        ("user@x.example", "1234567", "keine vollständige"),
+        ("user@x.example", "+49", "zu kurz"),
+        ("user@x.example", "+0123", "keine Telefonnummer"),
+        ("user@x.example", "+999 1234567", "Kein Land"),
+        ("user@x.example", "+1 415 555", "zu kurz"),
+        ("user@x.example", "0800-FLOWERS", "in Ziffern"),
+    ] {
+        let refused = typed(&mut room, user, text);
+        assert_eq!(condition(&refused), "not-acceptable");
+        let error = StanzaError::read(&refused).text.unwrap();
+        assert!(error.contains(says), "{text}: {error}");
+    }
 }
 
 #[test]

@@ -161,10 +161,10 @@ class Browser(Process):
         await self.do("propose", to=to, sid=call.sid)
         return call
 
-    async def call_directly(self, to: str, hz: float = 440) -> "BrowserCall":
+    async def call_directly(self, to: str, hz: float = 440, video: bool = False) -> "BrowserCall":
         """Calls the full JID `to` by a session-initiate that nothing went before."""
         call = BrowserCall(self, to, str(uuid.uuid4()), hz)
-        await self.do("start", to=to, sid=call.sid, hz=hz)
+        await self.do("start", to=to, sid=call.sid, hz=hz, video=video)
         return call
 
     async def will_be_called(self, hz: float = 440, timeout: float = 10) -> "BrowserCall":

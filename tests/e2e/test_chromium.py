@@ -180,6 +180,23 @@ async def test_a_phone_calls_stanzajs_without_message_initiation(gateway, phone,
         await offhook.will_be_idle()
 
 
+async def test_video_beside_the_sound_goes_nowhere_and_does_no_harm(gateway, phone, chromium):
+    """§8.27: it is answered, since clients insist on that, received and thrown away."""
+    async with phone(hz=660, answer="auto") as callee, chromium(message_initiation=False) as alice:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        full = await alice.will_have_presence(CONTACT)
+        call = await (await alice.call_directly(full, video=True)).connect()
+        await heard_both_ways(call)
+        await call.press("5")
+        await asyncio.sleep(0.3)
+        await call.hang_up()
+        await callee.will_say("CALL_CLOSED")
+        assert callee.keys == "5"
+        assert callee.heard.tone_seconds(440) > 1.3, callee.heard.describe(440, 660)
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
+
+
 async def test_one_packet_in_twenty_is_lost(lossy_network, gateway, phone, chromium):
     lossy_network(5)
     async with phone(hz=660, codecs=["opus"], answer="auto") as callee, chromium() as alice:

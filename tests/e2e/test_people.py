@@ -96,12 +96,19 @@ async def test_numbers_are_typed_as_people_write_them(gateway, alice):
             ("+1 (555) 123-4567", "+15551234567"),
             ("tel:+1-555-123-4567;postd=p12", "+15551234567,,12"),
             ("+1 555 123 4567, 12#", "+15551234567,12#"),
+            ("(415) 555-2671", "+14155552671"),
+            ("011 49 (30) 123456", "+4930123456"),
             ("sip:romeo@example.net", "romeo\\40example.net"),
         ]:
             prompt = f"<query xmlns='{GATEWAY_IQ}'><prompt>{typed}</prompt></query>"
             answer = await alice.iq(prosody.GATEWAY, "set", prompt)
             found = answer.find(f".//{{{GATEWAY_IQ}}}jid")
             assert found is not None and found.text == f"{jid}@{prosody.GATEWAY}"
+        # Alice's number is American, so she dials as people do there.
+        for typed, said in [("+999 1234567", "Aucun pays"), ("+1 555", "trop court"), ("555-1234", "pas un numéro de téléphone complet")]:
+            wrong = f"<query xmlns='{GATEWAY_IQ}'><prompt>{typed}</prompt></query>"
+            refused = await alice.iq(prosody.GATEWAY, "set", wrong)
+            assert said in refused.find(f".//{{{STANZAS}}}text").text
         wrong = f"<query xmlns='{GATEWAY_IQ}'><prompt>appelle-moi</prompt></query>"
         refused = await alice.iq(prosody.GATEWAY, "set", wrong)
         text = refused.find(f".//{{{STANZAS}}}text")

@@ -133,7 +133,12 @@ fn thrown_away(offered: &Stream, voice: &Stream) -> Stream {
             .cloned()
             .into_iter()
             .collect(),
-        direction: Direction::Receive,
+        // COMPAT(libwebrtc): with `senders='initiator'` it throws the sound away that shares its
+        // transport, and Movim turns it round.
+        direction: match offered.direction {
+            Direction::Both => Direction::Both,
+            Direction::Send | Direction::Receive | Direction::Inactive => Direction::Receive,
+        },
         ptime_ms: None,
         maxptime_ms: None,
         transport: voice.transport.clone(),

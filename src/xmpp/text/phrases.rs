@@ -227,6 +227,24 @@ phrases! {
         "{what} ist keine Telefonnummer: Nach dem + stehen 2 bis 15 Ziffern, und die erste ist keine 0."
         "{what} n’est pas un numéro de téléphone : après le + viennent 2 à 15 chiffres, dont le premier n’est pas 0."
         "{what} no es un número de teléfono: después del + van de 2 a 15 cifras, y la primera no es 0.",
+    /// A number without its area code.
+    AddressIncomplete
+        "{what} is not a whole phone number: write its area code too, or + and the country code."
+        "{what} ist keine vollständige Telefonnummer: Schreiben Sie auch die Ortsvorwahl oder + und die Landesvorwahl."
+        "{what} n’est pas un numéro de téléphone complet : écrivez aussi l’indicatif régional, ou + et l’indicatif du pays."
+        "{what} no es un número de teléfono completo: escriba también el prefijo de zona, o + y el prefijo del país.",
+    /// A country code that nobody has.
+    AddressNoSuchCountry
+        "No country has the code that {what} begins with."
+        "Kein Land hat die Vorwahl, mit der {what} beginnt."
+        "Aucun pays n’a l’indicatif par lequel commence {what}."
+        "Ningún país tiene el prefijo con el que empieza {what}.",
+    /// A number of a length that its country does not have.
+    AddressWrongLength
+        "{what} is too short or too long for a phone number of its country."
+        "{what} ist für eine Telefonnummer ihres Landes zu kurz oder zu lang."
+        "{what} est trop court ou trop long pour un numéro de téléphone de son pays."
+        "{what} es demasiado corto o demasiado largo para un número de teléfono de su país.",
     /// Letters or signs in a number.
     AddressNotADigit
         "There is {what} in the phone number; write it in digits."
@@ -302,6 +320,9 @@ pub fn address_error(error: &AddressError, language: Language) -> String {
         AddressError::Empty => (Phrase::AddressEmpty, String::new()),
         AddressError::NoCountry(number) => (Phrase::AddressNoCountry, number.clone()),
         AddressError::NotE164(number) => (Phrase::AddressNotE164, number.clone()),
+        AddressError::Incomplete(number) => (Phrase::AddressIncomplete, number.clone()),
+        AddressError::NoSuchCountry(number) => (Phrase::AddressNoSuchCountry, number.clone()),
+        AddressError::WrongLength(number) => (Phrase::AddressWrongLength, number.clone()),
         AddressError::NotADigit(sign) => (Phrase::AddressNotADigit, format!("{sign:?}")),
         AddressError::Extension => (Phrase::AddressExtension, String::new()),
         AddressError::NoHost(text) => (Phrase::AddressNoHost, text.clone()),

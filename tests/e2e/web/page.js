@@ -141,6 +141,7 @@ async function tone(hz) {
 }
 
 async function listen(call, track) {
+  if (track.kind !== "audio") return;
   // The first packet unmutes it.
   track.addEventListener("unmute", () => (call.unmuted ??= performance.now()));
   const stream = new MediaStream([track]);
@@ -164,9 +165,23 @@ function step({ to, sid, step, reason }) {
   initiate(to, step, sid, reason ? { reason } : {});
 }
 
-async function start({ to, sid, hz }) {
+/// A picture that changes.
+function picture() {
+  const canvas = document.createElement("canvas");
+  const pen = canvas.getContext("2d");
+  let at = 0;
+  setInterval(() => {
+    pen.fillStyle = `hsl(${(at += 7)} 80% 50%)`;
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+  }, 100);
+  return canvas.captureStream(10).getVideoTracks()[0];
+}
+
+async function start({ to, sid, hz, video }) {
   const mine = call(sid);
-  mine.session = client.jingle.createMediaSession(to, sid, await tone(hz));
+  const stream = await tone(hz);
+  if (video) stream.addTrack(picture());
+  mine.session = client.jingle.createMediaSession(to, sid, stream);
   await mine.session.start();
 }
 

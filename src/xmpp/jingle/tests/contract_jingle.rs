@@ -341,7 +341,7 @@ fn contract_27_bundled_video_may_be_sent_and_unbundled_video_is_refused() {
     };
     assert_eq!(contents.len(), 2);
     assert_eq!(said(0), ("0", "both"));
-    assert_eq!(said(1), ("1", "initiator"));
+    assert_eq!(said(1), ("1", "both"));
     let payloads = contents[1].children().next().unwrap();
     assert_eq!(
         payloads.children().next().unwrap().attr("name"),
