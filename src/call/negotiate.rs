@@ -200,6 +200,13 @@ pub fn answer(
     Some((stream, format))
 }
 
+/// Asks a leg for packets of the length that the other side of its call wants (`ptime`, `maxptime`,
+/// RFC 4566 §6), since they pass through as they are. What everybody sends by default needs no word.
+pub fn ask_for_packets(ours: &mut Stream, other: Option<&Stream>) {
+    ours.ptime_ms = other.and_then(|o| o.ptime_ms).filter(|ms| *ms != 20);
+    ours.maxptime_ms = other.and_then(|o| o.maxptime_ms).filter(|ms| *ms < 60);
+}
+
 /// Reads the answer to an offer of ours: which encoding the peer chose, and how its packets look.
 pub fn chosen(ours: &Stream, theirs: &Stream) -> Option<(Encoding, Format)> {
     theirs.codecs.iter().find_map(|codec| {

@@ -119,6 +119,7 @@ impl Calls {
         offer: &Description,
     ) -> Result<Description, End> {
         let other = call.side_of(leg).other();
+        let beyond = call.side_mut(other).and_then(|media| media.peer.clone());
         let other = call.side_mut(other).and_then(|media| media.encoding);
         let worker = call.worker;
         let no_audio = || End::because(EndReason::NotAcceptable, "the offer has no audio");
@@ -157,13 +158,14 @@ impl Calls {
             let (stream, format) = negotiate::answer(audio, encoding, transport, direction)?;
             Some((encoding, stream, format))
         });
-        let (encoding, stream, format) = answer.ok_or_else(|| {
+        let (encoding, mut stream, format) = answer.ok_or_else(|| {
             let text = match other {
                 Some(other) => format!("the offer lacks {}", other.name()),
                 None => "the offer has no codec that we know".to_owned(),
             };
             End::because(EndReason::NotAcceptable, text)
         })?;
+        negotiate::ask_for_packets(&mut stream, beyond.as_ref());
         media.set_peer(audio);
         media.set_format(format);
         media.encoding = Some(encoding);
@@ -194,8 +196,11 @@ impl Calls {
     ) -> Description {
         let worker = call.worker;
         let mut streams = Vec::new();
+        let beyond = call.side_mut(call.side_of(leg).other());
+        let beyond = beyond.and_then(|media| media.peer.clone());
         if let Some(media) = call.media_mut(leg) {
-            let stream = self.offered_stream(worker, leg.room, media, encodings);
+            let mut stream = self.offered_stream(worker, leg.room, media, encodings);
+            negotiate::ask_for_packets(&mut stream, beyond.as_ref());
             media.ours = Some(stream.clone());
             media.is_elsewhere = false;
             streams.push(stream);

@@ -231,7 +231,8 @@ impl Calls {
         let keying = self.keying(trunk.as_deref());
         let mut media = SideMedia::new(local, keying, true);
         media.signals_keys = self.signals_keys(trunk.as_deref());
-        let stream = self.offered_stream(call.worker, room, &media, encodings);
+        let mut stream = self.offered_stream(call.worker, room, &media, encodings);
+        negotiate::ask_for_packets(&mut stream, call.caller_media.peer.as_ref());
         let offer = Description {
             streams: vec![stream.clone()],
             bundle: room == Room::Xmpp,

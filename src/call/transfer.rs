@@ -106,7 +106,9 @@ impl Calls {
         };
         let mut media = SideMedia::new(local, self.keying(Some(&trunk)), true);
         media.signals_keys = self.signals_keys(Some(&trunk));
-        let stream = self.offered_stream(call.worker, Room::Sip, &media, &[encoding]);
+        let mut stream = self.offered_stream(call.worker, Room::Sip, &media, &[encoding]);
+        let beyond = call.side_mut(stays).and_then(|media| media.peer.as_ref());
+        negotiate::ask_for_packets(&mut stream, beyond);
         media.ours = Some(stream.clone());
         self.by_leg.insert(callee, call.id);
         call.moving = Some(Moving {

@@ -111,6 +111,11 @@ impl Transports {
         self.listener(transport, remote).is_some()
     }
 
+    /// True if we listen on `local` for datagrams, and `remote` is of its address family.
+    pub fn is_ours_for(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        local.is_ipv4() == remote.is_ipv4() && self.listen.contains(&(SipTransport::Udp, local))
+    }
+
     /// The transport of our first listener.
     pub fn preferred(&self) -> SipTransport {
         let udp = self

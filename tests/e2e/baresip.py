@@ -18,9 +18,10 @@ class Baresip(Process):
     """One SIP phone on `udp://127.0.0.1:PORT`; `async with phone:` opens its control connection."""
 
     def __init__(self, folder: Path, hz: int = 660, codecs: list[str] | None = None, answer: str = "manual", user: str = "phone",
-                 mediaenc: str = "", tls: Certified | None = None, ca: Path | None = None):
+                 mediaenc: str = "", tls: Certified | None = None, ca: Path | None = None, host: str = "127.0.0.1"):
         super().__init__("baresip", folder)
         self.user = user
+        self.host = f"[{host}]" if ":" in host else host
         # The port above the SIP port is SIPS, so the control port is the third.
         self.sip = ports.free(4)
         self.sips = self.sip + 1
@@ -38,7 +39,7 @@ class Baresip(Process):
         (folder / "config").write_text(
             "\n".join(
                 [
-                    f"sip_listen 127.0.0.1:{self.sip}",
+                    f"sip_listen {self.host}:{self.sip}",
                     "module_path /usr/lib/baresip/modules",
                     *(f"module {name}" for name in modules[1:-1]),
                     "module_tmp account.so",
@@ -56,7 +57,8 @@ class Baresip(Process):
                     "auplay_channels 1",
                     f"snd_path {folder}/sounds",
                     f"rtp_ports {self.rtp}-{self.rtp + 19}",
-                    "net_interface 127.0.0.1",
+                    f"net_interface {host}",
+                    *(["prefer_ipv6 yes"] if ":" in host else []),
                     "call_local_timeout 120",
                     "statmode_default off",
                     *([f"sip_certificate {tls.both}", f"sip_cafile {ca}"] if tls else []),
@@ -65,7 +67,7 @@ class Baresip(Process):
             )
         )
         (folder / "accounts").write_text(
-            f"<sip:{user}@127.0.0.1:{self.sips if tls else self.sip}{';transport=tls' if tls else ''}>"
+            f"<sip:{user}@{self.host}:{self.sips if tls else self.sip}{';transport=tls' if tls else ''}>"
             + f";regint=0;audio_codecs={chosen};answermode={answer}"
             + (f";mediaenc={mediaenc}" if mediaenc else "")
             + "\n"
@@ -75,7 +77,7 @@ class Baresip(Process):
 
     @property
     def uri(self) -> str:
-        return f"sip:{self.user}@127.0.0.1:{self.sip}"
+        return f"sip:{self.user}@{self.host}:{self.sip}"
 
     async def __aenter__(self) -> "Baresip":
         self._news = asyncio.Condition()

@@ -141,6 +141,8 @@ class Udp(Peer, asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, source: tuple) -> None:
         if data.strip():
+            # Where the last message came from.
+            self.source = source
             self.to = self.to or source
             self.took(data)
 

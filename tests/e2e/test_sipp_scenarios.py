@@ -163,11 +163,15 @@ async def test_a_trunk_is_refreshed(gateway, sipp, alice):
         await offhook.will_have_ended("hangup")
 
 
-async def test_a_trunk_transfers_its_call(gateway, sipp, alice):
-    there = sipp("answers")
+@pytest.mark.parametrize(
+    "there, replaces", [("answers", ""), ("out_replaces", "?Replaces=call-7%3Bto-tag%3D1%3Bfrom-tag%3D2")]
+)
+async def test_a_trunk_transfers_its_call(gateway, sipp, alice, there, replaces):
+    """Blind, and attended: the new callee is told whose place the call takes there."""
+    there = sipp(there)
     async with alice:
         offhook = gateway(f"sip:127.0.0.1:{there.sip};transport=udp")
-        caller = sipp("in_transfers", target=f"127.0.0.1:{offhook.sip}", user=OUR_NUMBER)
+        caller = sipp("in_transfers", target=f"127.0.0.1:{offhook.sip}", user=OUR_NUMBER, replaces=replaces)
         call = await (await alice.will_be_called()).answer()
         await caller.done(20)
         await call.hang_up()

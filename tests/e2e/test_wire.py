@@ -232,3 +232,29 @@ async def test_a_new_contact_is_where_the_next_request_goes(prosody, gateway, tm
     second.send(bye.answer(200))
     await calling
     assert not [m for m in first.seen if m.method == "BYE"]
+
+
+async def test_a_telephone_takes_the_place_of_another(gateway, alice):
+    """RFC 3891: an INVITE with Replaces gets the user, who notices nothing; the telephone before it hears BYE."""
+    async with alice:
+        offhook = gateway("sip:127.0.0.1:9")
+        first, second = [await Udp.open(to=("127.0.0.1", offhook.sip)) for _ in range(2)]
+
+        async def answered(peer, name, *more):
+            contact = f"Contact: <sip:{name}@127.0.0.1:{peer.port}>"
+            peer.send(request("INVITE", URI, peer.via, contact, *more, body=sdp(ports.free(2)), call=name, tag=name))
+            call = None if more else await (await alice.will_be_called()).answer()
+            answer = await peer.will_get(lambda m: m.status >= 200)
+            assert answer.status == 200, answer
+            peer.send(request("ACK", URI, peer.via, call=name, to=answer["to"], tag=name))
+            return call, answer["to"].partition("tag=")[2]
+
+        call, ours = await answered(first, "one")
+        await answered(second, "two", f"Replaces: one;to-tag={ours};from-tag=one")
+        bye = await first.will_get("BYE")
+        first.send(bye.answer(200))
+        await call.hang_up()
+        bye = await second.will_get("BYE")
+        second.send(bye.answer(200))
+        assert not [s for s in alice.seen if s.what in ("session-terminate", "propose") and s.sid != call.sid]
+        await offhook.will_have_ended("hangup")

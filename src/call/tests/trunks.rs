@@ -137,3 +137,48 @@ fn a_full_trunk_is_passed_over_and_two_full_ones_refuse_the_call() {
     desk.assert_empty();
     assert_eq!(desk.records.len(), 5);
 }
+
+#[test]
+fn packets_are_asked_for_as_the_other_side_wants_them() {
+    let wants = |ptime, maxptime| {
+        let mut description = rtp(vec![pcmu()]);
+        description.streams[0].ptime_ms = ptime;
+        description.streams[0].maxptime_ms = maxptime;
+        description
+    };
+    let times = |description: &Description| {
+        let stream = &description.streams[0];
+        (stream.ptime_ms, stream.maxptime_ms)
+    };
+    for (ptime, maxptime, asked) in [
+        (Some(30), Some(40), (Some(30), Some(40))),
+        // What everybody does needs no word.
+        (Some(20), Some(150), (None, None)),
+        (None, Some(20), (None, Some(20))),
+    ] {
+        let mut desk = Desk::new();
+        desk.event(JULIET, dials(later()));
+        let (phone, ..) = desk.offers().remove(0);
+        desk.event(phone, LegEvent::Answered(wants(ptime, maxptime)));
+        desk.told();
+        desk.event(JULIET, LegEvent::Updated(ice(vec![pcmu()], Setup::Actpass)));
+        let told = desk.told();
+        let [(JULIET, LegCommand::Answer(answer))] = told.as_slice() else {
+            panic!("{told:?}")
+        };
+        assert_eq!(times(answer), asked);
+        desk.event(phone, LegEvent::Ended(EndReason::Hangup.into()));
+        desk.assert_empty();
+        let mut desk = Desk::new();
+        let mut calls = calls_in();
+        if let LegEvent::Offered { offer, .. } = &mut calls {
+            *offer = Offering::Described(wants(ptime, maxptime));
+        }
+        desk.event(TRUNK, calls);
+        assert!(
+            desk.offers()
+                .iter()
+                .all(|(_, offer, _)| times(offer) == asked)
+        );
+    }
+}

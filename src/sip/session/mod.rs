@@ -327,6 +327,8 @@ impl Sip {
         };
         let hop = |place, size| Hop {
             place,
+            // Where the peer knows us: what comes from elsewhere, its filters may drop.
+            local: Some(flow.local),
             server_name: None,
             size,
         };

@@ -140,6 +140,7 @@ impl Sip {
         match (place, trunk) {
             (Some(place), _) => Some(VecDeque::from([Hop {
                 place,
+                local: None,
                 server_name: None,
                 size: match asked {
                     Some(_) => SizeRule::Keep,

@@ -526,3 +526,42 @@ fn mutilated_messages_neither_panic_nor_stay() {
     }
     bench.is_quiet();
 }
+
+#[test]
+fn requests_of_a_call_leave_from_the_address_that_it_came_to() {
+    let mut bench = Bench::new();
+    let listen = [
+        (SipTransport::Udp, NORTH),
+        (SipTransport::Udp, "192.0.2.2:5070"),
+    ];
+    let south = trunk("south", "198.51.100.1", 5060);
+    bench.sip = Sip::new(&config(&listen), &[south], TokenMaker::new([5; 32]));
+    bench.sip.start(bench.now);
+    let hears = |bench: &mut Bench, text: &str| {
+        let lines = text.trim_start().lines().map(|line| line.trim_start());
+        let bytes: String = lines.map(|line| line.to_owned() + "\r\n").collect();
+        let flow = Flow {
+            local: "192.0.2.2:5070".parse().unwrap(),
+            ..Bench::flow(SOUTH)
+        };
+        let bytes = bytes.into_bytes();
+        bench
+            .sip
+            .handle(bench.now, NetInput::Datagram { flow, bytes });
+        bench.collect();
+    };
+    hears(&mut bench, &invite("z9hG4bK1", SDP));
+    let leg = bench.events.pop_front().unwrap().0;
+    bench.tells(leg, LegCommand::Answer(description(5000)));
+    let tag = bench.sent().last().unwrap().to_tag().unwrap().to_owned();
+    hears(
+        &mut bench,
+        &(within("ACK", "z9hG4bKa", 10, &tag, "") + "\n"),
+    );
+    bench.tells(leg, LegCommand::End(End::from(EndReason::Hangup)));
+    let (flow, bye) = bench.sent_to().pop().unwrap();
+    assert_eq!(short(&bye), "BYE");
+    assert_eq!(flow.local.to_string(), "192.0.2.2:5070");
+    let via = bye.header(Name::Via).unwrap();
+    assert!(via.starts_with("SIP/2.0/UDP 192.0.2.2:5070;"), "{via}");
+}

@@ -1,5 +1,6 @@
 //! Runs the machines: sends requests and responses, sets timers, and tells the users.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use tracing::debug;
@@ -28,6 +29,8 @@ pub struct Hop {
     pub place: Place,
     /// The name that a TLS server must prove.
     pub server_name: Option<String>,
+    /// Which of our addresses it leaves from, if that is one of them and the hop is UDP.
+    pub local: Option<SocketAddr>,
     /// What happens to requests that are too large for UDP.
     pub size: SizeRule,
 }
@@ -108,7 +111,13 @@ impl Sip {
         hop: &Hop,
     ) -> Result<(Flow, String, Vec<u8>), Unreachable> {
         let name = hop.server_name.clone().or_else(|| self.name_of(hop.place));
-        let flow = self.transports.flow_to(hop.place, name.as_deref())?;
+        let mut flow = self.transports.flow_to(hop.place, name.as_deref())?;
+        if let Some(local) = hop.local
+            && flow.transport == SipTransport::Udp
+            && self.transports.is_ours_for(local, flow.remote)
+        {
+            flow.local = local;
+        }
         let branch = self.address_request(request, flow);
         let bytes = request.to_bytes();
         let udp = flow.transport == SipTransport::Udp;

@@ -342,6 +342,7 @@ impl Sip {
             .into_iter()
             .map(|place| Hop {
                 place,
+                local: None,
                 server_name: match place.transport {
                     SipTransport::Tls => Some(trunk.server.clone()),
                     SipTransport::Udp | SipTransport::Tcp => None,
@@ -363,6 +364,7 @@ impl Sip {
             let transport = self.transports.preferred();
             let port = to.port.unwrap_or(transport.default_port());
             let hop = Hop {
+                local: None,
                 place: Place {
                     transport,
                     remote: (ip, port).into(),
