@@ -53,6 +53,7 @@ use record::{CallRecord, EndedBy};
 use texts::Texts;
 
 pub use endpoints::{MediaFacts, WorkerFacts};
+pub use texts::TextStats;
 
 /// What the call table wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -27,6 +27,19 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// To whom texts go one by one.
 type Reader = (Address, Option<LegId>);
 
+/// What became of the texts so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextStats {
+    /// Texts of users that were taken.
+    pub out_taken: u64,
+    /// Texts of users that were not.
+    pub out_failed: u64,
+    /// Texts of trunks that were taken.
+    pub in_taken: u64,
+    /// Texts of trunks that were not.
+    pub in_failed: u64,
+}
+
 /// Every text under way.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
@@ -36,6 +49,7 @@ pub(super) struct Texts {
     /// What waits, by reader, as long as a text is under way there.
     waiting: BTreeMap<Reader, VecDeque<Outgoing>>,
     paces: Paces,
+    stats: TextStats,
 }
 
 #[derive(Debug)]
@@ -79,6 +93,11 @@ impl Texts {
 }
 
 impl Calls {
+    /// What became of the texts so far.
+    pub fn text_stats(&self) -> TextStats {
+        self.texts.stats
+    }
+
     /// Takes what a room tells of a text.
     pub fn text_event(&mut self, now: Instant, event: TextEvent) {
         match event {
@@ -289,6 +308,14 @@ impl Calls {
 
     fn report(&mut self, id: TextId, fate: Fate) {
         tracing::debug!(from = ?id.room, ?fate, "text");
+        let stats = &mut self.texts.stats;
+        let count = match (id.room, fate) {
+            (Room::Xmpp, Ok(_)) => &mut stats.out_taken,
+            (Room::Xmpp, Err(_)) => &mut stats.out_failed,
+            (Room::Sip, Ok(_)) => &mut stats.in_taken,
+            (Room::Sip, Err(_)) => &mut stats.in_failed,
+        };
+        *count += 1;
         self.tell_of_text(TextCommand::Fared { id, fate });
     }
 

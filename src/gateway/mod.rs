@@ -16,7 +16,7 @@ use crate::address::Address;
 use crate::address::contact::{self, Spelling};
 use crate::border::{MediaCommand, MediaEvent};
 use crate::call::record::CallRecord;
-use crate::call::{CallCensus, CallOutput, Calls, MediaFacts};
+use crate::call::{CallCensus, CallOutput, Calls, MediaFacts, TextStats};
 use crate::config::{ChannelConfig, Config, MixConfig, NumberConfig};
 use crate::id::{Room, TokenMaker, WorkerId};
 use crate::leg::EndReason;
@@ -255,6 +255,11 @@ impl Gateway {
     /// What the SIP room counted.
     pub fn sip_stats(&self) -> SipStats {
         self.sip.stats()
+    }
+
+    /// What became of the texts so far.
+    pub fn text_stats(&self) -> TextStats {
+        self.calls.text_stats()
     }
 
     /// What all rooms hold.

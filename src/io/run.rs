@@ -347,6 +347,7 @@ impl Running {
             trunks: trunks.collect(),
             census: self.gateway.census(),
             sip: self.gateway.sip_stats(),
+            texts: self.gateway.text_stats(),
         };
         admin.answer(question, &view);
     }

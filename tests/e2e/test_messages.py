@@ -8,6 +8,7 @@ import prosody
 import sipwire
 from client import Client
 from gateway import CONTACT, OUR_NUMBER
+from prosody import USERS as prosody_users
 
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
@@ -150,6 +151,52 @@ async def test_texts_within_a_call(gateway, alice):
         await peer.will_get(200)
         await call.close()
         await offhook.will_be_idle()
+    peer.close()
+
+
+async def test_a_caller_who_hides_its_number_can_be_written_to_in_the_call(gateway, alice):
+    peer = await sipwire.Udp.open()
+    offhook = gateway(f"sip:127.0.0.1:{peer.port}")
+    peer.to = ("127.0.0.1", offhook.sip)
+    async with alice:
+        uri, contact = f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}", f"Contact: <sip:wire@127.0.0.1:{peer.port}>"
+        invite = sipwire.request("INVITE", uri, peer.via, contact, "Privacy: id", body=sipwire.sdp(), call="hidden")
+        peer.send(invite)
+        call = await alice.will_be_called()
+        assert call.peer.startswith("anonymous-")
+        await call.answer()
+        answer = await peer.will_get(200)
+        to, branch = answer["to"], {"call": "hidden", "to": answer["to"]}
+        peer.send(sipwire.request("ACK", answer["contact"].strip("<>"), peer.via, **branch))
+        ident = alice.write(call.peer.split("/")[0], "Who are you?", receipt=True)
+        message = await peer.will_get("MESSAGE")
+        assert message.body == b"Who are you?" and message["call-id"] == "hidden"
+        assert message["from"].split("tag=")[1] == to.split("tag=")[1] and message["contact"] == ""
+        peer.send(message.answer(200))
+        await alice.will_see("received", ident)
+        peer.send(sipwire.request("BYE", answer["contact"].strip("<>"), peer.via, cseq=2, **branch))
+        await call.sees("session-terminate")
+        # Without the call there is nobody to write to.
+        alice.write(call.peer.split("/")[0], "Still there?")
+        refused = await alice.will_see("message-error", "chat")
+        assert condition(refused) == "item-not-found"
+        await offhook.will_be_idle()
+    peer.close()
+
+
+async def test_every_user_of_a_number_reads_its_texts(gateway, prosody, alice):
+    more = '\n[[number]]\nnumber = "+15550001001"\nring = ["alice@localhost", "bob@localhost", "nobody@localhost"]\n'
+    peer = await sipwire.Udp.open()
+    offhook = gateway(f"sip:127.0.0.1:{peer.port}", more=more)
+    peer.to = ("127.0.0.1", offhook.sip)
+    bob = Client(prosody.c2s, "bob", prosody_users["bob"])
+    async with alice, bob:
+        data = sipwire.request("MESSAGE", f"sip:+15550001001@127.0.0.1:{offhook.sip}", peer.via, body="hello both")
+        peer.send(data.replace(b"application/sdp", b"text/plain"))
+        # That one of them has no account does not matter to the others.
+        await peer.will_get(202)
+        for user in (alice, bob):
+            assert (await user.will_see("body")).xml.text == "hello both"
     peer.close()
 
 

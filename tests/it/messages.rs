@@ -41,6 +41,7 @@ fn a_users_text_reaches_the_telephone_from_the_users_number_and_is_confirmed() {
     assert_eq!(body, "Wherefore art thou?");
     assert_eq!(world.clients[0].receipts, ["c1"]);
     assert!(world.clients[0].refused.is_empty());
+    assert_eq!(world.gateway.text_stats().out_taken, 1);
     world.assert_nothing_is_left(0);
 }
 
@@ -256,5 +257,23 @@ fn nothing_of_a_text_is_in_the_log() {
     world.phone_writes(ms(0), "m1", "secret +15551234567");
     world.run();
     // This is where the log is searched.
+    world.assert_nothing_is_left(0);
+}
+
+#[test]
+fn texts_that_wait_for_an_earlier_one_are_bounded() {
+    let mut config = world::config();
+    config.access.messages_per_minute = 1_000;
+    let mut world = with_user(config);
+    world.deafen(Which::First, ms(0), Duration::from_secs(10));
+    for n in 0..30 {
+        world.writes(ms(n), 0, &format!("text {n}"));
+    }
+    world.run();
+    // One under way, and 20 behind it.
+    assert_eq!(world.phone.texts.len(), 21);
+    assert_eq!(world.clients[0].receipts.len(), 21);
+    assert_eq!(world.clients[0].refused, ["resource-constraint"; 9]);
+    assert_eq!(world.gateway.text_stats().out_failed, 9);
     world.assert_nothing_is_left(0);
 }

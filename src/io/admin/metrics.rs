@@ -65,6 +65,12 @@ struct DirectionLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TextLabels {
+    direction: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct TrunkLabel {
     trunk: String,
 }
@@ -204,6 +210,7 @@ fn register_seen(registry: &mut Registry, view: &View) {
         trunks,
         census,
         sip,
+        texts,
     } = view;
     let mut gauge = |name: &str, help: &str, value: usize| {
         registry.register(name, help, ConstGauge::new(value as i64));
@@ -267,6 +274,18 @@ fn register_seen(registry: &mut Registry, view: &View) {
         states.get_or_create(&label).set((*up).into());
     }
     registry.register("trunk_up", "1 when calls may go to the trunk", states);
+    let of_texts = Family::<TextLabels, Counter>::default();
+    for (direction, result, count) in [
+        (Direction::Out, "taken", texts.out_taken),
+        (Direction::Out, "failed", texts.out_failed),
+        (Direction::In, "taken", texts.in_taken),
+        (Direction::In, "failed", texts.in_failed),
+    ] {
+        let direction = direction.as_str();
+        let labels = TextLabels { direction, result };
+        of_texts.get_or_create(&labels).inc_by(count);
+    }
+    registry.register("texts", "Texts that were taken or failed", of_texts);
     let mut counter = |name: &str, help: &str, value: u64| {
         registry.register(name, help, counted(value));
     };

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 mod console;
 mod metrics;
 
+use crate::call::TextStats;
 use crate::call::record::CallRecord;
 use crate::gateway::Census;
 use crate::sip::SipStats;
@@ -59,6 +60,8 @@ pub struct View {
     pub census: Census,
     /// What the SIP room counted.
     pub sip: SipStats,
+    /// What became of the texts.
+    pub texts: TextStats,
 }
 
 impl View {

@@ -29,6 +29,10 @@ fn view() -> View {
             unknown_sources: 12,
             ..SipStats::default()
         },
+        texts: TextStats {
+            out_taken: 3,
+            ..TextStats::default()
+        },
     }
 }
 
