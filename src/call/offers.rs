@@ -411,8 +411,8 @@ pub(super) fn peer_setup(stream: &Stream) -> Result<Setup, End> {
 /// The answer to a stream that is not bridged: video is received and thrown away where the caller
 /// insists on having it answered (XEP-0166 wants every content answered), and refused in SDP.
 ///
-/// COMPAT(libwebrtc): with a video stream that only receives in the answer, it throws the sound away that
-/// shares its transport (`test_video_beside_the_sound_goes_nowhere_and_does_no_harm`).
+/// COMPAT(libwebrtc): where the answer only receives video, it throws the sound away that shares the
+/// transport (`test_video_beside_the_sound_goes_nowhere_and_does_no_harm`).
 fn beside(offered: &Stream, audio: &Stream) -> Stream {
     let is_jingle = matches!(audio.transport, Transport::Ice(_));
     Stream {

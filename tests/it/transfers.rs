@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::{World, phone};
+use crate::world::{Fault, World, phone};
 use offhook::leg::EndReason;
 
 fn secs(n: u64) -> Duration {
@@ -11,6 +11,15 @@ fn secs(n: u64) -> Duration {
 
 /// A client calls the phone, and hands the call on five seconds after the answer.
 fn handed_on(seed: u64, refers: Option<u16>, end_after: Option<Duration>) -> World {
+    handed_on_with(seed, refers, end_after, None)
+}
+
+fn handed_on_with(
+    seed: u64,
+    refers: Option<u16>,
+    end_after: Option<Duration>,
+    fault: Option<Fault>,
+) -> World {
     let plan = phone::Plan::Answer {
         after: secs(1),
         hangup_after: Some(secs(30)),
@@ -19,9 +28,35 @@ fn handed_on(seed: u64, refers: Option<u16>, end_after: Option<Duration>) -> Wor
     world.phone.habits.refers = refers;
     let n = world.caller(false, end_after, Duration::ZERO);
     world.clients[n].habits.transfer_after = Some(secs(5));
+    if let Some(fault) = fault {
+        world.fault = Some(fault);
+    }
     world.run();
     world.assert_nothing_is_left(1);
     world
+}
+
+#[test]
+fn every_single_fault_of_a_transfer_leaves_nothing_behind() {
+    let late = Duration::from_millis(700);
+    for refers in [Some(200), Some(486), Some(503), None] {
+        for end_after in [None, Some(Duration::from_millis(6_300))] {
+            for k in 0..24 {
+                for fault in [Fault::Drop(k), Fault::Double(k), Fault::Late(k, late)] {
+                    handed_on_with(k, refers, end_after, Some(fault));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn hanging_up_at_any_moment_of_a_transfer_leaves_nothing_behind() {
+    for refers in [Some(200), Some(503), None] {
+        for at in (6_000..8_500).step_by(20) {
+            handed_on(at, refers, Some(Duration::from_millis(at)));
+        }
+    }
 }
 
 #[test]

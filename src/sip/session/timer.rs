@@ -1,6 +1,6 @@
 //! The deadlines of a call, among them the session timer (RFC 4028).
 //!
-//! We never ask for a session timer ourselves. If the peer asks, we refresh by an UPDATE without
+//! We ask for one if the trunk says so. Where the refreshing is ours, it is done by an UPDATE without
 //! offer where it allows UPDATE, else by a re-INVITE with our last offer.
 
 use std::time::{Duration, Instant};

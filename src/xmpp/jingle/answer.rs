@@ -5,8 +5,8 @@
 //! role open and has names that every client takes.
 //!
 //! Video. A client that loses an offered content ends the call, so video that comes in one BUNDLE
-//! with the voice is answered "you may send" on the voice's transport, and what arrives is thrown
-//! away by the media room. Video on a transport of its own would need a second ICE agent for
+//! with the voice is answered on the voice's transport, nothing is ever sent, and what arrives is
+//! thrown away by the media room. Video on a transport of its own would need a second ICE agent for
 //! nothing: such an offer is refused.
 
 use crate::description::{
