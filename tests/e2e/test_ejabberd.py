@@ -23,6 +23,17 @@ async def test_presence_and_caps_come_through_ejabberd(gateway, alice):
         assert "urn:xmpp:jingle-message:0" in features
 
 
+async def test_texts_come_through_ejabberd(gateway, phone, alice):
+    async with phone() as romeo, alice:
+        offhook = gateway(f"sip:127.0.0.1:{romeo.sip}")
+        ident = alice.write(CONTACT, "Wherefore art thou?", receipt=True)
+        await romeo.will_read("Wherefore art thou?")
+        await alice.will_see("received", ident)
+        await romeo.write(f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}", "By yonder blessed moon")
+        said = await alice.will_see("body")
+        assert said.xml.text == "By yonder blessed moon" and said.sender == f"{CONTACT}/phone"
+
+
 async def test_the_client_gives_up(gateway, sipp, alice):
     trunk = sipp("rings")
     async with alice:

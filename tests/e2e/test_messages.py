@@ -106,6 +106,26 @@ async def test_texts_that_cannot_go_out_come_back(gateway, phone, alice):
         assert "long" not in romeo.shown and "OMEMO" not in romeo.shown
 
 
+async def test_a_long_text_goes_by_tcp(gateway, alice):
+    server = await sipwire.Server.open()
+    async with alice:
+        offhook = gateway(f"sip:127.0.0.1:{server.port};transport=tcp")
+        text = "O, swear not by the moon! " * 150
+        ident = alice.write(CONTACT, text, receipt=True)
+        peer = await server.will_connect()
+        message = await peer.will_get("MESSAGE")
+        assert message.body.decode() == text and len(text) > 3000
+        peer.send(message.answer(200))
+        await alice.will_see("received", ident)
+        # And back, by the same connection.
+        uri = f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}"
+        data = sipwire.request("MESSAGE", uri, peer.via, body=text).replace(b"application/sdp", b"text/plain")
+        peer.send(data)
+        await peer.will_get(202)
+        assert (await alice.will_see("body")).xml.text == text
+    server.close()
+
+
 async def test_a_trunk_without_texts_says_so(gateway, phone, alice):
     async with phone() as romeo, alice:
         offhook = gateway(f"sip:127.0.0.1:{romeo.sip}", trunk_keys="messages = false")

@@ -265,3 +265,46 @@ fn a_long_text_goes_only_where_every_packet_is_minded() {
     sends(&mut bench, &"x".repeat(10_001), None);
     assert_eq!(fared(&mut bench), Some(Err(failed)));
 }
+
+#[test]
+fn mutilated_texts_neither_panic_nor_stay() {
+    let mut tokens = TokenMaker::new([9; 32]);
+    let mut bench = Bench::new();
+    let (leg, tag) = answered(&mut bench);
+    let odd = "Content-Type: text/plain;charset=\"iso-8859-1\"\n        Subject: a,\n        \
+               Content-Language: x y\n\n        caf\u{e9}";
+    let corpus = [
+        message("z9hG4bK1", PLAIN),
+        message("z9hG4bK1", odd),
+        within("MESSAGE", "z9hG4bK1", 11, &tag, PLAIN),
+    ];
+    let mut texts = 0;
+    for round in 0..5_000_u64 {
+        let text = &corpus[tokens.below(3) as usize];
+        let unique = format!("z9hG4bK{}x", round % 50);
+        let text = text
+            .replace("z9hG4bK1", &unique)
+            .replace("m1", &unique)
+            .replace("        ", "")
+            .replace('\n', "\r\n");
+        let mut bytes = text.into_bytes();
+        for _ in 0..tokens.below(4) {
+            let at = tokens.below(bytes.len() as u64) as usize;
+            bytes[at] = tokens.below(256) as u8;
+        }
+        let flow = Bench::flow(SOUTH);
+        bench
+            .sip
+            .handle(bench.now, NetInput::Datagram { flow, bytes });
+        while let Some((id, ..)) = came(&mut bench) {
+            texts += 1;
+            fares(&mut bench, id, Ok(Taken::Accepted));
+        }
+        while bench.sip.poll_output().is_some() {}
+        bench.after(ms(100));
+    }
+    assert!(texts > 500, "{texts} texts");
+    bench.tells(leg, LegCommand::End(crate::leg::EndReason::Hangup.into()));
+    while bench.sip.poll_output().is_some() {}
+    bench.is_quiet();
+}

@@ -33,6 +33,9 @@ const SEEDS: &[&str] = &[
     "<iq xmlns='jabber:client' type='error' id='1'><error type='cancel'><item-not-found \
      xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>",
     "<message xmlns='jabber:client' type='chat' id='1'><body>hello</body></message>",
+    "<message xmlns='jabber:client' type='chat' id='2' xml:lang='de'><subject>s</subject><body>hello</body>\
+     <request xmlns='urn:xmpp:receipts'/><received xmlns='urn:xmpp:receipts' id='1'/>\
+     <encrypted xmlns='eu.siacs.conversations.axolotl'><payload>x</payload></encrypted></message>",
 ];
 
 const WORDS: &[&str] = &[
