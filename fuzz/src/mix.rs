@@ -84,6 +84,7 @@ pub fn mix(bytes: &[u8]) {
     let mut now = Instant::now();
     let (mut mix, mut kept) = (service(), Snapshot::default());
     mix.link_up(now);
+    keep(&mut mix, &mut kept);
     for stanza in stream.children() {
         now += Duration::from_millis(300);
         mix.handle(now, stanza.clone());
