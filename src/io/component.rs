@@ -25,6 +25,9 @@ const INWARD: usize = 1024;
 /// Stanzas that wait for the server. When it is full the server does not read; what comes on top
 /// is dropped, as a server with a full queue would do.
 const OUTWARD: usize = 16 * 1024;
+/// What is read and written at a time, at most: some stanzas of a busy link. Each read that fills it costs
+/// another one.
+const BUFFER: usize = 32 * 1024;
 /// The first wait before connecting again; doubled up to [`MAX_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -155,7 +158,7 @@ async fn login(config: &XmppConfig) -> Result<ComponentStream, LinkError> {
         read_timeout: Duration::from_secs(60),
         response_timeout: Duration::from_secs(30),
     };
-    let stream = BufStream::new(QuickAck(tcp));
+    let stream = BufStream::with_capacity(BUFFER, BUFFER, QuickAck(tcp));
     let mut pending = initiate_stream(stream, COMPONENT, header, timeouts).await?;
     let id = pending.take_header().id.unwrap_or_default().into_owned();
     let mut stream: ComponentStream = pending.skip_features();

@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from array import array
 from dataclasses import dataclass
@@ -60,7 +61,10 @@ class Browser(Process):
         to_node, orders = os.pipe()
         answers, from_node = os.pipe()
         chromium = shutil.which("chromium") or "chromium"
-        self.launch(["node", WEB / "browser.mjs", chromium, self.folder / "profile"], stdin=to_node, stdout=from_node)
+        # Chromium leaves folders behind. Its sockets are in them, so the path must be a short one.
+        self._scratch = tempfile.TemporaryDirectory(prefix="offhook-", ignore_cleanup_errors=True)
+        command = ["node", WEB / "browser.mjs", chromium, self.folder / "profile"]
+        self.launch(command, env={"TMPDIR": self._scratch.name}, stdin=to_node, stdout=from_node)
         os.close(to_node)
         os.close(from_node)
         loop = asyncio.get_running_loop()
@@ -86,6 +90,7 @@ class Browser(Process):
             self._task.cancel()
             self._orders.close()
             self.stop()
+            self._scratch.cleanup()
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()

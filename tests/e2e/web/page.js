@@ -186,7 +186,10 @@ async function start({ to, sid, hz, video }) {
 }
 
 async function accept({ sid, hz }) {
-  const { session } = call(sid);
+  const mine = call(sid);
+  // The gateway may have said that it rings before StanzaJS has its session; who asked has a time limit.
+  while (!mine.session) await new Promise((resolve) => setTimeout(resolve, 20));
+  const { session } = mine;
   const stream = await tone(hz);
   await session.addTrack(stream.getAudioTracks()[0], stream);
   await session.accept();
