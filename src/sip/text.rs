@@ -244,16 +244,7 @@ impl Sip {
             .with(Name::To, parties.to)
             .with(Name::CallId, call_id)
             .with(Name::CSeq, "0 MESSAGE");
-        let route = known.and_then(|index| self.trunks.get(index)?.route());
-        if let Some(route) = route {
-            request.push(Name::Route, route);
-        }
-        if let Some((name, value)) = &parties.identity {
-            request.push(*name, value);
-        }
-        if let Some(privacy) = parties.privacy {
-            request.push(Name::Privacy, privacy);
-        }
+        self.add_caller(&mut request, known, parties.identity, parties.privacy);
         let Some(hop) = hops.front().cloned() else {
             return Err(Why::NoRoute.into());
         };

@@ -146,16 +146,7 @@ impl Sip {
             .with(Name::CallId, &call_id)
             .with(Name::CSeq, cseq.to_string())
             .with(Name::Contact, "");
-        let route = trunk.and_then(|index| self.trunks.get(index)?.route());
-        if let Some(route) = route {
-            request.push(Name::Route, route);
-        }
-        if let Some((name, value)) = &parties.identity {
-            request.push(*name, value);
-        }
-        if let Some(privacy) = parties.privacy {
-            request.push(Name::Privacy, privacy);
-        }
+        self.add_caller(&mut request, trunk, parties.identity, parties.privacy);
         if let Some(replaces) = &order.replaces {
             request.push(Name::Replaces, replaces);
             request.push(Name::Require, "replaces");

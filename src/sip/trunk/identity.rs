@@ -88,6 +88,26 @@ impl Sip {
             privacy: anonymous.then_some("id"),
         })
     }
+
+    /// The way to the trunk, and what of [`Parties`] the trunk wants beside From.
+    pub(in crate::sip) fn add_caller(
+        &self,
+        request: &mut Message,
+        trunk: Option<usize>,
+        identity: Option<(Name, String)>,
+        privacy: Option<&'static str>,
+    ) {
+        let route = trunk.and_then(|index| self.trunks.get(index)?.route());
+        if let Some(route) = route {
+            request.push(Name::Route, route);
+        }
+        if let Some((name, value)) = identity {
+            request.push(name, value);
+        }
+        if let Some(privacy) = privacy {
+            request.push(Name::Privacy, privacy);
+        }
+    }
 }
 
 /// Who calls, and the name shown. A trunk is trusted to assert an identity (RFC 3325); others are
