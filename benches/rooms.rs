@@ -76,6 +76,7 @@ fn trunk(remote: SocketAddr) -> TrunkConfig {
         srtp: Default::default(),
         srtp_keys: Default::default(),
         dtmf: Default::default(),
+        comfort_noise: true,
         early_media: false,
         session_timer: Duration::ZERO,
         messages: true,

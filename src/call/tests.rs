@@ -1,6 +1,7 @@
 mod early;
 mod handing;
 mod keys;
+mod noise;
 mod ports;
 mod transcoding;
 mod trunks;
@@ -38,6 +39,7 @@ fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
         srtp: Default::default(),
         srtp_keys: Default::default(),
         dtmf: Default::default(),
+        comfort_noise: true,
         early_media: false,
         session_timer: Duration::ZERO,
         messages: true,

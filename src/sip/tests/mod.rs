@@ -92,6 +92,7 @@ fn trunk(name: &str, host: &str, port: u16) -> TrunkConfig {
         srtp: Default::default(),
         srtp_keys: Default::default(),
         dtmf: Default::default(),
+        comfort_noise: true,
         early_media: false,
         session_timer: Duration::ZERO,
         messages: true,

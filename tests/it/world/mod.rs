@@ -191,6 +191,7 @@ pub fn config() -> Config {
             srtp: Default::default(),
             srtp_keys: Default::default(),
             dtmf: Default::default(),
+            comfort_noise: true,
             early_media: false,
             session_timer: Duration::ZERO,
             messages: true,
