@@ -229,9 +229,8 @@ fn write_codec(codec: &Codec, out: &mut String) {
         return;
     }
     let clean = |text: &str| -> String {
-        text.chars()
-            .filter(|c| !c.is_control() && *c != ';')
-            .collect()
+        let visible = text.chars().filter(|c| !c.is_control() && *c != ';');
+        visible.collect::<String>().trim().to_owned()
     };
     let parameters: Vec<String> = parameters
         .iter()
