@@ -79,6 +79,7 @@ fn trunk(remote: SocketAddr) -> TrunkConfig {
         early_media: false,
         session_timer: Duration::ZERO,
         messages: true,
+        video: false,
     }
 }
 

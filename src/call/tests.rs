@@ -4,6 +4,7 @@ mod keys;
 mod ports;
 mod transcoding;
 mod trunks;
+mod video;
 
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
         early_media: false,
         session_timer: Duration::ZERO,
         messages: true,
+        video: false,
     }
 }
 

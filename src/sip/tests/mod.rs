@@ -95,6 +95,7 @@ fn trunk(name: &str, host: &str, port: u16) -> TrunkConfig {
         early_media: false,
         session_timer: Duration::ZERO,
         messages: true,
+        video: false,
     }
 }
 

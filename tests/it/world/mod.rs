@@ -194,6 +194,7 @@ pub fn config() -> Config {
             early_media: false,
             session_timer: Duration::ZERO,
             messages: true,
+            video: false,
         }],
         routes: vec![RouteConfig {
             matches: RouteMatch::Any,
@@ -651,6 +652,7 @@ impl World {
                 self.bridges.insert(bridge, ());
                 let ice = match &spec.transport {
                     SideTransport::Ice(ice) => ice,
+                    SideTransport::Bundled(_) => return,
                     SideTransport::Rtp(rtp) => {
                         let port = rtp.port;
                         if self.taken_ports.contains(&port) {
