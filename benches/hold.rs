@@ -24,8 +24,8 @@ pub fn hold(_offhook: &Path, table: &mut Table) -> Result<(), Failure> {
     let mut now = Instant::now();
     let before = machine::resident(std::process::id())?;
     let mut sides = [
-        Side::new(ours(), theirs(), now),
-        Side::new(theirs(), ours(), now),
+        Side::new(ours(), theirs(), now)?,
+        Side::new(theirs(), ours(), now)?,
     ];
     for count in 1..=OPEN {
         pass(&mut sides, &mut now, PACE);

@@ -26,6 +26,8 @@ pub const WORKER: &str = "relay-worker";
 const FRAME: Duration = Duration::from_millis(20);
 const WARM_UP: Duration = Duration::from_secs(1);
 const MEASURED: Duration = Duration::from_secs(5);
+/// How long the last packets may be on their way.
+const ON_THE_WAY: Duration = Duration::from_millis(100);
 const ROUNDS: usize = 2;
 const FIRST_PORT: u16 = 30_000;
 
@@ -261,21 +263,24 @@ fn drive(pid: u32, streams: Vec<Stream>, ends: &Ends) -> Result<Sum, Failure> {
         by_address.insert(stream.protected, (n, Unprotect::new(&key)));
     }
     let start = Instant::now();
-    let (mut measuring, mut cpu) = (false, Duration::ZERO);
+    // CPU time when measuring began and when it ended.
+    let (mut began, mut ended) = (None, None);
     let mut sum = Sum::default();
     let mut step = 0u64;
     let mut buffer = [0; 2048];
     loop {
         let now = start.elapsed();
-        if !measuring && now >= WARM_UP {
-            measuring = true;
-            cpu = machine::cpu(pid)?;
+        if began.is_none() && now >= WARM_UP {
+            began = Some(machine::cpu(pid)?);
         }
-        if now >= WARM_UP + MEASURED {
+        if ended.is_none() && now >= WARM_UP + MEASURED {
+            ended = Some(machine::cpu(pid)?);
+        }
+        if now >= WARM_UP + MEASURED + ON_THE_WAY {
             break;
         }
         let due = FRAME.mul_f64(step as f64 / count as f64);
-        if now >= due {
+        if now >= due && ended.is_none() {
             let n = (step % count) as usize;
             let frame = (step / count) as u16;
             step += 1;
@@ -288,23 +293,24 @@ fn drive(pid: u32, streams: Vec<Stream>, ends: &Ends) -> Result<Sum, Failure> {
             let length = protects[n].rtp(room, packet.len())?;
             ends.protected
                 .send_to(&buffer[..length], streams[n].protected)?;
-            if measuring {
+            if began.is_some() {
                 sum.sent += 2;
             }
         }
         while let Some((length, _)) = receive(&ends.plain, &mut buffer)? {
-            note(&mut sum, measuring, start, &buffer[..length]);
+            note(&mut sum, start, &buffer[..length]);
         }
         while let Some((length, from)) = receive(&ends.protected, &mut buffer)? {
             let Some((_, unprotect)) = by_address.get_mut(&from) else {
                 continue;
             };
             if let Ok(length) = unprotect.rtp(&mut buffer[..length]) {
-                note(&mut sum, measuring, start, &buffer[..length]);
+                note(&mut sum, start, &buffer[..length]);
             }
         }
     }
-    sum.cpu = machine::cpu(pid)? - cpu;
+    let (began, ended) = began.zip(ended).ok_or("nothing was measured")?;
+    sum.cpu = ended - began;
     Ok(sum)
 }
 
@@ -316,15 +322,20 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Result<Option<(usize, Socke
     }
 }
 
-fn note(sum: &mut Sum, measuring: bool, start: Instant, packet: &[u8]) {
-    if !measuring || packet.len() != 172 {
+/// Counts a packet that was sent while measuring.
+fn note(sum: &mut Sum, start: Instant, packet: &[u8]) {
+    if packet.len() != 172 {
         return;
     }
     let mut sent = [0; 8];
     sent.copy_from_slice(&packet[12..20]);
-    let delay = (start.elapsed().as_nanos() as u64).saturating_sub(u64::from_be_bytes(sent));
+    let sent = Duration::from_nanos(u64::from_be_bytes(sent));
+    if sent < WARM_UP {
+        return;
+    }
+    let delay = start.elapsed().saturating_sub(sent);
     sum.received += 1;
-    sum.delays.push((delay / 1000) as u32);
+    sum.delays.push(delay.as_micros() as u32);
 }
 
 /// An RTP packet of PCMU.

@@ -11,16 +11,14 @@ use minidom::Element;
 use offhook::address::{Address, E164};
 use offhook::border::{MediaCommand, MediaEvent};
 use offhook::call::{MediaFacts, WorkerFacts};
-use offhook::config::{
-    AccessConfig, CallConfig, CallerId, Config, MediaConfig, RouteConfig, RouteMatch, Secret,
-    SipConfig, Transcode, TrunkConfig, XmppConfig,
-};
+use offhook::config::Config;
 use offhook::description::{
     Codec, Description, Direction, Fingerprint, Media, RtpTransport, Security, Setup, Stream,
     Transport,
 };
 use offhook::gateway::{Gateway, Input, Output};
 use offhook::id::{LegId, Role, Room, TokenMaker};
+use offhook::io::config::interpret;
 use offhook::leg::{End, EndReason, LegCommand, LegEvent};
 use offhook::net::{Flow, NetInput, NetOutput, SipTransport};
 use offhook::sip::Sip;
@@ -46,41 +44,39 @@ pub fn theirs() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 10], 5060))
 }
 
-fn sip_config(local: SocketAddr) -> SipConfig {
-    SipConfig {
-        listen: vec![(SipTransport::Udp, local)],
-        advertise: None,
-        user_agent: "Offhook".into(),
-        nameserver: None,
-        tls: offhook::config::TlsConfig::default(),
-    }
-}
+/// What a file means that sends every call from `local` to `remote`.
+fn config(local: SocketAddr, remote: SocketAddr) -> Result<Config, Failure> {
+    let ip = local.ip();
+    let text = format!(
+        "
+[xmpp]
+domain = '{DOMAIN}'
+secret = 'secret'
 
-fn trunk(remote: SocketAddr) -> TrunkConfig {
-    TrunkConfig {
-        name: "peer".into(),
-        uri: format!("sip:{remote}"),
-        host: remote.ip().to_string(),
-        port: Some(remote.port()),
-        transport: Some(SipTransport::Udp),
-        username: None,
-        password: None,
-        codecs: ["opus", "G722", "PCMU", "PCMA"].map(str::to_owned).to_vec(),
-        from_networks: Vec::new(),
-        max_calls: None,
-        options: Duration::ZERO,
-        from_domain: None,
-        caller_id: CallerId::From,
-        register: false,
-        outbound_proxy: None,
-        srtp: Default::default(),
-        srtp_keys: Default::default(),
-        dtmf: Default::default(),
-        early_media: false,
-        session_timer: Duration::ZERO,
-        messages: true,
-        video: false,
-    }
+[sip]
+listen = ['udp://{local}']
+
+[media]
+bind = '{ip}'
+
+[[trunk]]
+name = 'peer'
+uri = 'sip:{remote};transport=udp'
+options_s = 0
+
+[[route]]
+match = '*'
+trunk = ['peer']
+
+[access]
+allow = ['users.bench']
+max_calls_per_user = 100
+calls_per_minute = 100
+"
+    );
+    let no_files = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+    let meaning = interpret(Path::new("bench.toml"), &text, [], 1, &no_files)?;
+    Ok(meaning.config)
 }
 
 /// A SIP room whose time is counted.
@@ -96,19 +92,16 @@ pub struct Side {
 
 impl Side {
     /// At one address, with a trunk at the other.
-    pub fn new(local: SocketAddr, remote: SocketAddr, now: Instant) -> Self {
-        let mut sip = Sip::new(
-            &sip_config(local),
-            &[trunk(remote)],
-            TokenMaker::new([1; 32]),
-        );
+    pub fn new(local: SocketAddr, remote: SocketAddr, now: Instant) -> Result<Self, Failure> {
+        let config = config(local, remote)?;
+        let mut sip = Sip::new(&config.sip, &config.trunks, TokenMaker::new([1; 32]));
         sip.start(now);
-        Self {
+        Ok(Self {
             sip,
             spent: Duration::ZERO,
             events: VecDeque::new(),
             sent: VecDeque::new(),
-        }
+        })
     }
 
     /// Does something and takes what comes of it.
@@ -131,8 +124,8 @@ impl Side {
 pub fn sip(_offhook: &Path, table: &mut Table) -> Result<(), Failure> {
     let mut now = Instant::now();
     let mut sides = [
-        Side::new(ours(), theirs(), now),
-        Side::new(theirs(), ours(), now),
+        Side::new(ours(), theirs(), now)?,
+        Side::new(theirs(), ours(), now)?,
     ];
     let mut answered = 0u64;
     for count in 1..=CALLS {
@@ -250,49 +243,6 @@ pub fn description(port: u16) -> Description {
     }
 }
 
-fn config() -> Result<Config, Failure> {
-    Ok(Config {
-        xmpp: XmppConfig {
-            server: "127.0.0.1:5347".to_owned(),
-            domain: DOMAIN.to_owned(),
-            secret: Secret("secret".to_owned()),
-            resource: "phone".to_owned(),
-        },
-        sip: sip_config(ours()),
-        media: MediaConfig {
-            bind: ours().ip(),
-            advertise: None,
-            xmpp_port: 40_000,
-            rtp_ports: 20_000..=29_999,
-            threads: 1,
-            transcode: Transcode::WhenNeeded,
-        },
-        trunks: vec![trunk(theirs())],
-        routes: vec![RouteConfig {
-            matches: RouteMatch::Any,
-            trunks: vec!["peer".to_owned()],
-        }],
-        numbers: Vec::new(),
-        access: AccessConfig {
-            domains: vec!["users.bench".parse()?],
-            users: Vec::new(),
-            max_calls_per_user: 100,
-            calls_per_minute: 100,
-            messages_per_minute: 30,
-            country: None,
-        },
-        call: CallConfig {
-            ring_limit: Duration::from_secs(120),
-            max_call: Duration::from_secs(4 * 3600),
-            silence_limit: Duration::from_secs(30),
-            connect_limit: Duration::from_secs(15),
-        },
-        mix: None,
-        store: None,
-        admin: None,
-    })
-}
-
 /// The whole gateway without `io/`: one call from session-initiate to the last 200, and its two
 /// dearest inputs.
 pub fn gateway(_offhook: &Path, table: &mut Table) -> Result<(), Failure> {
@@ -312,7 +262,7 @@ pub fn gateway(_offhook: &Path, table: &mut Table) -> Result<(), Failure> {
     };
     let mut now = Instant::now();
     let mut world = World {
-        gateway: Gateway::new(Arc::new(config()?), facts, [1; 32])?,
+        gateway: Gateway::new(Arc::new(config(ours(), theirs())?), facts, [1; 32])?,
         spent: Duration::ZERO,
         inputs: VecDeque::new(),
         invite: Vec::new(),

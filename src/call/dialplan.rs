@@ -202,6 +202,7 @@ fn written(matches: &RouteMatch) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::of_file;
 
     fn jid(text: &str) -> BareJid {
         BareJid::new(text).unwrap()
@@ -220,28 +221,44 @@ mod tests {
     }
 
     fn plan() -> Dialplan {
-        let route = |matches, trunks: &[&str]| RouteConfig {
-            matches,
-            trunks: trunks.iter().map(|&t| t.to_owned()).collect(),
-        };
+        let config = of_file(
+            "
+[[trunk]]
+name = 'berlin'
+uri = 'sip:berlin.example'
+
+[[trunk]]
+name = 'carrier'
+uri = 'sip:carrier.example'
+
+[[trunk]]
+name = 'peer'
+uri = 'sip:peer.example'
+
+[[route]]
+match = '+49'
+trunk = ['berlin', 'carrier']
+
+[[route]]
+match = '+'
+trunk = ['carrier']
+
+[[route]]
+match = '@example.net'
+trunk = ['peer']
+
+[[number]]
+number = '+15550001000'
+ring = ['juliet@example.org', 'nurse@example.com']
+
+[access]
+allow = ['example.org', 'romeo@example.net']
+",
+        );
         Dialplan {
-            routes: vec![
-                route(RouteMatch::Prefix("+49".to_owned()), &["berlin", "carrier"]),
-                route(RouteMatch::Prefix("+".to_owned()), &["carrier"]),
-                route(RouteMatch::Domain("example.net".to_owned()), &["peer"]),
-            ],
-            numbers: vec![NumberConfig {
-                number: E164::parse("+15550001000").unwrap(),
-                ring: vec![jid("juliet@example.org"), jid("nurse@example.com")],
-            }],
-            access: AccessConfig {
-                domains: vec!["example.org".parse().unwrap()],
-                users: vec![jid("romeo@example.net")],
-                country: None,
-                max_calls_per_user: 4,
-                calls_per_minute: 10,
-                messages_per_minute: 30,
-            },
+            routes: config.routes,
+            numbers: config.numbers,
+            access: config.access,
         }
     }
 

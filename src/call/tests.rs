@@ -15,94 +15,43 @@ use crate::config::*;
 use crate::description::*;
 use crate::id::{Role, Room};
 use crate::leg::{Digit, LegEvent, Offering};
-use crate::net::SipTransport;
 
 mod transfers;
 
-fn trunk(name: &str, codecs: &[&str]) -> TrunkConfig {
-    TrunkConfig {
-        name: name.to_owned(),
-        uri: "sip:192.0.2.10".to_owned(),
-        host: "192.0.2.10".to_owned(),
-        port: None,
-        transport: Some(SipTransport::Udp),
-        username: None,
-        password: None,
-        codecs: codecs.iter().map(|c| (*c).to_owned()).collect(),
-        from_networks: Vec::new(),
-        max_calls: Some(2),
-        options: Duration::ZERO,
-        from_domain: None,
-        caller_id: CallerId::From,
-        register: false,
-        outbound_proxy: None,
-        srtp: Default::default(),
-        srtp_keys: Default::default(),
-        dtmf: Default::default(),
-        early_media: false,
-        session_timer: Duration::ZERO,
-        messages: true,
-        video: false,
-    }
-}
+const CONFIG: &str = "
+[media]
+bind = '192.0.2.1'
+rtp_ports = '20000-20009'
 
-fn config() -> Config {
-    Config {
-        xmpp: XmppConfig {
-            server: "127.0.0.1:5347".to_owned(),
-            domain: "phone.example.org".to_owned(),
-            secret: Secret(String::new()),
-            resource: "phone".to_owned(),
-        },
-        sip: SipConfig {
-            listen: Vec::new(),
-            advertise: None,
-            user_agent: String::new(),
-            nameserver: None,
-            tls: TlsConfig::default(),
-        },
-        media: MediaConfig {
-            bind: [192, 0, 2, 1].into(),
-            advertise: None,
-            xmpp_port: 40_000,
-            rtp_ports: 20_000..=20_009,
-            threads: 1,
-            transcode: Transcode::WhenNeeded,
-        },
-        trunks: vec![
-            trunk("first", &["opus", "PCMU"]),
-            trunk("second", &["PCMA", "PCMU"]),
-        ],
-        routes: vec![RouteConfig {
-            matches: RouteMatch::Any,
-            trunks: vec!["first".to_owned(), "second".to_owned()],
-        }],
-        numbers: vec![NumberConfig {
-            number: E164::parse("+15550001000").unwrap(),
-            ring: vec![
-                "juliet@example.org".parse().unwrap(),
-                "nurse@example.org".parse().unwrap(),
-            ],
-        }],
-        access: AccessConfig {
-            domains: vec!["example.org".parse().unwrap()],
-            users: Vec::new(),
-            max_calls_per_user: 4,
-            calls_per_minute: 10,
-            messages_per_minute: 30,
-            country: None,
-        },
-        call: CallConfig {
-            ring_limit: Duration::from_secs(60),
-            max_call: Duration::from_secs(3600),
-            silence_limit: Duration::from_secs(30),
-            connect_limit: Duration::from_secs(15),
-        },
-        mix: None,
-        store: None,
-        admin: None,
-    }
-}
+[[trunk]]
+name = 'first'
+uri = 'sip:192.0.2.10;transport=udp'
+codecs = ['opus', 'PCMU']
+max_calls = 2
+options_s = 0
+
+[[trunk]]
+name = 'second'
+uri = 'sip:192.0.2.10;transport=udp'
+codecs = ['PCMA', 'PCMU']
+max_calls = 2
+options_s = 0
+
+[[route]]
+match = '*'
+trunk = ['first', 'second']
+
+[[number]]
+number = '+15550001000'
+ring = ['juliet@example.org', 'nurse@example.org']
+
+[access]
+allow = ['example.org']
+max_call_s = 3600
+
+[call]
+ring_limit_s = 60
+";
 
 /// The table with a clock and somebody who reads what it says.
 struct Desk {
@@ -131,7 +80,7 @@ impl Desk {
 
     #[allow(clippy::disallowed_methods)]
     fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = config();
+        let mut config = of_file(CONFIG);
         change(&mut config);
         let address = |port| SocketAddr::from(([192, 0, 2, 1], port));
         let facts = MediaFacts {

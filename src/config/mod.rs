@@ -454,3 +454,13 @@ pub struct CallConfig {
     /// How long media may take to connect after the answer. Default 15 s.
     pub connect_limit: Duration,
 }
+
+/// What a file means that says this beside `[xmpp]`, to the tests of other rooms.
+#[cfg(test)]
+pub fn of_file(text: &str) -> Config {
+    let xmpp = "[xmpp]\ndomain = 'phone.example.org'\nsecret = 'secret'\n";
+    let file = ::config::File::from_str(&format!("{xmpp}{text}"), ::config::FileFormat::Toml);
+    let file = ::config::Config::builder().add_source(file).build();
+    let written: written::Written = file.unwrap().try_deserialize().unwrap();
+    written.meaning(1).unwrap().config
+}

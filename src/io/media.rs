@@ -3,8 +3,9 @@
 //! Each worker is a plain thread with its own sockets; workers share nothing, and no packet takes a
 //! lock or an allocation. A turn of the loop drains the shared sockets first and again after every 64
 //! packets of the legs, since all ICE peers share them. Above about 50 streams the loop does not wait
-//! for each packet, it sleeps 1 ms and takes what has gathered, unless the last turn was a full
-//! one: a wake-up costs more than a packet. It waits again after a turn that found nothing.
+//! for each packet, it sleeps 1 to 2 ms, the shorter the more streams there are, and takes what has
+//! gathered, unless the last turn was a full one: a wake-up costs more than a packet. It waits again
+//! after a turn that found nothing.
 //!
 //! Commands come through a bounded channel with a waker; a full one blocks the sender until the
 //! worker has caught up, which it always does, since it waits for nobody. Events go out by
@@ -19,6 +20,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::TrySendError::{Disconnected, Full};
@@ -56,9 +58,11 @@ const SHARED_BATCH: usize = 512;
 /// Streams above which packets are gathered.
 const GATHER_STREAMS: usize = 50;
 
-/// How long packets are gathered: a twentieth of a 20 ms frame. A wake-up costs as much as relaying a
-/// few packets.
-const GATHER: Duration = Duration::from_millis(1);
+/// How many packets are worth a wake-up, which costs as much as relaying two of them.
+const GATHERED: u32 = 16;
+
+/// How long packets are gathered at least and at most: a twentieth and a tenth of a 20 ms frame.
+const GATHER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(2);
 
 /// A turn with more packets is followed by one that does not wait.
 const FULL_TURN: usize = 400;
@@ -358,7 +362,7 @@ impl Worker {
         let (mut gathers, mut more) = (false, false);
         loop {
             if gathers {
-                std::thread::sleep(GATHER);
+                std::thread::sleep(gathering(self.media.bridges()));
             }
             let timeout = if gathers || more {
                 Some(Duration::ZERO)
@@ -557,6 +561,12 @@ impl Worker {
     }
 }
 
+/// How long [`GATHERED`] packets take to come, at 50 a second in either direction.
+fn gathering(bridges: usize) -> Duration {
+    let each = Duration::from_millis(10) / u32::try_from(bridges.max(1)).unwrap_or(u32::MAX);
+    (each * GATHERED).clamp(*GATHER.start(), *GATHER.end())
+}
+
 /// Sends, or loses: a full socket buffer or a peer that is not there is loss like any other.
 fn send(shared: &[UdpSocket], legs: &Legs, key: SocketKey, to: SocketAddr, bytes: &[u8]) {
     let result = match shared.get(key.0 as usize) {
@@ -665,5 +675,20 @@ fn settle_thread(n: usize) {
     let slack = NonZeroU64::new(1_000);
     if let Err(error) = rustix::thread::set_current_timer_slack(slack) {
         tracing::debug!(%error, "media thread keeps its timer slack");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_gather_for_a_tenth_of_a_frame_at_most() {
+        let micros = |bridges| gathering(bridges).as_micros();
+        assert_eq!(
+            [26, 80, 100, 160, 5000].map(micros),
+            [2000, 2000, 1600, 1000, 1000]
+        );
+        assert_eq!([0, usize::MAX].map(micros), [2000, 1000]);
     }
 }

@@ -182,7 +182,7 @@ fn read_fingerprint(attributes: &Attributes<'_>, setup: Option<&str>) -> Option<
     };
     let mut found: Option<Fingerprint> = None;
     for value in attributes.all("fingerprint") {
-        let Some((hash, hex)) = value.split_once(' ') else {
+        let Some((hash, hex)) = value.split_once(' ').filter(|(hash, _)| is_token(hash)) else {
             continue;
         };
         let Some(value) = Fingerprint::parse_hex(hex.trim()) else {
@@ -201,16 +201,21 @@ fn read_fingerprint(attributes: &Attributes<'_>, setup: Option<&str>) -> Option<
 }
 
 /// `tag suite key [session parameters]`. A line with a session parameter that we do not know must
-/// not be used (RFC 4568 §6.3.7), unless a `-` says that it may be passed over.
+/// not be used (RFC 4568 §6.3.7), unless a `-` says that it may be passed over. Nor is a line used
+/// whose suite or key has letters that neither has (§9.1): it could not be written again.
 fn read_crypto(value: &str) -> Option<Crypto> {
     let mut parts = value.split_ascii_whitespace();
     let crypto = Crypto {
         tag: parts.next()?.parse().ok()?,
-        suite: parts.next()?.to_owned(),
-        key: parts.next()?.to_owned(),
+        suite: parts.next().filter(|suite| is_token(suite))?.to_owned(),
+        key: parts.next().filter(|key| is_visible(key))?.to_owned(),
     };
     let known = parts.all(|p| p.starts_with('-') || p.starts_with("WSH="));
     known.then_some(crypto)
+}
+
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// `port [IN IP4 address]`; `None` if it is the port it would be anyway.

@@ -123,6 +123,13 @@ fn protection_is_what_the_profile_and_the_keys_say() {
     assert_eq!(security("RTP/AVP", crypto), Some(Security::Sdes(keys)));
     assert_eq!(security("RTP/AVP", ""), Some(Security::None));
     assert_eq!(security("RTP/SAVP", ""), None);
+    // What could not be written again is no key.
+    for line in ["1 SUITE ключ", "1 S\u{fffd} inline:abc", "1 S@ inline:abc"] {
+        let line = format!("a=crypto:{line}\n");
+        assert_eq!(security("RTP/SAVP", &line), None, "{line}");
+    }
+    let print = "a=fingerprint:sha\u{7} 01:02\n";
+    assert_eq!(security("UDP/TLS/RTP/SAVP", print), None);
     assert_eq!(security("UDP/TLS/RTP/SAVPF", crypto), None);
     let prints = "a=fingerprint:sha-1 AA:BB\na=fingerprint:SHA-256 01:02\na=setup:actpass\n";
     let Some(Security::Dtls(print)) = security("UDP/TLS/RTP/SAVPF", prints) else {

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::address::{Address, E164};
-use crate::config::{SipConfig, TrunkConfig};
+use crate::config::{SipConfig, TrunkConfig, of_file};
 use crate::description::{
     Codec, Description, Direction, Media, RtpTransport, Security, Stream, Transport,
 };
@@ -73,42 +73,19 @@ fn port_of(description: &Description) -> u16 {
 }
 
 fn trunk(name: &str, host: &str, port: u16) -> TrunkConfig {
-    TrunkConfig {
-        name: name.into(),
-        uri: format!("sip:{host}:{port}"),
-        host: host.into(),
-        port: Some(port),
-        transport: None,
-        username: None,
-        password: None,
-        codecs: vec!["PCMA".into()],
-        from_networks: Vec::new(),
-        max_calls: None,
-        options: Duration::ZERO,
-        from_domain: None,
-        caller_id: crate::config::CallerId::From,
-        register: false,
-        outbound_proxy: None,
-        srtp: Default::default(),
-        srtp_keys: Default::default(),
-        dtmf: Default::default(),
-        early_media: false,
-        session_timer: Duration::ZERO,
-        messages: true,
-        video: false,
-    }
+    let text = format!(
+        "[[trunk]]\nname = '{name}'\nuri = 'sip:{host}:{port}'\ncodecs = ['PCMA']\noptions_s = 0"
+    );
+    of_file(&text).trunks.remove(0)
 }
 
 fn config(listen: &[(SipTransport, &str)]) -> SipConfig {
+    let listen = listen
+        .iter()
+        .map(|(transport, local)| (*transport, local.parse().unwrap()));
     SipConfig {
-        listen: listen
-            .iter()
-            .map(|(transport, local)| (*transport, local.parse().unwrap()))
-            .collect(),
-        advertise: None,
-        user_agent: "Offhook".into(),
-        nameserver: None,
-        tls: crate::config::TlsConfig::default(),
+        listen: listen.collect(),
+        ..of_file("").sip
     }
 }
 

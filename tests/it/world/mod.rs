@@ -7,21 +7,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use minidom::Element;
-use offhook::address::E164;
 use offhook::border::{MediaCommand, MediaEvent, Side, SideTransport};
 use offhook::call::record::CallRecord;
 use offhook::call::{MediaFacts, WorkerFacts};
-use offhook::config::{
-    AccessConfig, CallConfig, Config, MediaConfig, NumberConfig, RouteConfig, RouteMatch, Secret,
-    SipConfig, Transcode, TrunkConfig, XmppConfig,
-};
+use offhook::config::Config;
 use offhook::description::{Fingerprint, Setup};
 use offhook::gateway::{Gateway, Input, Output};
 use offhook::id::{BridgeId, TokenMaker};
+use offhook::io::config::interpret;
 use offhook::leg::EndReason;
 use offhook::net::{Flow, NetInput, NetOutput, SipTransport};
 
@@ -149,79 +147,45 @@ pub const TRUNK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2
 pub const BACKUP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 20)), 5060);
 pub const NUMBER: &str = "+15551234567@phone.example.org";
 
+const CONFIG: &str = "
+[xmpp]
+domain = 'phone.example.org'
+secret = 'secret'
+
+[sip]
+listen = ['udp://192.0.2.1:5060']
+
+[media]
+bind = '192.0.2.1'
+rtp_ports = '20000-20199'
+
+[[trunk]]
+name = 'carrier'
+uri = 'sip:192.0.2.10;transport=udp'
+options_s = 0
+
+[[route]]
+match = '*'
+trunk = ['carrier']
+
+[[number]]
+number = '+15550001000'
+ring = ['juliet@example.org']
+
+[access]
+allow = ['example.org']
+";
+
 pub fn config() -> Config {
-    Config {
-        xmpp: XmppConfig {
-            server: "127.0.0.1:5347".to_owned(),
-            domain: "phone.example.org".to_owned(),
-            secret: Secret("secret".to_owned()),
-            resource: "phone".to_owned(),
-        },
-        sip: SipConfig {
-            listen: vec![(SipTransport::Udp, GATEWAY)],
-            advertise: None,
-            user_agent: "Offhook".to_owned(),
-            nameserver: None,
-            tls: offhook::config::TlsConfig::default(),
-        },
-        media: MediaConfig {
-            bind: GATEWAY.ip(),
-            advertise: None,
-            xmpp_port: 40_000,
-            rtp_ports: 20_000..=20_199,
-            threads: 1,
-            transcode: Transcode::WhenNeeded,
-        },
-        trunks: vec![TrunkConfig {
-            name: "carrier".to_owned(),
-            uri: "sip:192.0.2.10".to_owned(),
-            host: "192.0.2.10".to_owned(),
-            port: None,
-            transport: Some(SipTransport::Udp),
-            username: None,
-            password: None,
-            codecs: ["opus", "G722", "PCMU", "PCMA"].map(str::to_owned).to_vec(),
-            from_networks: Vec::new(),
-            max_calls: None,
-            options: Duration::ZERO,
-            from_domain: None,
-            caller_id: offhook::config::CallerId::From,
-            register: false,
-            outbound_proxy: None,
-            srtp: Default::default(),
-            srtp_keys: Default::default(),
-            dtmf: Default::default(),
-            early_media: false,
-            session_timer: Duration::ZERO,
-            messages: true,
-            video: false,
-        }],
-        routes: vec![RouteConfig {
-            matches: RouteMatch::Any,
-            trunks: vec!["carrier".to_owned()],
-        }],
-        numbers: vec![NumberConfig {
-            number: E164::parse("+15550001000").unwrap(),
-            ring: vec!["juliet@example.org".parse().unwrap()],
-        }],
-        access: AccessConfig {
-            domains: vec!["example.org".parse().unwrap()],
-            users: Vec::new(),
-            max_calls_per_user: 4,
-            calls_per_minute: 10,
-            messages_per_minute: 30,
-            country: None,
-        },
-        call: CallConfig {
-            ring_limit: Duration::from_secs(120),
-            max_call: Duration::from_secs(4 * 3600),
-            silence_limit: Duration::from_secs(30),
-            connect_limit: Duration::from_secs(15),
-        },
-        mix: None,
-        store: None,
-        admin: None,
-    }
+    // Read once: a fuzzer makes a thousand worlds a second.
+    static READ: LazyLock<Config> = LazyLock::new(|| {
+        let no_files = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+        match interpret(Path::new("world.toml"), CONFIG, [], 1, &no_files) {
+            Ok(meaning) => meaning.config,
+            Err(mistakes) => panic!("{mistakes}"),
+        }
+    });
+    READ.clone()
 }
 
 /// The same with a second trunk, which is tried when the first one fails.
