@@ -36,6 +36,48 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Channel, participant, real resource: as cheap to clone as it is often held.
 type Client = (Arc<str>, StableId, Arc<str>);
 
+/// One client of a participant.
+#[derive(Clone, Copy)]
+struct OneClient<'a> {
+    /// Of the channel.
+    name: &'a str,
+    channel: &'a Channel,
+    id: &'a StableId,
+    participant: &'a Participant,
+    /// The real one.
+    resource: &'a str,
+}
+
+impl OneClient<'_> {
+    /// What it last sent, if it is there.
+    fn presence(&self) -> Option<Vec<Element>> {
+        let presence = self.participant.clients.get(self.resource)?;
+        Some(clients::read(presence))
+    }
+
+    /// Whether that user learns the JID behind it.
+    fn is_named_to(&self, user: &BareJid) -> bool {
+        let wanted = self.participant.preferences.visibility;
+        self.channel.names(wanted, user)
+    }
+}
+
+fn clients_of<'a>(
+    name: &'a str,
+    channel: &'a Channel,
+    id: &'a StableId,
+    participant: &'a Participant,
+) -> impl Iterator<Item = OneClient<'a>> {
+    let resources = participant.clients.resources();
+    resources.map(move |resource| OneClient {
+        name,
+        channel,
+        id,
+        participant,
+        resource,
+    })
+}
+
 /// Who is to be asked whether it is there, and who has been.
 #[derive(Default)]
 pub(super) struct Watch {
@@ -151,13 +193,8 @@ impl Mix {
         let Some(participant) = channel.participants.get(id) else {
             return;
         };
-        let shown: Vec<Element> = participant
-            .clients
-            .resources()
-            .filter_map(|resource| {
-                self.shown(&to.channel, channel, id, participant, resource, &head.from)
-            })
-            .collect();
+        let all = clients_of(&to.channel, channel, id, participant);
+        let shown: Vec<Element> = all.filter_map(|one| self.shown(one, &head.from)).collect();
         for presence in shown {
             self.send_to(presence, &head.from);
         }
@@ -212,18 +249,13 @@ impl Mix {
 
     /// A client has gone.
     fn gone(&mut self, name: &str, id: &StableId, resource: &str, payload: Option<Element>) {
-        let Some(channel) = self.state.channels.get(name) else {
+        let Some(one) = self.one_client(name, id, resource) else {
             return;
         };
-        let Some(participant) = channel.participants.get(id) else {
-            return;
-        };
-        if participant.clients.get(resource).is_none() {
+        if one.participant.clients.get(resource).is_none() {
             return;
         }
-        let kind = PresenceType::Unavailable;
-        let payload = payload.as_slice();
-        let told = self.told(name, channel, id, participant, resource, kind, payload);
+        let told = self.told(one, PresenceType::Unavailable, payload.as_slice());
         let client = self.watch.client(name, id, resource);
         self.watch.forget(&client);
         self.change(Change::Gone {
@@ -285,53 +317,45 @@ impl Mix {
     }
 
     fn show(&mut self, name: &str, id: &StableId, resource: &str) {
-        let Some(channel) = self.state.channels.get(name) else {
+        let Some(one) = self.one_client(name, id, resource) else {
             return;
         };
-        let Some(participant) = channel.participants.get(id) else {
+        let Some(payload) = one.presence() else {
             return;
         };
-        let Some(presence) = participant.clients.get(resource) else {
-            return;
-        };
-        let kind = PresenceType::Available;
-        let payload = clients::read(presence);
-        let told = self.told(name, channel, id, participant, resource, kind, &payload);
+        let told = self.told(one, PresenceType::Available, &payload);
         self.tell(told);
     }
 
+    fn one_client<'a>(
+        &'a self,
+        name: &'a str,
+        id: &'a StableId,
+        resource: &'a str,
+    ) -> Option<OneClient<'a>> {
+        let channel = self.state.channels.get(name)?;
+        Some(OneClient {
+            name,
+            channel,
+            id,
+            participant: channel.participants.get(id)?,
+            resource,
+        })
+    }
+
     /// What each subscriber is told of a client: the same, but for who is behind it.
-    #[expect(clippy::too_many_arguments, reason = "all of one client")]
     fn told(
         &self,
-        name: &str,
-        channel: &Channel,
-        id: &StableId,
-        participant: &Participant,
-        resource: &str,
+        one: OneClient<'_>,
         kind: PresenceType,
         payload: &[Element],
     ) -> [(Option<Element>, Vec<BareJid>); 2] {
-        let subscribers = channel.subscribers(Node::Presence).into_iter();
-        let wanted = participant.preferences.visibility;
-        let (named, unnamed): (Vec<_>, Vec<_>) =
-            subscribers.partition(|to| channel.names(wanted, to));
+        let subscribers = one.channel.subscribers(Node::Presence).into_iter();
+        let (named, unnamed): (Vec<_>, Vec<_>) = subscribers.partition(|to| one.is_named_to(to));
         [(true, named), (false, unnamed)].map(|(names, to)| {
-            let presence = (!to.is_empty())
-                .then(|| {
-                    self.presence_of(
-                        name,
-                        channel,
-                        id,
-                        participant,
-                        resource,
-                        kind,
-                        payload,
-                        names,
-                    )
-                })
-                .flatten();
-            (presence, to)
+            let heard = !to.is_empty();
+            let presence = heard.then(|| self.presence_of(one, kind, payload, names));
+            (presence.flatten(), to)
         })
     }
 
@@ -351,52 +375,35 @@ impl Mix {
         };
         let mut all = Vec::new();
         for (id, participant) in &channel.participants {
-            for resource in participant.clients.resources() {
-                all.extend(self.shown(name, channel, id, participant, resource, to));
-            }
+            let clients = clients_of(name, channel, id, participant);
+            all.extend(clients.filter_map(|one| self.shown(one, to)));
         }
         for presence in all {
             self.send_to(presence, to);
         }
     }
 
-    fn shown(
+    fn shown(&self, one: OneClient<'_>, to: &Jid) -> Option<Element> {
+        let names = one.is_named_to(&to.to_bare());
+        self.presence_of(one, PresenceType::Available, &one.presence()?, names)
+    }
+
+    /// A presence as it is distributed, but for its addressee and its id; with the JID if it `names` who is
+    /// behind it.
+    fn presence_of(
         &self,
-        name: &str,
-        channel: &Channel,
-        id: &StableId,
-        participant: &Participant,
-        resource: &str,
-        to: &Jid,
+        one: OneClient<'_>,
+        kind: PresenceType,
+        payload: &[Element],
+        names: bool,
     ) -> Option<Element> {
-        let payload = clients::read(participant.clients.get(resource)?);
-        let kind = PresenceType::Available;
-        let names = channel.names(participant.preferences.visibility, &to.to_bare());
-        self.presence_of(
+        let OneClient {
             name,
             channel,
             id,
             participant,
             resource,
-            kind,
-            &payload,
-            names,
-        )
-    }
-
-    /// A presence as it is distributed, but for its addressee and its id.
-    #[expect(clippy::too_many_arguments, reason = "all of one client")]
-    fn presence_of(
-        &self,
-        name: &str,
-        channel: &Channel,
-        id: &StableId,
-        participant: &Participant,
-        resource: &str,
-        kind: PresenceType,
-        payload: &[Element],
-        names: bool,
-    ) -> Option<Element> {
+        } = one;
         let shown = anonymity::shown_resource(channel, id, resource);
         let from = address::encode(&self.config.domain, name, id, Some(&shown))?;
         let nick = participant::shown_nick(channel, id, participant);

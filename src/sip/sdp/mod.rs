@@ -292,8 +292,11 @@ fn read_fmtp(value: &str) -> Vec<(String, String)> {
         .filter(|parameter| !parameter.is_empty())
         .take(MAX_PARAMETERS)
         .map(|parameter| match parameter.split_once('=') {
-            Some((name, value)) => (name.trim().to_owned(), value.trim().to_owned()),
-            None => (String::new(), parameter.to_owned()),
+            Some((name, value)) if !name.is_empty() => {
+                (name.trim().to_owned(), value.trim().to_owned())
+            }
+            // Also what has a value of no name.
+            Some(_) | None => (String::new(), parameter.to_owned()),
         })
         .collect()
 }

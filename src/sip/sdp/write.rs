@@ -227,9 +227,8 @@ fn write_codec(codec: &Codec, out: &mut String) {
         );
     }
     let clean = |text: &str| -> String {
-        text.chars()
-            .filter(|c| !c.is_control() && *c != ';')
-            .collect()
+        let visible = text.chars().filter(|c| !c.is_control() && *c != ';');
+        visible.collect::<String>().trim().to_owned()
     };
     // On every profile, not on RTP/AVPF alone as RFC 4585 §4.2 has it: phones that want AVPF refuse
     // nothing for its want, phones that know no AVPF would refuse it, and who does not know the

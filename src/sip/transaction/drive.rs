@@ -55,6 +55,13 @@ pub enum Outcome<'a> {
     Unreachable,
 }
 
+/// A request with the place it goes to in it.
+struct Routed {
+    flow: Flow,
+    branch: String,
+    bytes: Vec<u8>,
+}
+
 impl Sip {
     /// Our Contact on a flow.
     pub(in crate::sip) fn contact(&self, flow: Flow) -> String {
@@ -109,7 +116,7 @@ impl Sip {
         now: Instant,
         request: &mut Message,
         hop: &Hop,
-    ) -> Result<(Flow, String, Vec<u8>), Unreachable> {
+    ) -> Result<Routed, Unreachable> {
         let name = hop.server_name.clone().or_else(|| self.name_of(hop.place));
         let mut flow = self.transports.flow_to(hop.place, name.as_deref())?;
         if let Some(local) = hop.local
@@ -134,10 +141,18 @@ impl Sip {
             let branch = self.address_request(request, flow);
             let bytes = request.to_bytes();
             self.touch_flow(now, flow);
-            return Ok((flow, branch, bytes));
+            return Ok(Routed {
+                flow,
+                branch,
+                bytes,
+            });
         }
         self.touch_flow(now, flow);
-        Ok((flow, branch, bytes))
+        Ok(Routed {
+            flow,
+            branch,
+            bytes,
+        })
     }
 
     fn touch_flow(&mut self, now: Instant, flow: Flow) {
@@ -162,28 +177,26 @@ impl Sip {
         if self.clients.len() >= MAX_TRANSACTIONS {
             return Err(Unreachable);
         }
-        let method = request.method().cloned().unwrap_or(Method::Options);
         request.push(Name::UserAgent, &self.user_agent);
-        let (flow, branch, bytes) = self.route_request(now, &mut request, hop)?;
-        Ok(self.start_client(now, request, &method, flow, &branch, bytes, user))
+        let routed = self.route_request(now, &mut request, hop)?;
+        Ok(self.start_client(now, request, routed, user))
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one entry, used twice"
-    )]
     fn start_client(
         &mut self,
         now: Instant,
         request: Message,
-        method: &Method,
-        flow: Flow,
-        branch: &str,
-        bytes: Vec<u8>,
+        routed: Routed,
         user: User,
     ) -> ClientId {
+        let Routed {
+            flow,
+            branch,
+            bytes,
+        } = routed;
+        let method = request.method().cloned().unwrap_or(Method::Options);
         let reliable = flow.transport.is_reliable();
-        let (machine, step) = if *method == Method::Invite {
+        let (machine, step) = if method == Method::Invite {
             let (machine, step) = InviteClient::start(reliable);
             (ClientMachine::Invite(machine), step)
         } else {
@@ -191,7 +204,7 @@ impl Sip {
             (ClientMachine::Other(machine), step)
         };
         let client = self.clients.insert(ClientEntry {
-            key: ClientKey::new(Class::of(method.as_str()), branch),
+            key: ClientKey::new(Class::of(method.as_str()), &branch),
             machine,
             user,
             flow,
@@ -221,15 +234,12 @@ impl Sip {
             return;
         };
         let bytes = request.to_bytes();
-        self.start_client(
-            now,
-            request,
-            &Method::Cancel,
+        let routed = Routed {
             flow,
-            &branch,
+            branch,
             bytes,
-            User::Nobody,
-        );
+        };
+        self.start_client(now, request, routed, User::Nobody);
     }
 
     /// Sends a request that has no transaction: the ACK of a 2xx. Returns its flow and bytes for
@@ -240,7 +250,7 @@ impl Sip {
         mut ack: Message,
         hop: &Hop,
     ) -> Option<(Flow, Vec<u8>)> {
-        let (flow, _, bytes) = self.route_request(now, &mut ack, hop).ok()?;
+        let Routed { flow, bytes, .. } = self.route_request(now, &mut ack, hop).ok()?;
         // A lost ACK is repeated when the 2xx is.
         let _ = self.transports.send(flow, bytes.clone());
         Some((flow, bytes))
