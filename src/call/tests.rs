@@ -4,6 +4,7 @@ mod keys;
 mod ports;
 mod transcoding;
 mod trunks;
+mod video;
 
 use std::time::Duration;
 
