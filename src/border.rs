@@ -87,7 +87,7 @@ pub struct SideSpec {
 /// What the RTP packets of a side hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Format {
-    /// The encoding in upper case: `PCMU`, `PCMA`, `G722`, `OPUS`.
+    /// The encoding in upper case: `PCMU`, `PCMA`, `G722`, `OPUS`, `VP8`, `H264`.
     pub encoding: String,
     /// RTP clock rate.
     pub clock_hz: u32,
@@ -109,6 +109,13 @@ pub struct Format {
     pub fec: bool,
 }
 
+impl Format {
+    /// True for pictures: they all have one clock (RFC 3551 §5), which no sound has.
+    pub fn is_video(&self) -> bool {
+        self.clock_hz == 90_000
+    }
+}
+
 /// How packets reach the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SideTransport {
@@ -116,6 +123,9 @@ pub enum SideTransport {
     Rtp(RtpSide),
     /// ICE, over the worker's shared sockets as a rule.
     Ice(IceSide),
+    /// The transport of the same side of another bridge of the worker, which exists (RFC 9143): packets
+    /// are told apart by their payload types.
+    Bundled(BridgeId),
 }
 
 /// A side with a socket pair of its own.
@@ -298,6 +308,20 @@ pub enum MediaEvent {
         /// What passed through it.
         stats: Box<BridgeStats>,
     },
+}
+
+impl MediaEvent {
+    /// The bridge that it is about.
+    pub fn bridge(&self) -> BridgeId {
+        match self {
+            Self::Connected { bridge, .. }
+            | Self::Failed { bridge, .. }
+            | Self::PortTaken { bridge, .. }
+            | Self::Silent { bridge, .. }
+            | Self::Digit { bridge, .. }
+            | Self::Closed { bridge, .. } => *bridge,
+        }
+    }
 }
 
 /// What passed through a bridge.

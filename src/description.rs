@@ -21,6 +21,13 @@ impl Description {
             .iter()
             .find(|s| s.media == Media::Audio && !s.rejected)
     }
+
+    /// The first video stream that is not rejected.
+    pub fn video(&self) -> Option<&Stream> {
+        self.streams
+            .iter()
+            .find(|s| s.media == Media::Video && !s.rejected)
+    }
 }
 
 /// One stream of a [`Description`].
@@ -68,6 +75,9 @@ pub struct Codec {
     pub channels: u8,
     /// `fmtp` parameters in order; a parameter without a value (such as `0-16`) has an empty name.
     pub parameters: Vec<(String, String)>,
+    /// What a receiver of it may ask for by RTCP, of pictures only: type and subtype, such as `nack`
+    /// and `pli` (RFC 4585 §4.2, XEP-0293).
+    pub feedback: Vec<(String, String)>,
 }
 
 impl Codec {
@@ -79,6 +89,7 @@ impl Codec {
             clock_hz,
             channels,
             parameters: Vec::new(),
+            feedback: Vec::new(),
         }
     }
 

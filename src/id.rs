@@ -78,6 +78,26 @@ number_ids! {
     QueryId "q";
 }
 
+impl BridgeId {
+    /// Set in the number of a bridge of pictures.
+    const PICTURES: u64 = 1 << 63;
+
+    /// The bridge of a call's pictures, from that of its sound.
+    pub fn of_pictures(self) -> Self {
+        Self(self.0 | Self::PICTURES)
+    }
+
+    /// The bridge of a call's sound, from either.
+    pub fn of_sound(self) -> Self {
+        Self(self.0 & !Self::PICTURES)
+    }
+
+    /// True for a bridge of pictures.
+    pub fn is_of_pictures(self) -> bool {
+        self.0 & Self::PICTURES != 0
+    }
+}
+
 /// Makes every random token of the process from one seeded generator, so that the same seed gives
 /// the same trace.
 #[derive(Clone, Debug)]

@@ -83,7 +83,7 @@ impl Dialplan {
                 return Err(Refusal::new(EndReason::NotFound, "nobody is called"));
             }
         }
-        let found = self.routes.iter().position(|r| takes(&r.matches, to));
+        let found = self.routes.iter().position(|r| r.matches.takes(to));
         let Some(index) = found else {
             let what = match to {
                 Address::Sip(_) => "SIP domain",
@@ -159,7 +159,7 @@ impl Dialplan {
 
     /// The trunks that a call to `to` may go over, whoever calls.
     pub fn trunks_to(&self, to: &Address) -> &[String] {
-        let route = self.routes.iter().find(|route| takes(&route.matches, to));
+        let route = self.routes.iter().find(|route| route.matches.takes(to));
         route.map_or(&[], |route| &route.trunks)
     }
 
@@ -188,23 +188,6 @@ impl Dialplan {
         // A JID without a user part is a server or another gateway, not one of its users.
         (user.node().is_some() && domains.any(|d| d.as_str() == domain.as_str()))
             .then(|| format!("access.allow has {domain}"))
-    }
-}
-
-fn takes(matches: &RouteMatch, to: &Address) -> bool {
-    match (matches, to) {
-        (RouteMatch::Any, _) => true,
-        (RouteMatch::Prefix(prefix), Address::Number(number)) => {
-            number.as_str().starts_with(prefix.as_str())
-        }
-        (RouteMatch::Domain(domain), Address::Sip(sip)) => {
-            let host = sip.host.trim_start_matches('[').trim_end_matches(']');
-            host.eq_ignore_ascii_case(domain)
-        }
-        (RouteMatch::Prefix(_), Address::Sip(_) | Address::Xmpp(_) | Address::Anonymous)
-        | (RouteMatch::Domain(_), Address::Number(_) | Address::Xmpp(_) | Address::Anonymous) => {
-            false
-        }
     }
 }
 

@@ -73,6 +73,7 @@ impl Calls {
             if let Some(trunk) = call.trunk.take() {
                 self.uncount_trunk(&trunk);
             }
+            self.drop_video(&mut call);
             // The next trunk needs the bridge's callee side for itself, and gets a port of its own.
             match self.try_next_trunk(now, &mut call) {
                 Ok(()) => {
@@ -113,13 +114,14 @@ impl Calls {
         }
         let record = Box::new(call.record(now, end, by));
         let (bridge, worker) = (call.bridge, call.worker);
-        let has_bridge = call.has_bridge;
+        let (has_bridge, pictures) = (call.has_bridge, call.has_pictures);
         let closing = Closing {
             record,
             worker,
             ports: call.ports,
         };
         if has_bridge {
+            self.close_video(pictures, bridge, worker);
             self.closing.insert(bridge, closing);
             self.outputs
                 .push_back(CallOutput::Media(worker, MediaCommand::Close { bridge }));

@@ -90,6 +90,8 @@ pub(super) struct Call {
     pub(super) keys: VecDeque<(Side, Key)>,
     /// A worker has heard of the bridge.
     pub(super) has_bridge: bool,
+    /// It has heard of the one of its pictures.
+    pub(super) has_pictures: bool,
     /// Ports that were taken for this call.
     pub(super) ports: Vec<u16>,
     /// Addresses that its peers behind ICE have named, as the table has counted them.
@@ -135,6 +137,21 @@ impl Call {
     pub(super) fn side_mut(&mut self, side: Side) -> Option<&mut SideMedia> {
         let leg = self.leg(side)?;
         self.media_mut(leg)
+    }
+
+    /// The sound of a side, or its pictures.
+    pub(super) fn stream_mut(&mut self, side: Side, is_video: bool) -> Option<&mut SideMedia> {
+        let leg = self.leg(side)?;
+        self.stream_of(leg, is_video)
+    }
+
+    /// The sound of a leg, or its pictures.
+    pub(super) fn stream_of(&mut self, leg: LegId, is_video: bool) -> Option<&mut SideMedia> {
+        let sound = self.media_mut(leg)?;
+        match is_video {
+            true => sound.video.as_deref_mut(),
+            false => Some(sound),
+        }
     }
 
     /// The XMPP user behind a leg. Who is gone is behind none, even if the call is still his.

@@ -6,7 +6,7 @@
 //! itself only after the answer (XEP-0353) is [`Offering::Later`](crate::leg::Offering::Later).
 //!
 //! Files: `place.rs` how a call begins, `table.rs` what each event does, `offers.rs` what is offered and answered, `ending.rs`
-//! how it ends, `entry.rs` one call, `side.rs` one side of its media, `negotiate.rs` codecs, `dialplan.rs` who is meant,
+//! how it ends, `entry.rs` one call, `side.rs` one side of its media, `negotiate.rs` codecs, `video.rs` pictures and `pictures.rs` their codecs, `dialplan.rs` who is meant,
 //! `endpoints.rs` ports and candidates, `ports.rs` another port, `apart.rs` peers that share an address, `transfer.rs` who takes whose place, `handing.rs` what a user hands on, `keying.rs` protection without ICE, `keys.rs` keys that are written, `limits.rs` how much is too much, `record.rs` what remains; `texts.rs`: texts, which take the same ways.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,6 +35,7 @@ mod keys;
 mod limits;
 pub mod negotiate;
 mod offers;
+mod pictures;
 mod place;
 mod ports;
 pub mod record;
@@ -44,6 +45,7 @@ mod table;
 mod tests;
 mod texts;
 mod transfer;
+mod video;
 
 use dialplan::Dialplan;
 use endpoints::Endpoints;
@@ -287,6 +289,9 @@ impl Calls {
 
     /// Takes what a media worker tells.
     pub fn media_event(&mut self, now: Instant, event: MediaEvent) {
+        if event.bridge().is_of_pictures() {
+            return self.video_event(now, event);
+        }
         match event {
             MediaEvent::Connected { bridge, side } => self.media_connected(now, bridge, side),
             MediaEvent::Failed {

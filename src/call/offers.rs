@@ -9,7 +9,7 @@ use super::negotiate::{self, Encoding};
 use super::{CallOutput, CallTimer, Calls};
 use crate::border::{MediaCommand, Side};
 use crate::config::Transcode;
-use crate::description::{Description, Direction, Setup, Stream, Transport};
+use crate::description::{Description, Direction, Media, Setup, Stream, Transport};
 use crate::id::{LegId, Room};
 use crate::leg::{End, EndReason, LegCommand, Offering};
 
@@ -50,6 +50,7 @@ impl Calls {
         media.set_format(format);
         media.encoding = Some(encoding);
         media.set_peer(theirs);
+        media.take_video_answer(answer)?;
         self.note_peer(call, theirs);
         Ok(())
     }
@@ -180,14 +181,25 @@ impl Calls {
         media.ours = Some(stream.clone());
         media.is_elsewhere = false;
         self.note_peer(call, audio);
+        let video = offer.video();
+        if video.is_none()
+            && let Some(video) = call.media_mut(leg).and_then(|m| m.video.as_deref_mut())
+        {
+            video.stop();
+        }
         let mut streams = Vec::with_capacity(offer.streams.len());
         for offered in &offer.streams {
-            let is_audio = std::ptr::eq(offered, audio);
-            streams.push(if is_audio {
+            let answer = if std::ptr::eq(offered, audio) {
                 stream.clone()
+            } else if video.is_some_and(|video| std::ptr::eq(offered, video)) {
+                self.answer_video(now, call, leg, (offered, offer.bundle), &stream)?
             } else {
                 beside(offered, &stream)
-            });
+            };
+            streams.push(answer);
+        }
+        if let Some(media) = call.media_mut(leg) {
+            media.lines.clone_from(&streams);
         }
         Ok(Description {
             streams,
@@ -211,7 +223,13 @@ impl Calls {
             negotiate::ask_for_packets(&mut stream, beyond.as_ref());
             media.ours = Some(stream.clone());
             media.is_elsewhere = false;
-            streams.push(stream);
+            streams = self.lines(worker, media, &stream);
+            media.lines.clone_from(&streams);
+            if let Some(video) = media.video.as_deref_mut() {
+                let pictures = |s: &&Stream| s.media == Media::Video && !s.rejected;
+                video.ours = streams.iter().find(pictures).cloned();
+                video.is_elsewhere = false;
+            }
         }
         Description {
             streams,
@@ -395,10 +413,11 @@ impl Calls {
             return;
         };
         media.configured = true;
-        let spec = Box::new(media.spec(bind, limit));
+        let spec = Box::new(media.spec(bridge, bind, limit));
         call.has_bridge = true;
         let command = MediaCommand::Configure { bridge, side, spec };
         self.outputs.push_back(CallOutput::Media(worker, command));
+        self.configure_video(call, side);
     }
 }
 
@@ -421,7 +440,7 @@ pub(super) fn peer_setup(stream: &Stream) -> Result<Setup, End> {
 ///
 /// COMPAT(libwebrtc): where the answer only receives video, it throws the sound away that shares the
 /// transport (`test_video_beside_the_sound_goes_nowhere_and_does_no_harm`).
-fn beside(offered: &Stream, audio: &Stream) -> Stream {
+pub(super) fn beside(offered: &Stream, audio: &Stream) -> Stream {
     let is_jingle = matches!(audio.transport, Transport::Ice(_));
     Stream {
         name: offered.name.clone(),

@@ -90,6 +90,7 @@ impl Calls {
             worker,
             keys: VecDeque::new(),
             has_bridge: false,
+            has_pictures: false,
             ports: Vec::new(),
             places: Vec::new(),
             started: now,
@@ -233,11 +234,14 @@ impl Calls {
         media.habits = self.habits(trunk.as_deref());
         let mut stream = self.offered_stream(call.worker, room, &media, encodings);
         negotiate::ask_for_packets(&mut stream, call.caller_media.peer.as_ref());
+        let mut streams = vec![stream.clone()];
+        media.ours = Some(stream);
+        streams.extend(self.offer_video(now, call, room, trunk.as_deref(), &mut media));
+        media.lines.clone_from(&streams);
         let offer = Description {
-            streams: vec![stream.clone()],
+            streams,
             bundle: room == Room::Xmpp,
         };
-        media.ours = Some(stream);
         let user = match &to {
             Address::Xmpp(user) => Some(user.clone()),
             Address::Number(_) | Address::Sip(_) | Address::Anonymous => None,

@@ -28,25 +28,33 @@ impl Calls {
         port: u16,
         text: &str,
     ) {
-        let Some(id) = self.by_bridge.get(&bridge).copied() else {
+        let Some(id) = self.by_bridge.get(&bridge.of_sound()).copied() else {
             return;
         };
+        let is_video = bridge.is_of_pictures();
         self.with_id(now, id, |table, call| {
             // It may have left that port since.
-            let (leg, lost) = match (call.leg(side), call.side_mut(side)) {
+            let (leg, lost) = match (call.leg(side), call.stream_mut(side, is_video)) {
                 (Some(leg), Some(media)) if media.has_port(port) => (leg, media.lost_ports),
                 _ => return Ok(()),
             };
+            if lost == MAX_LOST && is_video {
+                return Ok(());
+            }
             if lost == MAX_LOST {
                 return Err(End::because(EndReason::Failed, text));
             }
             tracing::warn!(call = %call.id, port, text, "another program has a port of media.rtp_ports");
             call.ports.retain(|taken| *taken != port);
             table.endpoints.give_port(now, port);
-            let LocalEnd::Rtp { port: new } = table.local_end(now, call, Room::Sip)? else {
-                return Ok(());
+            let new = match table.local_end(now, call, Room::Sip) {
+                Ok(LocalEnd::Rtp { port }) => port,
+                // The call goes on without pictures.
+                Ok(LocalEnd::Ice { .. }) => return Ok(()),
+                Err(_) if is_video => return Ok(()),
+                Err(end) => return Err(end),
             };
-            let Some(media) = call.side_mut(side) else {
+            let Some(media) = call.stream_mut(side, is_video) else {
                 return Ok(());
             };
             media.lost_ports = lost + 1;
@@ -83,7 +91,10 @@ impl Calls {
         let Some(leg) = call.leg(side).filter(|_| call.answered.is_some()) else {
             return;
         };
-        let Some(media) = call.media_mut(leg).filter(|media| media.is_elsewhere) else {
+        let Some(media) = call.media_mut(leg).filter(|media| {
+            let video = media.video.as_ref();
+            media.is_elsewhere || video.is_some_and(|video| video.is_elsewhere)
+        }) else {
             return;
         };
         let encodings = match (media.encoding, &media.ours) {

@@ -9,8 +9,10 @@ use crate::border::{
     DtlsSpec, Format, IceRemote, IceSide, RtpKeys, RtpSide, SideSpec, SideTransport,
 };
 use crate::description::{
-    Candidate, Direction, IceTransport, RtpTransport, Setup, Stream, Transport, TransportInfo,
+    Candidate, Codec, Direction, IceTransport, RtpTransport, Setup, Stream, Transport,
+    TransportInfo,
 };
+use crate::id::BridgeId;
 
 /// Remote candidates kept per side. libwebrtc gathers about 10 to 30 with several interfaces and
 /// TURN servers; more than this is no help to anybody.
@@ -39,6 +41,14 @@ pub(super) struct SideMedia {
     /// Our port is not the one that we described.
     pub(super) is_elsewhere: bool,
     candidates: Vec<Candidate>,
+    /// The pictures beside the sound, as a side of their own.
+    pub(super) video: Option<Box<Self>>,
+    /// Of pictures: the peer's line of the encoding in use.
+    pub(super) picture: Option<Codec>,
+    /// Of pictures: they go by the transport of the sound.
+    pub(super) bundled: bool,
+    /// All streams as we described them last.
+    pub(super) lines: Vec<Stream>,
 }
 
 /// What a trunk wants beside sound.
@@ -84,6 +94,10 @@ impl SideMedia {
             lost_ports: 0,
             is_elsewhere: false,
             candidates: Vec::new(),
+            video: None,
+            picture: None,
+            bundled: false,
+            lines: Vec::new(),
         }
     }
 
@@ -193,6 +207,13 @@ impl SideMedia {
         }
     }
 
+    /// True if a stream of this name is that of the pictures, with a transport of its own.
+    pub(super) fn is_of_pictures(&self, name: &str) -> bool {
+        let named = |side: &Self| side.peer.as_ref().is_some_and(|peer| peer.name == name);
+        let video = self.video.as_deref().filter(|video| !video.bundled);
+        video.is_some_and(|video| named(video) && !named(self))
+    }
+
     /// True if the side is behind ICE and not connected yet.
     pub(super) fn awaits_ice(&self) -> bool {
         matches!(self.local, LocalEnd::Ice { .. }) && !self.connected
@@ -204,13 +225,21 @@ impl SideMedia {
         !peer.direction.receives() || has_hold_address(peer)
     }
 
-    /// The worker's orders for this side.
-    pub(super) fn spec(&self, bind: std::net::IpAddr, silence_limit: Option<Duration>) -> SideSpec {
+    /// The worker's orders for this side; `sound` is the bridge that pictures are bundled with.
+    pub(super) fn spec(
+        &self,
+        sound: BridgeId,
+        bind: std::net::IpAddr,
+        silence_limit: Option<Duration>,
+    ) -> SideSpec {
         let peer = self.peer.as_ref();
         let direction = peer.map_or(Direction::Both, |peer| peer.direction);
         let receive = direction.sends();
         SideSpec {
-            transport: self.transport(bind),
+            transport: match self.bundled {
+                true => SideTransport::Bundled(sound),
+                false => self.transport(bind),
+            },
             format: self.format.clone(),
             send: direction.receives() && !peer.is_some_and(has_hold_address),
             receive,

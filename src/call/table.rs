@@ -235,8 +235,16 @@ impl Calls {
     fn transport_info(&mut self, now: Instant, leg: LegId, info: TransportInfo) {
         self.with_call(now, leg, |table, call| {
             let side = call.side_of(leg);
-            let (bridge, worker) = (call.bridge, call.worker);
-            let Some(media) = call.media_mut(leg) else {
+            let worker = call.worker;
+            let Some(sound) = call.media_mut(leg) else {
+                return Ok(());
+            };
+            let is_video = sound.is_of_pictures(&info.stream);
+            let bridge = match is_video {
+                true => call.bridge.of_pictures(),
+                false => call.bridge,
+            };
+            let Some(media) = call.stream_of(leg, is_video) else {
                 return Ok(());
             };
             match media.transport_info(info) {
@@ -250,16 +258,16 @@ impl Calls {
                         table.outputs.push_back(CallOutput::Media(worker, command));
                     }
                 }
-                TransportNews::Restart => table.restart_ice(call, leg, side),
+                TransportNews::Restart => table.restart_ice(call, leg, is_video),
             }
             Ok(())
         });
     }
 
     /// Answers an ICE restart with credentials of our own (RFC 8445 §2.4, XEP-0176 §5.10).
-    fn restart_ice(&mut self, call: &mut Call, leg: LegId, side: Side) {
-        let worker = call.worker;
-        let Some(media) = call.media_mut(leg) else {
+    fn restart_ice(&mut self, call: &mut Call, leg: LegId, is_video: bool) {
+        let (side, worker) = (call.side_of(leg), call.worker);
+        let Some(media) = call.stream_of(leg, is_video) else {
             return;
         };
         let own_port = media.own_port();

@@ -5,6 +5,7 @@ mod noise;
 mod ports;
 mod transcoding;
 mod trunks;
+mod video;
 
 use std::time::Duration;
 

@@ -229,6 +229,7 @@ impl Calls {
             return false;
         };
         moving.gone = true;
+        self.drop_video(call);
         // Its own end is no longer there to be heard, and its silence is no fault.
         if let Some(media) = call.media_mut(leg) {
             std::mem::swap(media, &mut moving.callee.media);
@@ -290,6 +291,7 @@ impl Calls {
     /// Puts `new` in the place of `old`, which takes its leave.
     pub(super) fn take_place(&mut self, call: &mut Call, old: LegId, new: Callee) -> Side {
         let side = call.side_of(old);
+        self.drop_video(call);
         match side {
             Side::Caller => {
                 call.caller = new.leg;

@@ -109,6 +109,7 @@ pub const KEYS: &[Key] = &[
     key("trunk[].early_media", Kind::Switch, Some("false")),
     key("trunk[].session_expires_s", Kind::Number, Some("0")),
     key("trunk[].messages", Kind::Switch, Some("true")),
+    key("trunk[].video", Kind::Switch, Some("false")),
     key("route[].match", Kind::Text, None),
     key("route[].trunk", Kind::Texts, None),
     key("number[].number", Kind::Text, None),

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use jid::{BareJid, DomainPart};
 
-use crate::address::E164;
 use crate::address::country::Country;
+use crate::address::{Address, E164};
 use crate::net::SipTransport;
 
 pub mod keys;
@@ -317,6 +317,8 @@ pub struct TrunkConfig {
     pub session_timer: Duration,
     /// Texts go there and come from there (RFC 3428). Default yes.
     pub messages: bool,
+    /// Pictures go there and come from there. Default no.
+    pub video: bool,
 }
 
 /// Whether sound to and from a trunk is protected.
@@ -393,6 +395,26 @@ pub enum RouteMatch {
     Domain(String),
     /// Everything.
     Any,
+}
+
+impl RouteMatch {
+    /// True if the route takes calls to `to`.
+    pub fn takes(&self, to: &Address) -> bool {
+        match (self, to) {
+            (Self::Any, _) => true,
+            (Self::Prefix(prefix), Address::Number(number)) => {
+                number.as_str().starts_with(prefix.as_str())
+            }
+            (Self::Domain(domain), Address::Sip(sip)) => {
+                let host = sip.host.trim_start_matches('[').trim_end_matches(']');
+                host.eq_ignore_ascii_case(domain)
+            }
+            (Self::Prefix(_), Address::Sip(_) | Address::Xmpp(_) | Address::Anonymous)
+            | (Self::Domain(_), Address::Number(_) | Address::Xmpp(_) | Address::Anonymous) => {
+                false
+            }
+        }
+    }
 }
 
 /// One of our own numbers.

@@ -259,6 +259,7 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         early_media,
         session_timer,
         messages,
+        video,
     } = trunk;
     let found = match port {
         Some(_) => "",
@@ -321,6 +322,9 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
     }
     if !messages {
         writeln!(out, "         no texts go there or come from there")?;
+    }
+    if *video {
+        writeln!(out, "         pictures go there and come from there")?;
     }
     let networks: Vec<String> = from_networks
         .iter()

@@ -65,6 +65,7 @@ impl Notes {
             early_media,
             session_expires_s,
             messages,
+            video,
         } = written;
         let name = self
             .required(&at("name"), name, "routes, logs and metrics call it so")
@@ -178,6 +179,7 @@ impl Notes {
             early_media,
             session_timer: Duration::from_secs(session_expires_s),
             messages: messages.unwrap_or(true),
+            video,
         }
     }
 

@@ -110,6 +110,7 @@ pub struct Trunk {
     pub early_media: bool,
     pub session_expires_s: Option<u64>,
     pub messages: Option<bool>,
+    pub video: bool,
 }
 
 /// One `[[route]]`.

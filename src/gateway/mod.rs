@@ -17,7 +17,7 @@ use crate::address::contact::{self, Spelling};
 use crate::border::{MediaCommand, MediaEvent};
 use crate::call::record::CallRecord;
 use crate::call::{CallCensus, CallOutput, Calls, MediaFacts, TextStats};
-use crate::config::{ChannelConfig, Config, MixConfig, NumberConfig};
+use crate::config::{ChannelConfig, Config, MixConfig, NumberConfig, RouteMatch};
 use crate::id::{Room, TokenMaker, WorkerId};
 use crate::leg::EndReason;
 use crate::mix::archive::{Answer, Question};
@@ -441,8 +441,24 @@ fn room(config: &Config) -> XmppRoomConfig {
         home: config.access.country,
         numbers,
         takes_texts: config.trunks.iter().any(|trunk| trunk.messages),
+        video: pictures(config),
         protection: Protection::Required,
     }
+}
+
+/// Which routes take pictures. The first trunk of a route decides, since calls go there as long as it
+/// is up.
+fn pictures(config: &Config) -> Vec<(RouteMatch, bool)> {
+    let has_video = |name: &String| {
+        let named = config.trunks.iter().find(|trunk| trunk.name == *name);
+        named.is_some_and(|trunk| trunk.video)
+    };
+    let routes = config.routes.iter();
+    let shown = routes.map(|route| {
+        let first = route.trunks.first();
+        (route.matches.clone(), first.is_some_and(has_video))
+    });
+    shown.collect()
 }
 
 /// The MIX service of a configuration.

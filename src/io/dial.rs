@@ -209,6 +209,7 @@ impl Handset {
             name: "Offhook dial".to_owned(),
             home: None,
             numbers: Default::default(),
+            video: Vec::new(),
             takes_texts: false,
             protection: Protection::Required,
         };

@@ -29,8 +29,8 @@ impl Media {
             (SideTransport::Rtp(old), SideTransport::Rtp(new)) => {
                 (old.bind, old.port) == (new.bind, new.port)
             }
-            (SideTransport::Ice(_), SideTransport::Rtp(_))
-            | (SideTransport::Rtp(_), SideTransport::Ice(_)) => false,
+            (SideTransport::Bundled(old), SideTransport::Bundled(new)) => old == new,
+            (SideTransport::Ice(_) | SideTransport::Rtp(_) | SideTransport::Bundled(_), _) => false,
         };
         let old = match self.side(slot, side) {
             Some(state) if fits(&state.spec) => {
@@ -63,6 +63,12 @@ impl Media {
                 }
                 self.update_rtp(slot, side, before, rtp);
             }
+            SideTransport::Bundled(sound) => {
+                if old.is_none() {
+                    self.new_bundled(now, slot, side, &spec);
+                }
+                self.link(slot, *sound);
+            }
         }
         self.settle(now, slot, side, old.as_ref());
     }
@@ -90,6 +96,7 @@ impl Media {
     pub(super) fn close(&mut self, id: BridgeId) {
         let mut stats = BridgeStats::default();
         if let Some(slot) = self.by_id.remove(&id) {
+            self.unlink(slot);
             stats = BridgeStats {
                 caller: self.drop_side(slot, Side::Caller),
                 callee: self.drop_side(slot, Side::Callee),
@@ -174,12 +181,14 @@ impl Media {
             id,
             caller: None,
             callee: None,
+            pictures: None,
+            sound: None,
         }));
         self.by_id.insert(id, slot);
         slot
     }
 
-    fn put(&mut self, slot: u32, side: Side, state: SideState) {
+    pub(super) fn put(&mut self, slot: u32, side: Side, state: SideState) {
         if let Some(Some(bridge)) = self.bridges.get_mut(slot as usize) {
             match side {
                 Side::Caller => bridge.caller = Some(state),
@@ -509,6 +518,7 @@ impl Media {
                 sockets.push(direct.socket);
                 requests.push(SocketRequest::Close { key: direct.socket });
             }
+            Path::Borrowed => {}
         }
         if component == Component::Rtcp {
             state.rtcp = None;

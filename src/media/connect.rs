@@ -171,7 +171,7 @@ impl Media {
             // is not.
             let way = match &channel.path {
                 Path::Direct(direct) if direct.latched.is_none() => channel.dtls_from.or(target),
-                Path::Direct(_) | Path::Ice { .. } => target.or(channel.dtls_from),
+                Path::Direct(_) | Path::Ice { .. } | Path::Borrowed => target.or(channel.dtls_from),
             };
             if let Some((socket, to)) = way {
                 flights.push(Transmit { socket, to, bytes });

@@ -5,8 +5,8 @@
 //! keys (RFC 4568), SRTP (RFC 3711, RFC 7714; `srtp`), forwarding with renumbering (`relay`,
 //! `stream`), telephone-event between payload types and clocks (RFC 4733; `digits`), RTCP of its
 //! own (RFC 3550; `report`), latching, the watch for silence, and transcoding between sides without a
-//! common encoding (`codec`, `jitter`, `transcode`, `play`). It does not: mix, record, relay by TURN,
-//! carry video.
+//! common encoding (`codec`, `jitter`, `transcode`, `play`), and pictures as they are (`video`). It does
+//! not: mix, record, relay by TURN.
 //!
 //! Ports. Each worker has two shared sockets per address for all ICE sides: component 1 and
 //! component 2, told apart by the port, since both components have the same credentials. Worker
@@ -49,6 +49,7 @@ mod stream;
 mod tests;
 pub mod tone;
 pub mod transcode;
+mod video;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
@@ -202,6 +203,10 @@ struct Bridge {
     id: BridgeId,
     caller: Option<SideState>,
     callee: Option<SideState>,
+    /// The bridge of pictures whose packets come by this one's transports.
+    pictures: Option<u32>,
+    /// The bridge of sound whose transports this one's packets come by.
+    sound: Option<u32>,
 }
 
 impl Bridge {
@@ -382,6 +387,7 @@ impl Media {
         let port = |transport: &SideTransport| match transport {
             SideTransport::Rtp(rtp) => Some(rtp.port),
             SideTransport::Ice(ice) => ice.own_port,
+            SideTransport::Bundled(_) => None,
         };
         if let Some(state) = self.side(slot, side)
             && let Some(port) = port(&state.spec.transport)
@@ -479,6 +485,15 @@ impl Media {
         buffer: &mut [u8],
         len: usize,
     ) -> Forward {
+        if let Some(pictures) = self.holds_picture(place, buffer) {
+            return self.handle_bundled(now, place, pictures, buffer, len);
+        }
+        match self.carrier(place.slot, place.side.other()) {
+            Some(sound) if sound != place.slot => {
+                return self.handle_for_bundled(now, place, sound, from, buffer, len);
+            }
+            Some(_) | None => {}
+        }
         let Some(Some(bridge)) = self.bridges.get_mut(place.slot as usize) else {
             return Forward::Consumed;
         };
@@ -628,7 +643,7 @@ impl Media {
             .channel(place.component)?;
         match &mut channel.path {
             Path::Ice { port, .. } => Some(port),
-            Path::Direct(_) => None,
+            Path::Direct(_) | Path::Borrowed => None,
         }
     }
 

@@ -107,8 +107,13 @@ pub fn relay(
         to.sending.skip(&header);
         return Forward::Consumed;
     };
+    // The marker begins a talk spurt, but ends a picture.
+    let begins = to.sending.packets == 0 && !to_format.is_video();
     to.sending
         .rewrite(now, &mut buffer[..len], &header, from_format.clock_hz);
+    if begins {
+        rtp::set_marker(buffer, true);
+    }
     rtp::set_payload_type(buffer, payload_type);
     send(to, buffer, len, target)
 }
@@ -132,8 +137,10 @@ fn send(
 
 /// What a packet holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
+    /// Sound, or a picture.
     Sound,
+    /// Comfort noise.
     Noise,
     /// telephone-event, with its clock rate.
     Digit(u32),
@@ -154,7 +161,7 @@ fn kind_of(format: &Format, payload_type: u8) -> Option<Kind> {
 }
 
 /// Opens and judges a packet of a side's peer.
-fn receive(
+pub(super) fn receive(
     now: Instant,
     source: SocketAddr,
     from: &mut SideState,

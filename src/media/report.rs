@@ -5,9 +5,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::rtcp::{Compound, Packet, Packets, REPORT_INTERVAL, SenderInfo};
+use super::rtcp::{Compound, NtpClock, Packet, Packets, REPORT_INTERVAL, SenderInfo};
 use super::side::{Component, Path};
-use super::{Media, Place, TAIL_ROOM, Timer, Transmit};
+use super::{Media, Place, TAIL_ROOM, Timer};
+use crate::border::{Format, Side};
 
 /// Room for a report with one block and a name.
 const REPORT_ROOM: usize = 128;
@@ -59,6 +60,24 @@ impl Media {
             }
         }
         state.heard = now;
+        self.take_reports(now, clock, (place.slot, place.side), packets);
+        if let Some(pictures) = self.bundled(place.slot, place.side) {
+            self.take_reports(now, clock, (pictures, place.side), packets);
+        }
+    }
+
+    /// Reads what the peer of a side says of its stream and of ours.
+    fn take_reports(
+        &mut self,
+        now: Instant,
+        clock: NtpClock,
+        (slot, side): (u32, Side),
+        packets: Packets<'_>,
+    ) {
+        let Some(state) = self.side(slot, side) else {
+            return;
+        };
+        let is_video = state.spec.format.as_ref().is_some_and(Format::is_video);
         let mut loss = None;
         let ours = state.sending.ssrc();
         for packet in packets {
@@ -68,7 +87,11 @@ impl Media {
                     blocks
                 }
                 Packet::ReceiverReport { blocks, .. } => blocks,
-                Packet::Name { .. } | Packet::Bye { .. } | Packet::Other { .. } => continue,
+                Packet::Name { .. }
+                | Packet::Bye { .. }
+                | Packet::Feedback { .. }
+                | Packet::IntraRequest { .. }
+                | Packet::Other { .. } => continue,
             };
             for block in blocks.filter(|block| block.ssrc == ours) {
                 loss = Some(block.fraction_lost);
@@ -79,7 +102,10 @@ impl Media {
         }
         if let Some(fraction) = loss {
             let percent = (u16::from(fraction) * 100 / 256) as u8;
-            self.note_loss(place.slot, place.side, percent);
+            self.note_loss(slot, side, percent);
+        }
+        if is_video {
+            self.pass_feedback(slot, side, packets);
         }
     }
 
@@ -107,29 +133,12 @@ impl Media {
             octets: state.sending.octets as u32,
         });
         let block = state.reception.report(now);
-        let component = if state.is_muxed() {
-            Component::Rtp
-        } else {
-            Component::Rtcp
-        };
-        let Some(channel) = state.channel(component) else {
-            return;
-        };
-        let Some((socket, to)) = channel.target() else {
-            return;
-        };
         let mut buffer = [0; REPORT_ROOM + TAIL_ROOM];
         let mut compound = Compound::new(&mut buffer[..REPORT_ROOM]);
         compound.report(ssrc, info, block.as_slice());
         compound.name(ssrc, &name);
         let len = compound.finish();
-        if let Some(len) = channel.protection.seal_rtcp(&mut buffer, len) {
-            self.transmits.push_back(Transmit {
-                socket,
-                to,
-                bytes: buffer[..len].to_vec(),
-            });
-        }
+        self.send_rtcp(place.slot, place.side, &mut buffer, len);
     }
 
     /// Sets the time of the next report: half to one and a half intervals from here, so that

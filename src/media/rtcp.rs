@@ -1,7 +1,7 @@
 //! RTCP (RFC 3550 §6): compound packets written and read in place, reception statistics (§A.1
 //! sequence numbers, §A.3 loss, §A.8 jitter) and round trips (§6.4.1). Never allocates.
 //!
-//! Reads sender and receiver reports, SDES names and BYE; feedback (RFC 4585) and extended
+//! Reads sender and receiver reports, SDES names, BYE and feedback (RFC 4585, RFC 2032 §5.2.1); extended
 //! reports (RFC 3611) come out as [`Packet::Other`]. Does not schedule (§6.3): a call has two
 //! members, so a report each 5 s at each end is within the rules (§6.2).
 
@@ -20,6 +20,13 @@ const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const GOODBYE: u8 = 203;
 const BLOCK_LEN: usize = 24;
+
+/// RFC 2032 §5.2.1: the older way to ask for a picture.
+const INTRA_REQUEST: u8 = 192;
+/// RFC 4585 §6.2: feedback about packets.
+pub const TO_TRANSPORT: u8 = 205;
+/// RFC 4585 §6.3: feedback about what packets hold.
+pub const TO_PAYLOAD: u8 = 206;
 
 /// Why bytes are no compound RTCP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -197,6 +204,26 @@ impl<'a> Compound<'a> {
         }
     }
 
+    /// Appends feedback of `ssrc` about the stream `media` (RFC 4585 §6.1); `fci` are whole words.
+    pub fn feedback(&mut self, packet_type: u8, format: u8, ssrc: u32, media: u32, fci: &[u8]) {
+        let fci = &fci[..fci.len() / 4 * 4];
+        if let Some(body) = self.packet(packet_type, format & 0x1f, 8 + fci.len()) {
+            put_word(body, 0, ssrc);
+            put_word(body, 1, media);
+            body[8..].copy_from_slice(fci);
+        }
+    }
+
+    /// The length so far.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True if nothing was appended.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// The length of the packet.
     pub fn finish(self) -> usize {
         self.len
@@ -244,6 +271,24 @@ pub enum Packet<'a> {
     Bye {
         /// The first of those who leave; a BYE may be empty.
         ssrc: Option<u32>,
+    },
+    /// A receiver asks for something (RFC 4585).
+    Feedback {
+        /// [`TO_TRANSPORT`] or [`TO_PAYLOAD`].
+        packet_type: u8,
+        /// What it asks for.
+        format: u8,
+        /// Who asks.
+        ssrc: u32,
+        /// Whose stream it is about; 0 where `fci` says that.
+        media: u32,
+        /// The details.
+        fci: &'a [u8],
+    },
+    /// A receiver asks for a whole picture (RFC 2032).
+    IntraRequest {
+        /// Whose.
+        ssrc: u32,
     },
     /// Another type.
     Other {
@@ -344,6 +389,16 @@ fn read_packet(packet_type: u8, count: usize, body: &[u8]) -> Packet<'_> {
         },
         GOODBYE => Packet::Bye {
             ssrc: (count > 0 && body.len() >= 4).then(|| word(body, 0)),
+        },
+        TO_TRANSPORT | TO_PAYLOAD if body.len() >= 8 => Packet::Feedback {
+            packet_type,
+            format: count as u8,
+            ssrc: word(body, 0),
+            media: word(body, 1),
+            fci: &body[8..],
+        },
+        INTRA_REQUEST if body.len() >= 4 => Packet::IntraRequest {
+            ssrc: word(body, 0),
         },
         _ => Packet::Other { packet_type },
     }

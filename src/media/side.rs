@@ -118,6 +118,7 @@ impl Channel {
         match &self.path {
             Path::Ice { selected, .. } => *selected,
             Path::Direct(direct) => Some((direct.socket, direct.target()?)),
+            Path::Borrowed => None,
         }
     }
 }
@@ -134,6 +135,8 @@ pub enum Path {
     },
     /// Over a socket of its own.
     Direct(Direct),
+    /// Over the side of another bridge.
+    Borrowed,
 }
 
 /// A socket of a side's own.
@@ -351,6 +354,7 @@ impl SideState {
         match &self.spec.transport {
             SideTransport::Rtp(rtp) => rtp.rtcp_mux,
             SideTransport::Ice(ice) => ice.rtcp_mux,
+            SideTransport::Bundled(_) => true,
         }
     }
 
@@ -359,7 +363,7 @@ impl SideState {
     pub fn is_symmetric(&self) -> bool {
         match &self.spec.transport {
             SideTransport::Rtp(rtp) => rtp.symmetric || rtp_target(rtp).is_none(),
-            SideTransport::Ice(_) => false,
+            SideTransport::Ice(_) | SideTransport::Bundled(_) => false,
         }
     }
 
@@ -371,7 +375,7 @@ impl SideState {
                 keys: RtpKeys::Dtls { client, remote },
                 ..
             }) => Some((*client, remote)),
-            SideTransport::Rtp(_) => None,
+            SideTransport::Rtp(_) | SideTransport::Bundled(_) => None,
         }
     }
 
@@ -380,6 +384,7 @@ impl SideState {
         match &self.spec.transport {
             SideTransport::Ice(_) => true,
             SideTransport::Rtp(rtp) => matches!(rtp.keys, RtpKeys::Dtls { .. }),
+            SideTransport::Bundled(_) => false,
         }
     }
 

@@ -88,15 +88,27 @@ impl Sending {
     pub fn rewrite(&mut self, now: Instant, packet: &mut [u8], header: &Header, clock_hz: u32) {
         let (sequence, timestamp) = self.map(now, header, clock_hz);
         self.advance(now, sequence, timestamp);
-        let switched = self.packets == 0;
         rtp::set_sequence(packet, sequence);
         rtp::set_timestamp(packet, timestamp);
         rtp::set_ssrc(packet, self.ssrc);
-        if switched {
-            rtp::set_marker(packet, true);
-        }
         self.packets += 1;
         self.octets += (header.payload_end - header.payload_start) as u64;
+    }
+
+    /// Translates the numbers of a NACK about our stream (RFC 4585 §6.2.1) into those of the source on
+    /// the other side, as many as there is room for.
+    pub fn renumbered<'a>(&self, fci: &[u8], room: &'a mut [u8]) -> &'a [u8] {
+        let Some(from) = &self.from else {
+            return &[];
+        };
+        let mut len = 0;
+        for (entry, place) in fci.chunks_exact(4).zip(room.chunks_exact_mut(4)) {
+            let sequence = u16::from_be_bytes([entry[0], entry[1]]).wrapping_sub(from.sequence);
+            place[..2].copy_from_slice(&sequence.to_be_bytes());
+            place[2..].copy_from_slice(&entry[2..]);
+            len += 4;
+        }
+        &room[..len]
     }
 
     /// Where a packet of the other side stands in our stream.

@@ -32,14 +32,19 @@ pub struct Face {
 }
 
 impl Face {
-    /// A contact, which takes texts or does not.
-    pub fn contact(name: &str, node: &str, takes_texts: bool) -> Self {
+    /// A contact, which takes texts and pictures or does not.
+    pub fn contact(name: &str, node: &str, takes_texts: bool, has_video: bool) -> Self {
+        let video = match has_video {
+            true => jingle::VIDEO_FEATURES,
+            false => &[],
+        };
         let texts = match takes_texts {
             true => chat::FEATURES,
             false => &[],
         };
         let parts = [
             texts,
+            video,
             FEATURES,
             caps::FEATURES,
             jingle::FEATURES,
@@ -108,6 +113,12 @@ impl Face {
             || node
                 .strip_prefix(&self.node)
                 .is_some_and(|ver| ver.starts_with('#'))
+    }
+
+    /// True if `node` is the one that our presence announces, with this hash.
+    pub fn is_exactly(&self, node: &str) -> bool {
+        let hash = node.strip_prefix(&self.node);
+        hash.and_then(|hash| hash.strip_prefix('#')) == Some(&*self.ver)
     }
 
     /// The `<c/>` of its presence.

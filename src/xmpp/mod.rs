@@ -41,6 +41,7 @@ use tracing::debug;
 use crate::address::E164;
 use crate::address::contact::{self, AddressError, Contact};
 use crate::address::country::Country;
+use crate::config::RouteMatch;
 use crate::id::{LegId, TokenMaker};
 use crate::leg::{LegCommand, LegEvent};
 use crate::pii::Pii;
@@ -81,6 +82,8 @@ pub struct XmppRoomConfig {
     pub numbers: BTreeMap<BareJid, E164>,
     /// Contacts take texts.
     pub takes_texts: bool,
+    /// Whether calls to these addresses may have pictures: the first that takes an address decides.
+    pub video: Vec<(RouteMatch, bool)>,
     /// Whether clients may call without encryption. Default no.
     pub protection: Protection,
 }
@@ -174,6 +177,8 @@ pub struct Xmpp {
     config: XmppRoomConfig,
     domain: Face,
     phone: Face,
+    /// Contacts that calls with pictures can be made to.
+    video_phone: Face,
     jingle: Jingle,
     resources: Resources,
     questions: Requests<Question>,
@@ -193,21 +198,23 @@ pub struct Xmpp {
 impl Xmpp {
     /// A room without sessions.
     pub fn new(identity: Identity, config: XmppRoomConfig, mut tokens: TokenMaker) -> Self {
-        let (node, phone) = match &identity {
+        let (node, phone, video_phone) = match &identity {
             Identity::Component { domain, .. } => {
                 let node = format!("https://{domain}/caps");
-                let phone = Face::contact(&config.name, &node, config.takes_texts);
-                (node, phone)
+                let phone = Face::contact(&config.name, &node, config.takes_texts, false);
+                let video_phone = Face::contact(&config.name, &node, config.takes_texts, true);
+                (node, phone, video_phone)
             }
             Identity::Client { .. } => {
                 let node = "urn:offhook:client".to_owned();
                 let phone = Face::client(&config.name, &node);
-                (node, phone)
+                (node, phone.clone(), phone)
             }
         };
         Self {
             domain: Face::domain(&config.name, &node),
             phone,
+            video_phone,
             jingle: Jingle::new(identity.clone(), tokens.fork()).with_protection(config.protection),
             resources: Resources::default(),
             questions: Requests::default(),
@@ -234,6 +241,17 @@ impl Xmpp {
     /// Takes a new configuration. What disco#info says stays as it is.
     pub fn set_config(&mut self, config: XmppRoomConfig) {
         self.config = config;
+    }
+
+    /// What the contact `jid` looks like; the own client of a user as a contact without pictures.
+    fn face_of(&self, jid: &Jid) -> &Face {
+        let contact = jid.node().and_then(|node| contact::parse(node).ok());
+        let routes = &mut self.config.video.iter();
+        let route = contact.and_then(|c| routes.find(|(route, _)| route.takes(&c.address)));
+        match route {
+            Some((_, true)) => &self.video_phone,
+            Some((_, false)) | None => &self.phone,
+        }
     }
 
     /// The country where a user dials.
@@ -432,7 +450,10 @@ impl Xmpp {
         }
         let is_domain = addressee == Addressee::Domain;
         let called = self.names.of(&head.from.to_bare(), &head.to.to_bare());
-        let face = if is_domain { &self.domain } else { &self.phone };
+        let face = match is_domain {
+            true => &self.domain,
+            false => self.face_of(&head.to),
+        };
         let answer = match (kind, name, ns) {
             (Get, "query", disco::NS_INFO) => {
                 let node = payload.attr("node");
@@ -440,7 +461,12 @@ impl Xmpp {
                 if !is_domain && node.is_some_and(|node| !face.is_caps_node(node)) {
                     return Err(Condition::ItemNotFound.into());
                 }
-                face.info(node)
+                // What a hash has meant, it means for ever: servers ask one contact for all.
+                let faces = [&self.phone, &self.video_phone];
+                let hashed = faces
+                    .into_iter()
+                    .find(|f| node.is_some_and(|n| f.is_exactly(n)));
+                hashed.filter(|_| !is_domain).unwrap_or(face).info(node)
             }
             (Get, "query", disco::NS_ITEMS) => disco::items(payload.attr("node")),
             (Get, "ping", ping::NS_PING) => return Ok(None),

@@ -224,7 +224,7 @@ impl Xmpp {
 
     fn show_with(&mut self, contact: &Jid, to: &Jid, request: Option<Element>) {
         let caps = match contact.node() {
-            Some(_) => self.phone.caps(),
+            Some(_) => self.face_of(contact).caps(),
             None => self.domain.caps(),
         };
         let from = self.identity.full(contact);

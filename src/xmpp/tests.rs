@@ -2,6 +2,7 @@
 
 mod hostile;
 mod texts;
+mod video;
 mod words;
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ impl Room {
             name: "Phone".into(),
             home: Country::named("US"),
             numbers: BTreeMap::new(),
+            video: Vec::new(),
             takes_texts: true,
             protection: Protection::Required,
         };
@@ -350,6 +352,7 @@ fn people_dial_as_in_the_country_of_their_number() {
         name: "Phone".into(),
         home: None,
         numbers: numbers.into(),
+        video: Vec::new(),
         takes_texts: true,
         protection: Protection::Required,
     };

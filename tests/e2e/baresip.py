@@ -18,7 +18,7 @@ class Baresip(Process):
     """One SIP phone on `udp://127.0.0.1:PORT`; `async with phone:` opens its control connection."""
 
     def __init__(self, folder: Path, hz: int = 660, codecs: list[str] | None = None, answer: str = "manual", user: str = "phone",
-                 mediaenc: str = "", tls: Certified | None = None, ca: Path | None = None, host: str = "127.0.0.1"):
+                 mediaenc: str = "", tls: Certified | None = None, ca: Path | None = None, host: str = "127.0.0.1", video: bool = False):
         super().__init__("baresip", folder)
         self.user = user
         self.host = f"[{host}]" if ":" in host else host
@@ -30,11 +30,16 @@ class Baresip(Process):
         self.rtp = ports.free(20)
         self.events: list[dict] = []
         self.shown = ""
+        self._snapshots = 0
         self._news: asyncio.Condition | None = None
         self._answers: dict[str, asyncio.Future] = {}
         chosen = ",".join(CODECS[name] for name in codecs or CODECS)
         (folder / "sounds").mkdir(exist_ok=True)
         modules = ["account.so", "g711.so", "g722.so", "opus.so", "ausine.so", "aubridge.so", "sndfile.so", "srtp.so", "dtls_srtp.so", "cons.so", "ctrl_tcp.so"]
+        if video:
+            modules.insert(-1, "vp8.so")
+            modules.insert(-1, "fakevideo.so")
+            modules.insert(-1, "snapshot.so")
         # `module_app` of menu.so gives the commands dial, accept and hangup.
         (folder / "config").write_text(
             "\n".join(
@@ -60,6 +65,9 @@ class Baresip(Process):
                     f"net_interface {host}",
                     *(["prefer_ipv6 yes"] if ":" in host else []),
                     "call_local_timeout 120",
+                    # A grey picture that shows nowhere; snapshot.so writes down what comes.
+                    *(["video_source fakevideo,nil", "video_display fakevideo,nil", "video_size 320x240", "video_fps 10"]
+                      if video else []),
                     "statmode_default off",
                     *([f"sip_certificate {tls.both}", f"sip_cafile {ca}"] if tls else []),
                     "",
@@ -69,6 +77,7 @@ class Baresip(Process):
         (folder / "accounts").write_text(
             f"<sip:{user}@{self.host}:{self.sips if tls else self.sip}{';transport=tls' if tls else ''}>"
             + f";regint=0;audio_codecs={chosen};answermode={answer}"
+            + (";video_codecs=VP8" if video else "")
             + (f";mediaenc={mediaenc}" if mediaenc else "")
             + "\n"
         )
@@ -146,6 +155,18 @@ class Baresip(Process):
         while f'"{text}"' not in self.shown:
             assert asyncio.get_running_loop().time() < end, f"{self.name}: no {text!r} in {timeout} s; it showed {self.shown!r}"
             await asyncio.sleep(0.02)
+
+    async def sees(self, timeout: float = 10) -> bytes:
+        """Waits for the next picture that it decodes, and returns it as a PNG."""
+        taken = self.folder / f"seen{self._snapshots}.png"
+        self._snapshots += 1
+        await self.command("snapshot_recv", str(taken))
+        end = asyncio.get_running_loop().time() + timeout
+        # The last chunk of a PNG is IEND.
+        while not (taken.exists() and b"IEND" in taken.read_bytes()[-12:]):
+            assert asyncio.get_running_loop().time() < end, f"{self.name} saw nothing in {timeout} s:\n{self.log}"
+            await asyncio.sleep(0.05)
+        return taken.read_bytes()
 
     @property
     def keys(self) -> str:

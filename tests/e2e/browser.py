@@ -43,12 +43,14 @@ class Browser(Process):
 
     Without `message_initiation` it is StanzaJS as it is: it says nothing of XEP-0353."""
 
-    def __init__(self, folder: Path, url: str, user: str, password: str, domain: str = "localhost", message_initiation: bool = True):
+    def __init__(self, folder: Path, url: str, user: str, password: str, domain: str = "localhost", message_initiation: bool = True,
+                 video: bool = False):
         super().__init__("browser", folder)
         self.bare = f"{user}@{domain}"
         self.password = password
         self.url = url
         self.message_initiation = message_initiation
+        self.video = video
         self.seen: list[Seen] = []
         self.calls: dict[str, BrowserCall] = {}
         self.version = ""
@@ -80,6 +82,7 @@ class Browser(Process):
             password=self.password,
             url=self.url,
             messageInitiation=self.message_initiation,
+            video=self.video,
         )
         return self
 
@@ -160,10 +163,10 @@ class Browser(Process):
             await asyncio.wait_for(self._news.wait_for(found), timeout)
             return found().sender
 
-    async def call(self, to: str, hz: float = 440) -> "BrowserCall":
+    async def call(self, to: str, hz: float = 440, video: bool = False) -> "BrowserCall":
         """Proposes a call to the bare JID `to`."""
-        call = BrowserCall(self, to, str(uuid.uuid4()), hz)
-        await self.do("propose", to=to, sid=call.sid)
+        call = BrowserCall(self, to, str(uuid.uuid4()), hz, video)
+        await self.do("propose", to=to, sid=call.sid, video=video)
         return call
 
     async def call_directly(self, to: str, hz: float = 440, video: bool = False) -> "BrowserCall":
@@ -172,7 +175,7 @@ class Browser(Process):
         await self.do("start", to=to, sid=call.sid, hz=hz, video=video)
         return call
 
-    async def will_be_called(self, hz: float = 440, timeout: float = 10) -> "BrowserCall":
+    async def will_be_called(self, hz: float = 440, timeout: float = 10, video: bool = False) -> "BrowserCall":
         """Waits for a propose, or a session-initiate, that is not yet a call."""
 
         def found() -> Seen | None:
@@ -185,17 +188,18 @@ class Browser(Process):
             except TimeoutError:
                 raise AssertionError(f"{self.bare}: not called in {timeout} s; saw:\n{self.past()}") from None
             seen = found()
-        return BrowserCall(self, seen.sender, seen.sid, hz)
+        return BrowserCall(self, seen.sender, seen.sid, hz, video)
 
 
 class BrowserCall:
     """One call of the browser, of either direction."""
 
-    def __init__(self, browser: Browser, peer: str, sid: str, hz: float):
+    def __init__(self, browser: Browser, peer: str, sid: str, hz: float, video: bool = False):
         self.browser = browser
         self.peer = peer
         self.sid = sid
         self.hz = hz
+        self.video = video
         browser.calls[sid] = self
 
     async def sees(self, what: str, timeout: float = 10, **also) -> Seen:
@@ -208,7 +212,7 @@ class BrowserCall:
     async def establish(self, timeout: float = 10) -> "BrowserCall":
         """From the propose to connected media."""
         self.peer = (await self.sees("proceed", timeout)).sender
-        await self.browser.do("start", to=self.peer, sid=self.sid, hz=self.hz)
+        await self.browser.do("start", to=self.peer, sid=self.sid, hz=self.hz, video=self.video)
         return await self.connect(timeout)
 
     async def connect(self, timeout: float = 10) -> "BrowserCall":
@@ -228,7 +232,7 @@ class BrowserCall:
 
     async def accept(self) -> "BrowserCall":
         """From the session-initiate to connected media."""
-        await self.browser.do("accept", sid=self.sid, hz=self.hz)
+        await self.browser.do("accept", sid=self.sid, hz=self.hz, video=self.video)
         await self.browser.do("connected", sid=self.sid)
         return self
 
@@ -270,6 +274,19 @@ class BrowserCall:
         await asyncio.sleep(seconds)
         heard = await self.browser.do("heard", sid=self.sid)
         return Sound(heard["rate"], array("h", base64.b64decode(heard["samples"])))
+
+    async def video_stats(self) -> dict:
+        """What getStats says of pictures: codec, decoded, keyFrames, received, encoded, asked (for new ones by the other side), asks."""
+        return await self.browser.do("videoStats", sid=self.sid)
+
+    async def will_see_pictures(self, count: int = 10, timeout: float = 10) -> dict:
+        """Waits until that many more pictures are decoded."""
+        loop = asyncio.get_running_loop()
+        end, before = loop.time() + timeout, (await self.video_stats()).get("decoded", 0)
+        while (stats := await self.video_stats()).get("decoded", 0) < before + count:
+            assert loop.time() < end, f"{stats} {await self.stats()}\n{self.browser.past()}"
+            await asyncio.sleep(0.1)
+        return stats
 
     async def stats(self) -> dict:
         """What getStats says: codec, received, lost, concealed, jitter, samples, energy, sent, remoteLost, roundTrip, pair, local."""

@@ -6,7 +6,7 @@ use super::*;
 fn port(desk: &Desk, side: Side) -> u16 {
     match &desk.last_spec(side).transport {
         SideTransport::Rtp(rtp) => rtp.port,
-        SideTransport::Ice(_) => panic!("no ICE toward SIP"),
+        SideTransport::Ice(_) | SideTransport::Bundled(_) => panic!("no ICE toward SIP"),
     }
 }
 

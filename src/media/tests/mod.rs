@@ -3,6 +3,7 @@
 
 mod paths;
 mod transcoding;
+mod video;
 mod world;
 
 use std::net::{IpAddr, SocketAddr};

@@ -2,7 +2,7 @@
 //!
 //! Read: addresses of either family and names, static payload types without `rtpmap`, `fmtp`,
 //! `ptime`, `maxptime`, directions, `rtcp` (RFC 3605), `rtcp-mux` (RFC 5761), `crypto` (RFC 4568),
-//! `fingerprint` and `setup` (RFC 8122, RFC 4145, RFC 5763), `mid` and `group` (RFC 5888,
+//! `rtcp-fb` of pictures (RFC 4585), `fingerprint` and `setup` (RFC 8122, RFC 4145, RFC 5763), `mid` and `group` (RFC 5888,
 //! RFC 9143), keys on an unprotected profile (RFC 8643). Streams that are no RTP sound or picture stay in their place, rejected.
 //!
 //! Not here: ICE (its attributes are passed over), and the choice of codecs.
@@ -33,6 +33,8 @@ pub const MAX_STREAMS: usize = 16;
 pub const MAX_CODECS: usize = 64;
 /// The most `a=crypto` lines of a stream: each suite of RFC 4568, 6188 and 7714, twice.
 pub const MAX_CRYPTOS: usize = 16;
+/// The most kinds of feedback of a codec; RFC 4585 and 5104 have about ten.
+const MAX_FEEDBACK: usize = 16;
 /// The most parameters of a codec.
 const MAX_PARAMETERS: usize = 32;
 
@@ -101,7 +103,7 @@ fn read_stream(section: &Section<'_>, session: &Section<'_>) -> Result<Stream, S
         name: attributes.first("mid").unwrap_or("").to_owned(),
         media,
         codecs: if is_rtp {
-            read_codecs(section)?
+            read_codecs(section, media)?
         } else {
             Vec::new()
         },
@@ -235,7 +237,7 @@ fn read_ms(value: Option<&str>) -> Option<u16> {
     whole.parse().ok().filter(|&ms| ms > 0)
 }
 
-fn read_codecs(section: &Section<'_>) -> Result<Vec<Codec>, SdpError> {
+fn read_codecs(section: &Section<'_>, media: Media) -> Result<Vec<Codec>, SdpError> {
     let mut codecs: Vec<Codec> = Vec::new();
     for format in section.media.formats.split_ascii_whitespace() {
         let Some(payload_type) = format.parse::<u8>().ok().filter(|&pt| pt < 128) else {
@@ -257,6 +259,9 @@ fn read_codecs(section: &Section<'_>) -> Result<Vec<Codec>, SdpError> {
         }
         if let Some(value) = section.attributes.of_format("fmtp", payload_type) {
             codec.parameters = read_fmtp(value);
+        }
+        if media == Media::Video {
+            codec.feedback = read_feedback(section, payload_type);
         }
         codecs.push(codec);
     }
@@ -294,6 +299,19 @@ fn read_fmtp(value: &str) -> Vec<(String, String)> {
             Some(_) | None => (String::new(), parameter.to_owned()),
         })
         .collect()
+}
+
+/// `nack pli`, for the payload type or for all (`*`).
+fn read_feedback(section: &Section<'_>, payload_type: u8) -> Vec<(String, String)> {
+    let lines = section.attributes.all("rtcp-fb");
+    let read = lines.filter_map(|value| {
+        let (format, what) = value.trim_start().split_once([' ', '\t'])?;
+        (format == "*" || format.parse() == Ok(payload_type)).then_some(())?;
+        let mut words = what.split_ascii_whitespace();
+        let kind = words.next()?.to_owned();
+        Some((kind, words.collect::<Vec<_>>().join(" ")))
+    });
+    read.take(MAX_FEEDBACK).collect()
 }
 
 /// Payload types that need no `rtpmap` (RFC 3551 §6).

@@ -225,6 +225,13 @@ fn generated_stream(dice: &mut TokenMaker, index: usize, named: bool) -> Stream 
                 .parameters
                 .push((name.to_owned(), dice.token(length as usize)));
         }
+        for _ in 0..dice.below(3) * u64::from(media == Media::Video) {
+            let kind = pick(
+                dice,
+                &[("nack", ""), ("nack", "pli"), ("ccm", "tmmbr smaxpr=120")],
+            );
+            codec.feedback.push((kind.0.to_owned(), kind.1.to_owned()));
+        }
         codecs.push(codec);
     }
     let address = (!rejected).then(|| {

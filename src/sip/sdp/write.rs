@@ -212,6 +212,7 @@ fn write_codec(codec: &Codec, out: &mut String) {
         clock_hz,
         channels,
         parameters,
+        feedback,
     } = codec;
     let name: String = name.chars().filter(char::is_ascii_graphic).collect();
     if *channels > 1 {
@@ -225,13 +226,22 @@ fn write_codec(codec: &Codec, out: &mut String) {
             format_args!("a=rtpmap:{payload_type} {name}/{clock_hz}"),
         );
     }
-    if parameters.is_empty() {
-        return;
-    }
     let clean = |text: &str| -> String {
         let visible = text.chars().filter(|c| !c.is_control() && *c != ';');
         visible.collect::<String>().trim().to_owned()
     };
+    // On every profile, not on RTP/AVPF alone as RFC 4585 §4.2 has it: phones that want AVPF refuse
+    // nothing for its want, phones that know no AVPF would refuse it, and who does not know the
+    // attribute passes over it (RFC 8866 §5.13).
+    for (kind, subtype) in feedback {
+        let (kind, subtype) = (clean(kind), clean(subtype));
+        let what = [kind.trim(), subtype.trim()].join(" ");
+        let what = what.trim();
+        line(out, format_args!("a=rtcp-fb:{payload_type} {what}"));
+    }
+    if parameters.is_empty() {
+        return;
+    }
     let parameters: Vec<String> = parameters
         .iter()
         .map(|(name, value)| match name.as_str() {

@@ -340,7 +340,7 @@ impl Calling {
 /// Our last description as the answer to `offer`: the same streams with what both have of the
 /// codecs. `None` if that needs somebody to think: other streams, or keys.
 fn same_again(said: &Description, offer: &Description) -> Option<Description> {
-    let audio = said.audio()?;
+    let audio = said.audio().filter(|_| said.video().is_none())?;
     let theirs = offer.audio()?;
     let plain = |stream: &Stream| matches!(&stream.transport, Transport::Rtp(rtp) if rtp.security == Security::None);
     if !plain(audio) || !plain(theirs) {

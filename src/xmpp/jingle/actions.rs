@@ -349,23 +349,18 @@ impl Jingle {
         }
         match &mut session.state {
             State::Invited { early: Some(offer) } => {
-                let voice = offer
-                    .streams
-                    .iter_mut()
-                    .find_map(|s| match &mut s.transport {
-                        Transport::Ice(ice) if news.iter().any(|n| n.stream == s.name) => Some(ice),
-                        Transport::Ice(_) | Transport::Rtp(_) => None,
-                    });
-                if let Some(ice) = voice {
-                    for info in news {
-                        if let Some((ufrag, pwd)) = info.credentials
-                            && ufrag != ice.ufrag
-                        {
-                            (ice.ufrag, ice.pwd) = (ufrag, pwd);
-                            ice.candidates.clear();
-                        }
-                        ice.candidates.extend(info.candidates);
+                for info in news {
+                    let named = offer.streams.iter_mut().find(|s| s.name == info.stream);
+                    let Some(Transport::Ice(ice)) = named.map(|s| &mut s.transport) else {
+                        continue;
+                    };
+                    if let Some((ufrag, pwd)) = info.credentials
+                        && ufrag != ice.ufrag
+                    {
+                        (ice.ufrag, ice.pwd) = (ufrag, pwd);
+                        ice.candidates.clear();
                     }
+                    ice.candidates.extend(info.candidates);
                     ice.candidates.truncate(MAX_CANDIDATES);
                 }
             }
@@ -478,7 +473,7 @@ enum Refusal {
     Content(ContentError),
     #[error("no DTLS-SRTP, and calls must be encrypted")]
     Unprotected,
-    #[error("several contents without BUNDLE")]
+    #[error("more contents without BUNDLE than there are transports for")]
     Unbundled,
 }
 

@@ -4,10 +4,10 @@
 //! the contents that were offered, in the offer's words, with one codec; an offer leaves the DTLS
 //! role open and has names that every client takes.
 //!
-//! Video. A client that loses an offered content ends the call, so video that comes in one BUNDLE
-//! with the voice is answered on the voice's transport, nothing is ever sent, and what arrives is
-//! thrown away by the media room. Video on a transport of its own would need a second ICE agent for
-//! nothing: such an offer is refused.
+//! Video. A client that loses an offered content ends the call, so each is answered. Where the other
+//! side of the call has no pictures, nothing is ever sent, and what arrives is thrown away by the media
+//! room: on the voice's transport if that is offered (BUNDLE), else on one of its own, which the client
+//! would wait for. More contents than a voice and a picture are taken in one BUNDLE only.
 
 use crate::description::{
     Codec, Description, Direction, Fingerprint, IceTransport, Media, Setup, Stream, Transport,
@@ -18,7 +18,8 @@ const MAX_PLAIN_NAME: usize = 16;
 
 /// True if every content can be answered: see the head of this file about video.
 pub fn is_answerable(offer: &Description) -> bool {
-    offer.bundle || offer.streams.len() == 1
+    let count = |media| offer.streams.iter().filter(|s| s.media == media).count();
+    offer.bundle || (count(Media::Audio) == 1 && count(Media::Video) <= 1)
 }
 
 /// True if every stream has DTLS-SRTP with the one hash that is computed here (and by every client

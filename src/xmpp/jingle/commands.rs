@@ -16,7 +16,7 @@ use crate::address::{Address, contact};
 use crate::description::{Description, Media, TransportInfo};
 use crate::id::LegId;
 use crate::leg::{End, EndReason, LegCommand, LegEvent};
-use crate::xmpp::caps::Resources;
+use crate::xmpp::caps::{Abilities, Resources};
 use crate::xmpp::nick;
 use crate::xmpp::stanza::{Identity, MessageType};
 
@@ -86,7 +86,7 @@ impl Jingle {
         from: &Address,
         to: &Address,
         display_name: Option<String>,
-        offer: Description,
+        mut offer: Description,
         resources: &Resources,
     ) -> Result<(), End> {
         let Address::Xmpp(peer) = to else {
@@ -105,6 +105,9 @@ impl Jingle {
             self.note_missed(local, peer.clone());
             let end = End::because(EndReason::Busy, "the user is in a call with this contact");
             return Err(end);
+        }
+        if !takes_video(resources, peer) {
+            offer.streams.retain(|stream| stream.media != Media::Video);
         }
         let device = sole_device_without_invitations(resources, peer);
         let key = Key {
@@ -287,7 +290,7 @@ impl Jingle {
     /// Sends candidates one by one: some clients read no more from a stanza.
     fn trickle(&mut self, now: Instant, leg: LegId, trickled: TransportInfo) {
         let TransportInfo {
-            stream: _,
+            stream,
             credentials,
             candidates,
         } = trickled;
@@ -298,7 +301,7 @@ impl Jingle {
         if !matches!(session.state, State::Offering { .. } | State::Active { .. }) {
             return;
         }
-        let Some((name, ufrag, pwd)) = session.wire.trickle(credentials) else {
+        let Some((name, ufrag, pwd)) = session.wire.trickle(&stream, credentials) else {
             return;
         };
         let next_id = &mut session.wire.next_candidate;
@@ -319,13 +322,24 @@ impl Jingle {
     }
 }
 
+/// True if every device of a user that can be called is known to have pictures: which one answers, only
+/// the user knows.
+fn takes_video(resources: &Resources, user: &BareJid) -> bool {
+    let devices = resources.of(user);
+    let able = |a: &Abilities| !a.audio || a.video;
+    let all = devices
+        .iter()
+        .all(|d| d.abilities.as_ref().is_some_and(able));
+    let any = devices.iter().any(|d| d.abilities.is_some_and(|a| a.video));
+    all && any
+}
+
 /// The device to call without an invitation: only if every device of the user is known, and none
 /// of them understands invitations.
 fn sole_device_without_invitations(resources: &Resources, user: &BareJid) -> Option<FullJid> {
     let devices = resources.of(user);
-    let deaf = |abilities: Option<crate::xmpp::caps::Abilities>| {
-        abilities.is_some_and(|abilities| !abilities.invitations)
-    };
+    let deaf =
+        |abilities: Option<Abilities>| abilities.is_some_and(|abilities| !abilities.invitations);
     if !devices.iter().all(|device| deaf(device.abilities)) {
         return None;
     }

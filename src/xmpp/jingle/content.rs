@@ -4,11 +4,11 @@
 //! what an answer must look like is in `answer.rs`. Not carried, because Jingle or its clients
 //! have no way to say them: `fmtp` parameters without a value (some clients fail on a
 //! `<parameter/>` without `value`), [`Direction::Inactive`] (`senders='none'` is an error to some,
-//! so it is written as "the other side sends"), and [`Stream::rejected`]. Header extensions,
-//! feedback (XEP-0293, XEP-0294) and sources (XEP-0339) are read over and never written.
+//! so it is written as "the other side sends"), and [`Stream::rejected`]. Header extensions (XEP-0294),
+//! feedback about sound (XEP-0293) and sources (XEP-0339) are read over and never written.
 
 use minidom::Element;
-use xmpp_parsers::ns::{JINGLE_GROUPING, JINGLE_RTP};
+use xmpp_parsers::ns::{JINGLE_GROUPING, JINGLE_RTCP_FB, JINGLE_RTP};
 
 use super::{NS_JINGLE, transport};
 use crate::description::{
@@ -22,6 +22,8 @@ pub const MAX_CONTENTS: usize = 8;
 pub const MAX_CODECS: usize = 64;
 /// Parameters of one codec at most; the longest lists (H.264, AMR) have about ten.
 pub const MAX_PARAMETERS: usize = 32;
+/// Kinds of feedback of one codec at most; RFC 4585 and 5104 have about ten.
+pub const MAX_FEEDBACK: usize = 16;
 /// `<crypto/>` lines of one content at most; RFC 4568 defines three suites.
 pub const MAX_CRYPTO: usize = 8;
 /// Characters of a name or a parameter at most; the longest seen is a `sprop-parameter-sets`.
@@ -168,7 +170,16 @@ fn read_content(content: &Element, describer: Side) -> Result<Stream, ContentErr
     Ok(Stream {
         name: name.to_owned(),
         media,
-        codecs: payloads.iter().filter_map(|p| read_codec(p)).collect(),
+        codecs: payloads
+            .iter()
+            .filter_map(|payload| {
+                let mut codec = read_codec(payload)?;
+                if media == Media::Video {
+                    codec.feedback = read_feedback(payload, description);
+                }
+                Some(codec)
+            })
+            .collect(),
         direction: read_senders(content.attr("senders"), describer),
         ptime_ms,
         maxptime_ms,
@@ -243,7 +254,22 @@ fn read_codec(payload: &Element) -> Option<Codec> {
             })
             .take(MAX_PARAMETERS)
             .collect(),
+        feedback: Vec::new(),
     })
+}
+
+/// What XEP-0293 says at a payload type, and at the description for all of them.
+fn read_feedback(payload: &Element, description: &Element) -> Vec<(String, String)> {
+    let said = [payload, description]
+        .into_iter()
+        .flat_map(|place| place.children().filter(|c| c.is("rtcp-fb", JINGLE_RTCP_FB)));
+    let read = said.filter_map(|said| {
+        let [kind, subtype] = attributes(said, ["type", "subtype"]);
+        let (kind, subtype) = (kind?, subtype.unwrap_or_default());
+        (kind.len() <= MAX_NAME && subtype.len() <= MAX_NAME)
+            .then(|| (kind.to_owned(), subtype.to_owned()))
+    });
+    read.take(MAX_FEEDBACK).collect()
 }
 
 /// RFC 3551 §6, as far as anybody still speaks it.
@@ -372,7 +398,14 @@ fn write_codec(codec: &Codec, ptime_ms: Option<u16>, maxptime_ms: Option<u16>) -
         clock_hz,
         channels,
         parameters,
+        feedback,
     } = codec;
+    let feedback = feedback.iter().map(|(kind, subtype)| {
+        element("rtcp-fb", JINGLE_RTCP_FB)
+            .attr("type", kind)
+            .attr_opt("subtype", (!subtype.is_empty()).then_some(subtype))
+            .build()
+    });
     let parameters = parameters
         .iter()
         .filter(|(name, _)| !name.is_empty())
@@ -390,6 +423,7 @@ fn write_codec(codec: &Codec, ptime_ms: Option<u16>, maxptime_ms: Option<u16>) -
         .attr_opt("ptime", ptime_ms.map(|ms| ms.to_string()))
         .attr_opt("maxptime", maxptime_ms.map(|ms| ms.to_string()))
         .children(parameters)
+        .children(feedback)
         .build()
 }
 

@@ -80,6 +80,12 @@ pub const FEATURES: &[&str] = &[
     "urn:ietf:rfc:5888",
 ];
 
+/// What it says beside, of contacts that calls with pictures can be made to.
+pub const VIDEO_FEATURES: &[&str] = &[
+    "urn:xmpp:jingle:apps:rtp:video",
+    "urn:xmpp:jingle:apps:rtp:rtcp-fb:0",
+];
+
 /// Sessions and invitations at a time. One takes about 4 kB, so all take 40 MB; a machine bridges
 /// fewer calls than this.
 pub const MAX_SESSIONS: usize = 10_000;

@@ -8,7 +8,9 @@ use jid::{BareJid, FullJid, Jid};
 use super::content::Side;
 use super::reason::Phase;
 use super::transport::MAX_CANDIDATES;
-use crate::description::{Candidate, CandidateKind, Description, Media, Transport, TransportInfo};
+use crate::description::{
+    Candidate, CandidateKind, Description, Media, Stream, Transport, TransportInfo,
+};
 use crate::id::Role;
 
 /// Sessions that have ended and are still known, to answer what comes late: a client says goodbye
@@ -162,28 +164,30 @@ impl Session {
     }
 }
 
-/// A stream's name on the wire and in the call table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Name {
+/// A stream as the wire and the call table know it.
+#[derive(Clone, Default)]
+struct Content {
     wire: String,
     table: String,
-}
-
-/// What both sides have said about transports. Only the voice has one of its own: see `answer.rs`.
-#[derive(Clone, Default)]
-pub struct Wire {
-    names: Vec<Name>,
-    voice: usize,
     ours: Option<(String, String)>,
     theirs: Option<(String, String)>,
     seen: BTreeSet<(u8, SocketAddr, CandidateKind, u32)>,
+}
+
+/// What both sides have said about transports. In a BUNDLE only the voice has one.
+#[derive(Clone, Default)]
+pub struct Wire {
+    contents: Vec<Content>,
+    voice: usize,
+    bundled: bool,
     /// Candidates that we have written.
     pub next_candidate: u32,
 }
 
 impl std::fmt::Debug for Wire {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Wire").field("names", &self.names).finish()
+        let names: Vec<_> = self.contents.iter().map(|c| (&c.wire, &c.table)).collect();
+        f.debug_struct("Wire").field("names", &names).finish()
     }
 }
 
@@ -191,38 +195,46 @@ impl Wire {
     /// Remembers what we have described: `table` are the names by which the call table knows the
     /// streams.
     pub fn described(&mut self, ours: &Description, table: &[String]) {
-        let wire = ours.streams.iter().map(|s| s.name.clone());
-        self.names = wire
-            .zip(table.iter().cloned())
-            .map(|(wire, table)| Name { wire, table })
+        let before = std::mem::take(&mut self.contents);
+        let streams = ours.streams.iter().zip(table);
+        self.contents = streams
+            .map(|(stream, table)| {
+                let known = before.iter().find(|c| c.wire == stream.name);
+                Content {
+                    wire: stream.name.clone(),
+                    table: table.clone(),
+                    ours: credentials(stream),
+                    ..known.cloned().unwrap_or_default()
+                }
+            })
             .collect();
+        self.bundled = ours.bundle;
         self.find_voice(ours);
-        self.ours = voice_credentials(ours);
     }
 
     /// Remembers what the peer has described, and gives its streams the call table's names.
     pub fn heard(&mut self, theirs: &mut Description) {
-        if self.names.is_empty() {
-            let names = theirs.streams.iter().map(|s| s.name.clone());
-            self.names = names
-                .map(|n| Name {
-                    wire: n.clone(),
-                    table: n,
-                })
-                .collect();
+        if self.contents.is_empty() {
+            let named = |stream: &Stream| Content {
+                wire: stream.name.clone(),
+                table: stream.name.clone(),
+                ..Content::default()
+            };
+            self.contents = theirs.streams.iter().map(named).collect();
             self.find_voice(theirs);
         }
-        self.theirs = voice_credentials(theirs);
-        self.seen.clear();
-        let alone = theirs.streams.len() == 1 && self.names.len() == 1;
+        self.bundled = theirs.bundle;
+        let alone = theirs.streams.len() == 1 && self.contents.len() == 1;
         for stream in &mut theirs.streams {
-            let name = self.names.iter().find(|n| alone || n.wire == stream.name);
-            if let Some(name) = name {
-                stream.name.clone_from(&name.table);
-            }
-            if let (Media::Audio, Transport::Ice(ice)) = (stream.media, &mut stream.transport) {
-                let seen = &mut self.seen;
-                ice.candidates.retain(|c| is_fresh(seen, c));
+            let known = self.contents.iter_mut();
+            let Some(content) = known.into_iter().find(|c| alone || c.wire == stream.name) else {
+                continue;
+            };
+            content.theirs = credentials(stream);
+            content.seen.clear();
+            stream.name.clone_from(&content.table);
+            if let Transport::Ice(ice) = &mut stream.transport {
+                ice.candidates.retain(|c| is_fresh(&mut content.seen, c));
             }
         }
     }
@@ -242,22 +254,26 @@ impl Wire {
         credentials: Option<(String, String)>,
         candidates: Vec<Candidate>,
     ) -> Option<TransportInfo> {
-        let voice = self.names.get(self.voice)?;
-        if voice.wire != name && self.names.len() > 1 {
+        let place = match self.contents.len() {
+            1 => 0,
+            _ => self.contents.iter().position(|c| c.wire == name)?,
+        };
+        if self.bundled && place != self.voice {
             return None;
         }
-        let restarts = credentials.is_some() && credentials != self.theirs;
+        let content = self.contents.get_mut(place)?;
+        let restarts = credentials.is_some() && credentials != content.theirs;
         if restarts {
-            self.theirs.clone_from(&credentials);
-            self.seen.clear();
+            content.theirs.clone_from(&credentials);
+            content.seen.clear();
         }
-        let seen = &mut self.seen;
+        let seen = &mut content.seen;
         let candidates: Vec<_> = candidates
             .into_iter()
             .filter(|c| is_fresh(seen, c))
             .collect();
         (restarts || !candidates.is_empty()).then(|| TransportInfo {
-            stream: voice.table.clone(),
+            stream: content.table.clone(),
             credentials,
             candidates,
         })
@@ -265,24 +281,31 @@ impl Wire {
 
     /// True if the content `name` is the voice.
     pub fn is_voice(&self, name: &str) -> bool {
-        self.names
+        self.contents
             .get(self.voice)
             .is_some_and(|voice| voice.wire == name)
     }
 
-    /// The content name and the credentials to trickle with; fresh ones replace ours.
-    pub fn trickle(&mut self, fresh: Option<(String, String)>) -> Option<(String, String, String)> {
+    /// The content name and the credentials to trickle with, of the stream that the call table calls
+    /// `stream`, or else of the voice; fresh ones replace ours.
+    pub fn trickle(
+        &mut self,
+        stream: &str,
+        fresh: Option<(String, String)>,
+    ) -> Option<(String, String, String)> {
+        let named = self.contents.iter().position(|c| c.table == stream);
+        let place = named.filter(|_| !self.bundled).unwrap_or(self.voice);
+        let content = self.contents.get_mut(place)?;
         if fresh.is_some() {
-            self.ours = fresh;
+            content.ours = fresh;
         }
-        let (ufrag, pwd) = self.ours.clone()?;
-        let voice = self.names.get(self.voice)?;
-        Some((voice.wire.clone(), ufrag, pwd))
+        let (ufrag, pwd) = content.ours.clone()?;
+        Some((content.wire.clone(), ufrag, pwd))
     }
 }
 
-fn voice_credentials(description: &Description) -> Option<(String, String)> {
-    match &description.audio()?.transport {
+fn credentials(stream: &Stream) -> Option<(String, String)> {
+    match &stream.transport {
         Transport::Ice(ice) => Some((ice.ufrag.clone(), ice.pwd.clone())),
         Transport::Rtp(_) => None,
     }

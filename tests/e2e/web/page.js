@@ -26,11 +26,13 @@ const reason = {
   },
 };
 const media = {
-  importer: (xml) => xml.getChild("description", RTP)?.getAttribute("media"),
-  exporter(xml, value) {
-    const element = createElement(RTP, "description", MESSAGE);
-    element.setAttribute("media", value);
-    xml.appendChild(element);
+  importer: (xml) => xml.getChildren("description", RTP).map((element) => element.getAttribute("media")),
+  exporter(xml, values) {
+    for (const value of values) {
+      const element = createElement(RTP, "description", MESSAGE);
+      element.setAttribute("media", value);
+      xml.appendChild(element);
+    }
   },
 };
 const definitions = STEPS.map((step) => ({
@@ -54,13 +56,13 @@ function call(sid) {
   return calls.get(sid);
 }
 
-async function logIn({ jid, password, url, messageInitiation }) {
+async function logIn({ jid, password, url, messageInitiation, video }) {
   client = createClient({
     jid,
     password,
     autoReconnect: false,
     transports: { websocket: url, bosh: false },
-    jingle: { iceServers: [], advertiseVideo: false, advertiseFileTransfer: false },
+    jingle: { iceServers: [], advertiseVideo: video, advertiseFileTransfer: false },
   });
   client.stanzas.define(definitions);
   if (messageInitiation) client.disco.addFeature(MESSAGE);
@@ -141,7 +143,14 @@ async function tone(hz) {
 }
 
 async function listen(call, track) {
-  if (track.kind !== "audio") return;
+  if (track.kind === "video") {
+    // Nothing is decoded that nobody watches.
+    call.screen = document.createElement("video");
+    call.screen.muted = true;
+    call.screen.srcObject = new MediaStream([track]);
+    document.body.append(call.screen);
+    return call.screen.play();
+  }
   // The first packet unmutes it.
   track.addEventListener("unmute", () => (call.unmuted ??= performance.now()));
   const stream = new MediaStream([track]);
@@ -157,8 +166,8 @@ async function listen(call, track) {
 
 // --- calls ---
 
-function propose({ to, sid }) {
-  initiate(to, "propose", sid, { media: "audio" });
+function propose({ to, sid, video }) {
+  initiate(to, "propose", sid, { media: video ? ["audio", "video"] : ["audio"] });
 }
 
 function step({ to, sid, step, reason }) {
@@ -185,13 +194,14 @@ async function start({ to, sid, hz, video }) {
   await mine.session.start();
 }
 
-async function accept({ sid, hz }) {
+async function accept({ sid, hz, video }) {
   const mine = call(sid);
   // The gateway may have said that it rings before StanzaJS has its session; who asked has a time limit.
   while (!mine.session) await new Promise((resolve) => setTimeout(resolve, 20));
   const { session } = mine;
   const stream = await tone(hz);
   await session.addTrack(stream.getAudioTracks()[0], stream);
+  if (video) await session.addTrack(picture(), stream);
   await session.accept();
 }
 
@@ -283,6 +293,28 @@ async function stats({ sid }) {
   return found;
 }
 
+/// What getStats says of pictures.
+async function videoStats({ sid }) {
+  const found = {};
+  const report = [...(await call(sid).session.pc.getStats()).values()];
+  const codecs = Object.fromEntries(report.filter((r) => r.type === "codec").map((r) => [r.id, r.mimeType]));
+  for (const entry of report) {
+    if (entry.kind !== "video") continue;
+    if (entry.type === "inbound-rtp")
+      Object.assign(found, {
+        codec: codecs[entry.codecId]?.split("/")[1],
+        decoded: entry.framesDecoded,
+        keyFrames: entry.keyFramesDecoded,
+        received: entry.packetsReceived,
+        asks: entry.pliCount + entry.firCount,
+        width: entry.frameWidth,
+      });
+    if (entry.type === "outbound-rtp")
+      Object.assign(found, { encoded: entry.framesEncoded, encodedKeys: entry.keyFramesEncoded, asked: entry.pliCount + entry.firCount });
+  }
+  return found;
+}
+
 globalThis.user = {
-  logIn, logOut, showTo, propose, step, start, accept, connected, end, hold, mute, restartIce, press, firstWord, fresh, heard, stats,
+  logIn, logOut, showTo, propose, step, start, accept, connected, end, hold, mute, restartIce, press, firstWord, fresh, heard, stats, videoStats,
 };

@@ -616,6 +616,7 @@ impl World {
                 self.bridges.insert(bridge, ());
                 let ice = match &spec.transport {
                     SideTransport::Ice(ice) => ice,
+                    SideTransport::Bundled(_) => return,
                     SideTransport::Rtp(rtp) => {
                         let port = rtp.port;
                         if self.taken_ports.contains(&port) {

@@ -321,7 +321,7 @@ fn contract_26_a_group_is_offered_and_echoed_iff_offered() {
 }
 
 #[test]
-fn contract_27_bundled_video_may_be_sent_and_unbundled_video_is_refused() {
+fn contract_27_video_that_nobody_wants_may_be_sent() {
     let two = content("0", "audio", "actpass", true) + &content("1", "video", "actpass", true);
     let mut gw = gateway();
     gw.does("session-initiate", "s1", &(group(&["0", "1"]) + &two));
@@ -348,12 +348,21 @@ fn contract_27_bundled_video_may_be_sent_and_unbundled_video_is_refused() {
         Some("VP8")
     );
 
+    // Without BUNDLE a voice and a picture, and no more.
+    let three = two + &content("2", "video", "actpass", true);
     let mut gw = gateway();
-    gw.does("session-initiate", "s1", &two);
+    gw.does("session-initiate", "s1", &three);
     assert_eq!(
         gw.said(),
         ["result", "set session-terminate unsupported-applications"]
     );
+    let mut gw = gateway();
+    gw.does(
+        "session-initiate",
+        "s1",
+        &(group(&["0", "1", "2"]) + &three),
+    );
+    assert_eq!(gw.said(), ["result"]);
 }
 
 #[test]

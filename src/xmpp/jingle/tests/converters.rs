@@ -34,14 +34,17 @@ fn generate(t: &mut TokenMaker) -> Description {
 
 fn stream(t: &mut TokenMaker, is_first: bool) -> Stream {
     let codecs = 1 + t.below(6);
+    let name = t.token(8);
+    let media = match is_first || t.below(2) == 0 {
+        true => Media::Audio,
+        false => Media::Video,
+    };
     Stream {
-        name: t.token(8),
-        media: if is_first || t.below(2) == 0 {
-            Media::Audio
-        } else {
-            Media::Video
-        },
-        codecs: (0..codecs).map(|_| codec(t)).collect(),
+        name,
+        media,
+        codecs: (0..codecs)
+            .map(|_| codec(t, media == Media::Video))
+            .collect(),
         direction: [Direction::Both, Direction::Send, Direction::Receive][t.below(3) as usize],
         ptime_ms: (t.below(2) == 0).then_some(20),
         maxptime_ms: (t.below(2) == 0).then_some(120),
@@ -67,7 +70,7 @@ fn stream(t: &mut TokenMaker, is_first: bool) -> Stream {
     }
 }
 
-fn codec(t: &mut TokenMaker) -> Codec {
+fn codec(t: &mut TokenMaker, pictures: bool) -> Codec {
     let parameter = |t: &mut TokenMaker| {
         (
             t.token(5),
@@ -80,6 +83,9 @@ fn codec(t: &mut TokenMaker) -> Codec {
         clock_hz: 1 + t.below(192_000) as u32,
         channels: 1 + t.below(2) as u8,
         parameters: (0..t.below(3)).map(|_| parameter(t)).collect(),
+        feedback: (0..t.below(3) * u64::from(pictures))
+            .map(|_| parameter(t))
+            .collect(),
     }
 }
 

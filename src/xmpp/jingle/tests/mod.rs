@@ -10,6 +10,7 @@ mod fixtures;
 mod mutations;
 mod transfers;
 mod traps;
+mod video;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
