@@ -713,7 +713,10 @@ fn start_final(call: &mut Call, id: &str, message: Vec<u8>) -> Vec<Act> {
 /// What a 2xx or an INVITE says of session timers, and of what the phone takes.
 fn timed(habits: Habits, message: Vec<u8>, refresher: &str) -> Vec<u8> {
     let message = match habits.refers {
-        Some(_) => with_header(&message, "Allow: INVITE, ACK, BYE, CANCEL, REFER, NOTIFY"),
+        Some(_) => with_header(
+            &message,
+            "Allow: INVITE, ACK, BYE, CANCEL, REFER, NOTIFY\r\nSupported: replaces",
+        ),
         None => message,
     };
     match habits.session_expires {
