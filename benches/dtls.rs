@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use offhook::border::{
-    DtlsSpec, Format, IceRemote, IceSide, MediaCommand, MediaEvent, RtpKeys, RtpSide, Side,
-    SideSpec, SideTransport,
+    DtlsSpec, IceRemote, IceSide, MediaCommand, MediaEvent, RtpKeys, RtpSide, Side, SideSpec,
+    SideTransport,
 };
 use offhook::description::{Candidate, CandidateKind, Fingerprint, Setup};
 use offhook::id::{BridgeId, TokenMaker, WorkerId};
@@ -18,8 +18,8 @@ use offhook::media::dtls::Certificate;
 use offhook::media::{Forward, Media, MediaSettings, SocketKey, SocketRequest, TAIL_ROOM};
 
 use crate::load::Load;
-use crate::relay::rtp;
 use crate::server::attribute;
+use crate::sound::{pcmu, rtp};
 use crate::table::{Table, short};
 use crate::{Failure, machine};
 
@@ -393,22 +393,6 @@ fn is_sound(packet: &[u8]) -> bool {
 /// Where the user's microphone and loudspeaker are; nothing is ever sent there.
 fn room_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 9))
-}
-
-/// The only codec of these calls.
-pub fn pcmu() -> Format {
-    Format {
-        encoding: "PCMU".into(),
-        clock_hz: 8000,
-        send_payload_type: 0,
-        receive_payload_type: 0,
-        send_digits: None,
-        receive_digits: Vec::new(),
-        send_noise: None,
-        receive_noise: None,
-        ptime_ms: 20,
-        fec: false,
-    }
 }
 
 /// What a session-accept says of the gateway.

@@ -5,11 +5,9 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::server::Link;
+use crate::server::{DOMAIN, Link};
 use crate::{Failure, machine};
 
-/// The domain of the contacts.
-pub const DOMAIN: &str = "phone.bench";
 /// The domain of the channels.
 pub const MIX: &str = "mix.bench";
 

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::Failure;
-use crate::gateway::{DOMAIN, Gateway};
+use crate::gateway::Gateway;
 use crate::phone::{PREFIX, Phone};
-use crate::server::{Link, attribute};
+use crate::server::{DOMAIN, Link, attribute};
 
 /// Users who take turns; none of them passes the limits of one user.
 const USERS: usize = 9_000;

@@ -23,6 +23,7 @@ mod rooms;
 mod rtpengine;
 mod server;
 mod setup;
+mod sound;
 mod table;
 mod thousand;
 mod transcode;

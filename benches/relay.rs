@@ -15,8 +15,8 @@ use offhook::io::media::Workers;
 use offhook::media::TAIL_ROOM;
 use offhook::media::srtp::{MasterKey, Protect, Unprotect};
 
-use crate::dtls::pcmu;
 use crate::rtpengine::Rtpengine;
+use crate::sound::{Ends, Stream, crypto, pcmu, rtp, user_key};
 use crate::table::{Table, short};
 use crate::{Failure, machine};
 
@@ -30,54 +30,6 @@ const MEASURED: Duration = Duration::from_secs(5);
 const ON_THE_WAY: Duration = Duration::from_millis(100);
 const ROUNDS: usize = 2;
 const FIRST_PORT: u16 = 30_000;
-
-/// One stream: both directions of a call.
-pub struct Stream {
-    /// Where the relay takes SRTP.
-    pub protected: SocketAddr,
-    /// Where it takes RTP.
-    pub plain: SocketAddr,
-    /// What it protects its packets with.
-    pub key: Crypto,
-}
-
-/// The generator's sockets.
-pub struct Ends {
-    /// Of the user, who speaks SRTP.
-    pub protected: UdpSocket,
-    /// Of the phone.
-    pub plain: UdpSocket,
-}
-
-impl Ends {
-    fn new() -> Result<Self, Failure> {
-        let open = || -> Result<UdpSocket, Failure> {
-            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
-            socket.set_recv_buffer_size(4 << 20)?;
-            socket.set_nonblocking(true)?;
-            socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
-            Ok(socket.into())
-        };
-        Ok(Self {
-            protected: open()?,
-            plain: open()?,
-        })
-    }
-}
-
-/// The key of the user.
-pub fn user_key() -> Crypto {
-    crypto("inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj")
-}
-
-/// AES-CM with an 80 bit tag, as everybody has it.
-pub fn crypto(key: &str) -> Crypto {
-    Crypto {
-        tag: 1,
-        suite: "AES_CM_128_HMAC_SHA1_80".to_owned(),
-        key: key.to_owned(),
-    }
-}
 
 #[derive(Default)]
 struct Sum {
@@ -336,14 +288,4 @@ fn note(sum: &mut Sum, start: Instant, packet: &[u8]) {
     let delay = start.elapsed().saturating_sub(sent);
     sum.received += 1;
     sum.delays.push(delay.as_micros() as u32);
-}
-
-/// An RTP packet of PCMU.
-pub fn rtp(frame: u16, ssrc: u32, payload: &[u8]) -> Vec<u8> {
-    let mut packet = vec![0x80, 0];
-    packet.extend_from_slice(&frame.to_be_bytes());
-    packet.extend_from_slice(&(u32::from(frame) * 160).to_be_bytes());
-    packet.extend_from_slice(&ssrc.to_be_bytes());
-    packet.extend_from_slice(payload);
-    packet
 }

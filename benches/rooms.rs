@@ -25,10 +25,10 @@ use offhook::sip::Sip;
 use offhook::sip::wire::Message;
 
 use crate::Failure;
-use crate::gateway::DOMAIN;
 use crate::load::{hang_up, initiate, transport_without_media};
 use crate::machine::own_cpu;
 use crate::phone::respond;
+use crate::server::DOMAIN;
 use crate::table::{Table, short};
 
 const CALLS: u64 = 20_000;

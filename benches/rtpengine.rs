@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use crate::gateway::free_port;
-use crate::relay::{Ends, Stream, crypto, user_key};
+use crate::sound::{Ends, Stream, crypto, user_key};
 use crate::{Failure, machine};
 
 /// The running daemon; ends when dropped.

@@ -5,7 +5,9 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::Failure;
-use crate::gateway::DOMAIN;
+
+/// The domain of the contacts.
+pub const DOMAIN: &str = "phone.bench";
 
 /// How long the gateway may take to come up.
 const START_LIMIT: Duration = Duration::from_secs(10);

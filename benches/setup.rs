@@ -17,8 +17,8 @@ use crate::dtls::{Client, candidate, transport, trickled};
 use crate::gateway::Gateway;
 use crate::load::{contact, hang_up, initiate, user};
 use crate::phone::Phone;
-use crate::relay::rtp;
 use crate::server::{Link, attribute};
+use crate::sound::rtp;
 use crate::table::{Table, short};
 
 const CALLS: usize = 300;

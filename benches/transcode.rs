@@ -11,8 +11,8 @@ use offhook::media::tone::Tone;
 use offhook::media::transcode::Transcoder;
 
 use crate::Failure;
-use crate::dtls::pcmu;
 use crate::machine;
+use crate::sound::pcmu;
 use crate::table::Table;
 
 /// Calls that a core shall carry.

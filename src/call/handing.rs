@@ -213,7 +213,7 @@ impl Calls {
         // Its count goes with it.
         let trunk = other.take_trunk_of(far);
         let mut media = SideMedia::new(local, self.keying(trunk.as_deref()), true);
-        media.signals_keys = self.signals_keys(trunk.as_deref());
+        media.habits = self.habits(trunk.as_deref());
         let known = self
             .config
             .trunks

@@ -9,6 +9,9 @@ use crate::config::Transcode;
 use crate::description::{Codec, Direction, Media, Stream, Transport};
 use crate::id::Room;
 
+/// The static payload type of comfort noise (RFC 3389 §4).
+const NOISE: u8 = 13;
+
 /// An encoding that the gateway passes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Encoding {
@@ -74,6 +77,12 @@ impl Encoding {
             Self::Pcmu => 0,
             Self::Pcma => 8,
         }
+    }
+
+    /// True if pauses are told as comfort noise (RFC 3389) beside it: Opus has a way of its own, and
+    /// for G.722 hardly any telephone makes it.
+    fn rests_in_noise(self) -> bool {
+        matches!(self, Self::Pcmu | Self::Pcma)
     }
 
     fn codec(self) -> Codec {
@@ -151,8 +160,9 @@ pub fn answerable(
         .find(|encoding| offered.contains(encoding))
 }
 
-/// The codec lines of an offer of ours, with telephone-event at every clock that is in it.
-pub fn offered_codecs(room: Room, wanted: &[Encoding]) -> Vec<Codec> {
+/// The codec lines of an offer of ours, with telephone-event at every clock that is in it, and with
+/// comfort noise beside G.711 if `noise` says so.
+pub fn offered_codecs(room: Room, wanted: &[Encoding], noise: bool) -> Vec<Codec> {
     let mut codecs: Vec<Codec> = wanted.iter().map(|encoding| encoding.codec()).collect();
     let digits = |payload_type, clock_hz| {
         let mut codec = Codec::new(payload_type, "telephone-event", clock_hz, 1);
@@ -168,25 +178,32 @@ pub fn offered_codecs(room: Room, wanted: &[Encoding]) -> Vec<Codec> {
     if wanted.iter().any(|encoding| *encoding != Encoding::Opus) || room == Room::Sip {
         codecs.push(digits(if room == Room::Sip { 101 } else { 126 }, 8_000));
     }
+    if noise && wanted.iter().any(|encoding| encoding.rests_in_noise()) {
+        codecs.push(Codec::new(NOISE, "CN", 8_000, 1));
+    }
     codecs
 }
 
 /// Answers one offered audio stream with `encoding`: one real codec first, then at most the
-/// telephone-event that goes with it (xmpp clients take the first line for both directions).
+/// telephone-event that goes with it, and the comfort noise, if it is offered and `noise` says that
+/// it is of use (xmpp clients take the first line for both directions).
 pub fn answer(
     offer: &Stream,
     encoding: Encoding,
     transport: Transport,
     direction: Direction,
+    noise: bool,
 ) -> Option<(Stream, Format)> {
     let codec = offer
         .codecs
         .iter()
         .find(|codec| Encoding::of(codec) == Some(encoding))?;
     let digits = digits_beside(&offer.codecs, codec.clock_hz);
-    let format = format(encoding, codec, codec, digits, digits, offer);
+    let noise = noise_beside(&offer.codecs, encoding).filter(|_| noise);
+    let mut format = format(encoding, codec, codec, digits, digits, offer);
+    format.send_noise = noise.map(|noise| noise.payload_type);
     let mut codecs = vec![codec.clone()];
-    codecs.extend(digits.cloned());
+    codecs.extend([digits, noise].into_iter().flatten().cloned());
     let stream = Stream {
         name: offer.name.clone(),
         media: Media::Audio,
@@ -217,10 +234,13 @@ pub fn chosen(ours: &Stream, theirs: &Stream) -> Option<(Encoding, Format)> {
             .find(|own| Encoding::of(own) == Some(encoding))?;
         let send = digits_beside(&theirs.codecs, codec.clock_hz);
         let receive = send.and_then(|sent| ours.codecs.iter().find(|own| own.same_encoding(sent)));
-        Some((
-            encoding,
-            format(encoding, codec, own, send, receive, theirs),
-        ))
+        let mut format = format(encoding, codec, own, send, receive, theirs);
+        if let Some(own) = noise_beside(&ours.codecs, encoding) {
+            let noise = noise_beside(&theirs.codecs, encoding);
+            format.send_noise = noise.map(|noise| noise.payload_type);
+            format.receive_noise = Some(own.payload_type);
+        }
+        Some((encoding, format))
     })
 }
 
@@ -262,13 +282,21 @@ fn format(
     }
 }
 
+/// The comfort noise line that goes with an encoding.
+fn noise_beside(codecs: &[Codec], encoding: Encoding) -> Option<&Codec> {
+    let mut noises = codecs.iter().filter(|_| encoding.rests_in_noise());
+    noises.find(|codec| is_noise(codec))
+}
+
 /// The payload type of comfort noise from a peer. Telephones send the static one without asking.
 fn noise_of(peer: &Stream) -> u8 {
-    let noise = peer
-        .codecs
-        .iter()
-        .find(|codec| codec.is("CN") && codec.clock_hz == 8_000);
-    noise.map_or(13, |codec| codec.payload_type)
+    let noise = peer.codecs.iter().find(|codec| is_noise(codec));
+    noise.map_or(NOISE, |codec| codec.payload_type)
+}
+
+/// True for comfort noise of the clock of every encoding that has none of its own.
+fn is_noise(codec: &Codec) -> bool {
+    codec.is("CN") && codec.clock_hz == 8_000
 }
 
 #[cfg(test)]
@@ -344,19 +372,23 @@ mod tests {
             Codec::new(96, "opus", 48_000, 2),
         ]);
         let (answer, format) =
-            answer(&offer, Encoding::Opus, transport(), Direction::Both).unwrap();
+            answer(&offer, Encoding::Opus, transport(), Direction::Both, true).unwrap();
         let names: Vec<_> = answer.codecs.iter().map(|c| c.payload_type).collect();
         assert_eq!(names, [96, 110]);
         assert_eq!(format.send_digits, Some((110, 48_000)));
         let (answer, _) =
-            super::answer(&offer, Encoding::Pcma, transport(), Direction::Both).unwrap();
+            super::answer(&offer, Encoding::Pcma, transport(), Direction::Both, true).unwrap();
         let names: Vec<_> = answer.codecs.iter().map(|c| c.payload_type).collect();
         assert_eq!(names, [8, 126]);
     }
 
     #[test]
     fn a_peer_may_answer_with_payload_types_of_its_own() {
-        let ours = stream(offered_codecs(Room::Sip, &[Encoding::Opus, Encoding::Pcmu]));
+        let ours = stream(offered_codecs(
+            Room::Sip,
+            &[Encoding::Opus, Encoding::Pcmu],
+            true,
+        ));
         let theirs = stream(vec![
             Codec::new(120, "OPUS", 48_000, 2),
             Codec::new(96, "telephone-event", 8_000, 1),
@@ -373,7 +405,7 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_codec_of_ours_is_none() {
-        let ours = stream(offered_codecs(Room::Xmpp, &[Encoding::Pcmu]));
+        let ours = stream(offered_codecs(Room::Xmpp, &[Encoding::Pcmu], false));
         let theirs = stream(vec![Codec::new(97, "speex", 16_000, 1)]);
         assert_eq!(chosen(&ours, &theirs), None);
     }

@@ -121,6 +121,9 @@ impl Calls {
     ) -> Result<Description, End> {
         let other = call.side_of(leg).other();
         let beyond = call.side_mut(other).and_then(|media| media.peer.clone());
+        let takes_noise = call
+            .side_mut(other)
+            .is_some_and(|media| media.takes_noise());
         let other = call.side_mut(other).and_then(|media| media.encoding);
         let worker = call.worker;
         let no_audio = || End::because(EndReason::NotAcceptable, "the offer has no audio");
@@ -155,8 +158,13 @@ impl Calls {
             other,
             media.encoding,
         );
+        // A client that passes its pauses on is asked to only where somebody takes them.
+        let noise = match leg.room {
+            Room::Sip => media.habits.noise,
+            Room::Xmpp => takes_noise,
+        };
         let answer = encoding.and_then(|encoding| {
-            let (stream, format) = negotiate::answer(audio, encoding, transport, direction)?;
+            let (stream, format) = negotiate::answer(audio, encoding, transport, direction, noise)?;
             Some((encoding, stream, format))
         });
         let (encoding, mut stream, format) = answer.ok_or_else(|| {

@@ -9,7 +9,7 @@ use super::keying::Keying;
 use super::limits::{LimitHit, MAX_CALLS};
 use super::negotiate::{self, Encoding};
 use super::offers::peer_setup;
-use super::side::SideMedia;
+use super::side::{Habits, SideMedia};
 use super::table::Offered;
 use super::{CallTimer, Calls};
 use crate::address::Address;
@@ -158,7 +158,7 @@ impl Calls {
         let local = self.local_end(now, call, call.caller.room)?;
         let offers = matches!(call.offering, Offering::Delayed);
         call.caller_media = SideMedia::new(local, call.caller_media.keying, offers);
-        call.caller_media.signals_keys = self.signals_keys(from_trunk);
+        call.caller_media.habits = self.habits(from_trunk);
         if let Offering::Described(offer) = &call.offering
             && let Some(audio) = offer.audio()
         {
@@ -231,7 +231,7 @@ impl Calls {
         };
         let keying = self.keying(trunk.as_deref());
         let mut media = SideMedia::new(local, keying, true);
-        media.signals_keys = self.signals_keys(trunk.as_deref());
+        media.habits = self.habits(trunk.as_deref());
         let mut stream = self.offered_stream(call.worker, room, &media, encodings);
         negotiate::ask_for_packets(&mut stream, call.caller_media.peer.as_ref());
         let mut streams = vec![stream.clone()];
@@ -282,10 +282,12 @@ impl Calls {
                 .keying
                 .offer(rtp, media.agreed(), certificate, &mut self.tokens);
         }
+        // What clients make of an offer of it is not known of all of them.
+        let noise = room == Room::Sip && media.habits.noise;
         Stream {
             name: "0".to_owned(),
             media: Media::Audio,
-            codecs: negotiate::offered_codecs(room, encodings),
+            codecs: negotiate::offered_codecs(room, encodings, noise),
             direction: Direction::Both,
             ptime_ms: None,
             maxptime_ms: None,
@@ -294,10 +296,13 @@ impl Calls {
         }
     }
 
-    /// True if keys go to a trunk in signalling only.
-    pub(super) fn signals_keys(&self, trunk: Option<&str>) -> bool {
+    /// What a trunk wants beside sound.
+    pub(super) fn habits(&self, trunk: Option<&str>) -> Habits {
         let known = self.config.trunks.iter().find(|t| Some(&*t.name) == trunk);
-        known.is_some_and(|trunk| trunk.dtmf == Dtmf::Info)
+        known.map_or(Habits::default(), |trunk| Habits {
+            signals_keys: trunk.dtmf == Dtmf::Info,
+            noise: trunk.comfort_noise,
+        })
     }
 
     /// How sound of a trunk is protected.

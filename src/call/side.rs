@@ -23,8 +23,7 @@ const MAX_CANDIDATES: usize = 100;
 pub(super) struct SideMedia {
     pub(super) local: LocalEnd,
     pub(super) keying: Keying,
-    /// Keys go to the peer in signalling only.
-    pub(super) signals_keys: bool,
+    pub(super) habits: Habits,
     /// The audio stream as we described it last.
     pub(super) ours: Option<Stream>,
     /// The audio stream as the peer described it last.
@@ -52,6 +51,24 @@ pub(super) struct SideMedia {
     pub(super) lines: Vec<Stream>,
 }
 
+/// What a trunk wants beside sound.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Habits {
+    /// Keys go to the peer in signalling only.
+    pub(super) signals_keys: bool,
+    /// Pauses are told as comfort noise, both ways.
+    pub(super) noise: bool,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self {
+            signals_keys: false,
+            noise: true,
+        }
+    }
+}
+
 /// What a peer's new transport facts mean for a side.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TransportNews {
@@ -66,7 +83,7 @@ impl SideMedia {
         Self {
             local,
             keying,
-            signals_keys: false,
+            habits: Habits::default(),
             ours: None,
             peer: None,
             format: None,
@@ -148,10 +165,16 @@ impl SideMedia {
 
     /// What the packets of the side hold from now on.
     pub(super) fn set_format(&mut self, mut format: Format) {
-        if self.signals_keys {
+        if self.habits.signals_keys {
             format.send_digits = None;
         }
         self.format = Some(format);
+    }
+
+    /// True if the peer takes comfort noise.
+    pub(super) fn takes_noise(&self) -> bool {
+        let format = self.format.as_ref();
+        format.is_some_and(|format| format.send_noise.is_some())
     }
 
     /// Our end without ICE as it was agreed on.

@@ -1,6 +1,7 @@
 mod early;
 mod handing;
 mod keys;
+mod noise;
 mod ports;
 mod transcoding;
 mod trunks;

@@ -105,7 +105,7 @@ impl Calls {
             number: self.last_leg,
         };
         let mut media = SideMedia::new(local, self.keying(Some(&trunk)), true);
-        media.signals_keys = self.signals_keys(Some(&trunk));
+        media.habits = self.habits(Some(&trunk));
         let mut stream = self.offered_stream(call.worker, Room::Sip, &media, &[encoding]);
         let beyond = call.side_mut(stays).and_then(|media| media.peer.as_ref());
         negotiate::ask_for_packets(&mut stream, beyond);
@@ -336,7 +336,7 @@ impl Calls {
             taken = true;
             table.by_leg.insert(leg, call.id);
             let mut media = SideMedia::new(local, keying, false);
-            media.signals_keys = table.signals_keys(trunk);
+            media.habits = table.habits(trunk);
             let new = Callee {
                 leg,
                 user: None,

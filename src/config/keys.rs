@@ -105,6 +105,7 @@ pub const KEYS: &[Key] = &[
     key("trunk[].srtp", Kind::Text, Some(r#""off""#)),
     key("trunk[].srtp_keys", Kind::Text, Some(r#""sdes""#)),
     key("trunk[].dtmf", Kind::Text, Some(r#""auto""#)),
+    key("trunk[].comfort_noise", Kind::Switch, Some("true")),
     key("trunk[].early_media", Kind::Switch, Some("false")),
     key("trunk[].session_expires_s", Kind::Number, Some("0")),
     key("trunk[].messages", Kind::Switch, Some("true")),

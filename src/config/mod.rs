@@ -309,6 +309,8 @@ pub struct TrunkConfig {
     pub srtp_keys: SrtpKeys,
     /// How keys go there.
     pub dtmf: Dtmf,
+    /// Pauses in speech are told as comfort noise, both ways (RFC 3389). Default yes.
+    pub comfort_noise: bool,
     /// Users hear the sound that comes before the answer.
     pub early_media: bool,
     /// What we ask for as the session timer (RFC 4028); zero asks for none.

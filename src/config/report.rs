@@ -255,6 +255,7 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         srtp,
         srtp_keys,
         dtmf,
+        comfort_noise,
         early_media,
         session_timer,
         messages,
@@ -305,6 +306,9 @@ fn write_trunk(out: &mut String, trunk: &TrunkConfig) -> std::fmt::Result {
         Dtmf::Auto => {}
         Dtmf::Rtp => writeln!(out, "         keys go in RTP or not at all")?,
         Dtmf::Info => writeln!(out, "         keys go by INFO")?,
+    }
+    if !comfort_noise {
+        writeln!(out, "         pauses in speech are sent in full")?;
     }
     if *early_media {
         writeln!(out, "         users hear its sound before the answer")?;

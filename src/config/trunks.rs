@@ -11,7 +11,8 @@ use super::written;
 use super::{CallerId, Dtmf, NumberConfig, RouteConfig, RouteMatch, Srtp, SrtpKeys, TrunkConfig};
 use crate::net::SipTransport;
 
-/// The codecs that a trunk can be told to use. `telephone-event` and comfort noise go along.
+/// The codecs that a trunk can be told to use. `telephone-event` goes along, and comfort noise has a
+/// switch of its own.
 pub const CODECS: &[&str] = &["opus", "G722", "PCMU", "PCMA"];
 
 impl Notes {
@@ -60,6 +61,7 @@ impl Notes {
             srtp,
             srtp_keys,
             dtmf,
+            comfort_noise,
             early_media,
             session_expires_s,
             messages,
@@ -173,6 +175,7 @@ impl Notes {
             srtp,
             srtp_keys,
             dtmf,
+            comfort_noise: comfort_noise.unwrap_or(true),
             early_media,
             session_timer: Duration::from_secs(session_expires_s),
             messages: messages.unwrap_or(true),
@@ -195,7 +198,8 @@ impl Notes {
             let hint = match lower.as_str() {
                 "ulaw" | "g711u" | "mulaw" => "; PCMU is meant".to_owned(),
                 "alaw" | "g711a" => "; PCMA is meant".to_owned(),
-                "telephone-event" | "cn" => "; it goes along by itself".to_owned(),
+                "telephone-event" => "; it goes along by itself".to_owned(),
+                "cn" => "; comfort_noise has it go along".to_owned(),
                 _ => match nearest(text, CODECS) {
                     Some(near) => format!("; did you mean {near}?"),
                     None => format!("; there are {}", CODECS.join(", ")),

@@ -106,6 +106,7 @@ pub struct Trunk {
     pub srtp: Option<String>,
     pub srtp_keys: Option<String>,
     pub dtmf: Option<String>,
+    pub comfort_noise: Option<bool>,
     pub early_media: bool,
     pub session_expires_s: Option<u64>,
     pub messages: Option<bool>,

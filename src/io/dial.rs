@@ -371,7 +371,7 @@ impl Handset {
         let stream = Stream {
             name: "0".to_owned(),
             media: Media::Audio,
-            codecs: negotiate::offered_codecs(Room::Xmpp, &[Encoding::Pcmu, Encoding::Pcma]),
+            codecs: negotiate::offered_codecs(Room::Xmpp, &[Encoding::Pcmu, Encoding::Pcma], false),
             direction: Direction::Both,
             ptime_ms: None,
             maxptime_ms: None,
@@ -477,8 +477,9 @@ impl Handset {
         let chosen = negotiate::encodings(audio)
             .into_iter()
             .find(|e| ours.contains(e));
-        let answer = chosen
-            .and_then(|encoding| negotiate::answer(audio, encoding, transport, Direction::Both));
+        let answer = chosen.and_then(|encoding| {
+            negotiate::answer(audio, encoding, transport, Direction::Both, false)
+        });
         match answer {
             Some((stream, format)) => {
                 self.up(now, false, audio, format);

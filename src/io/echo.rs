@@ -224,7 +224,7 @@ impl Endpoint {
                 .into_iter()
                 .find(|e| ours.contains(e))?;
             let direction = audio.direction.reversed();
-            let (stream, format) = negotiate::answer(audio, chosen, transport, direction)?;
+            let (stream, format) = negotiate::answer(audio, chosen, transport, direction, false)?;
             Some((audio.clone(), stream, format))
         });
         let Some((audio, stream, format)) = answer else {

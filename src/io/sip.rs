@@ -17,7 +17,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
 use super::resolve::{Resolver, Unanswered};
-use super::stream::{self, Link};
+use super::stream::{self, Inward, Link};
 use super::tls::Certificates;
 use crate::config::{Mistake, SipConfig, TlsConfig};
 use crate::id::{ConnectionId, QueryId};
@@ -67,25 +67,6 @@ pub struct SipNet {
     /// By the address that the room knows, listening addresses that are not all of the host's.
     bound: BTreeMap<SocketAddr, SocketAddr>,
     next_accepted: u64,
-}
-
-/// What the tasks of the sockets tell.
-pub(super) enum Inward {
-    /// Something for the room.
-    Input(NetInput),
-    /// A peer has connected.
-    Accepted {
-        /// TCP or TLS.
-        transport: SipTransport,
-        /// Our listening address.
-        local: SocketAddr,
-        /// The peer.
-        remote: SocketAddr,
-        /// The connection.
-        stream: TcpStream,
-    },
-    /// A connection's task has ended.
-    Gone(ConnectionId),
 }
 
 impl SipNet {

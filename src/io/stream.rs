@@ -10,7 +10,6 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::sip::Inward;
 use crate::id::ConnectionId;
 use crate::net::{Flow, NetInput, SipTransport};
 
@@ -21,6 +20,25 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a peer that connected may say nothing at all. After that the SIP room looks after it.
 const FIRST_WORD_LIMIT: Duration = Duration::from_secs(32);
+
+/// What the tasks of the sockets tell.
+pub enum Inward {
+    /// Something for the room.
+    Input(NetInput),
+    /// A peer has connected.
+    Accepted {
+        /// TCP or TLS.
+        transport: SipTransport,
+        /// Our listening address.
+        local: SocketAddr,
+        /// The peer.
+        remote: SocketAddr,
+        /// The connection.
+        stream: TcpStream,
+    },
+    /// A connection's task has ended.
+    Gone(ConnectionId),
+}
 
 /// One connection, as its task sees it.
 pub struct Link {

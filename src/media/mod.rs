@@ -36,6 +36,7 @@ pub mod dtmf;
 pub mod g711;
 mod ice;
 pub mod jitter;
+mod pause;
 mod play;
 mod relay;
 mod report;
@@ -501,6 +502,9 @@ impl Media {
         };
         let mut effects = Effects::default();
         let forward = relay::relay(now, from, state, other, buffer, len, &mut effects);
+        if let Some(noise) = &effects.noise {
+            self.fill_pauses(now, place.slot, place.side, noise, noise.payload(buffer));
+        }
         if effects != Effects::default() {
             self.apply(now, place, effects);
         }
@@ -514,6 +518,7 @@ impl Media {
             digit,
             key_down,
             play,
+            noise: _,
         } = effects;
         if play {
             self.arm_play(place.slot, place.side);

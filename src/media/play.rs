@@ -8,7 +8,8 @@ use std::time::Instant;
 use super::g711::Law;
 use super::rtp::{HEADER_LEN, Header};
 use super::side::{SideState, Way};
-use super::transcode::Transcoder;
+use super::stream::Follows;
+use super::transcode::{Kind, Transcoder};
 use super::{Media, SocketKey};
 use crate::border::{Format, Side};
 
@@ -100,6 +101,31 @@ impl Media {
         }
     }
 
+    /// Takes the first comfort noise of a side's peer whose sound passes through, to a side that takes
+    /// none: from then on its sound is encoded anew, so that its pauses are filled.
+    pub(super) fn fill_pauses(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        side: Side,
+        noise: &Header,
+        payload: &[u8],
+    ) {
+        let Some(Some(bridge)) = self.bridges.get_mut(slot as usize) else {
+            return;
+        };
+        let (Some(from), Some(to)) = bridge.split(side) else {
+            return;
+        };
+        if let (Some(format), Some(other)) = (from.spec.format.clone(), &to.spec.format) {
+            transcode(from, &format, other);
+        }
+        if let Way::Transcoded(transcoder) = &mut from.way {
+            transcoder.receive(now, noise, payload, true);
+            self.arm_play(slot, side);
+        }
+    }
+
     /// The transcoder of the sound of a side's peer, and the side that it is for.
     fn transcoded(&mut self, slot: u32, side: Side) -> Option<(&mut Transcoder, &mut SideState)> {
         let bridge = self.bridges.get_mut(slot as usize)?.as_mut()?;
@@ -114,6 +140,11 @@ impl Media {
 }
 
 fn choose_way(state: &mut SideState, from: &Format, to: &Format) {
+    if let Way::Transcoded(transcoder) = &state.way
+        && transcoder.fits(from, to)
+    {
+        return;
+    }
     if (&from.encoding, from.clock_hz) == (&to.encoding, to.clock_hz) {
         state.end_way();
         state.way = Way::Passed;
@@ -128,11 +159,10 @@ fn choose_way(state: &mut SideState, from: &Format, to: &Format) {
         state.way = Way::Mapped(from.mapped_to(to));
         return;
     }
-    if let Way::Transcoded(transcoder) = &state.way
-        && transcoder.fits(from, to)
-    {
-        return;
-    }
+    transcode(state, from, to);
+}
+
+fn transcode(state: &mut SideState, from: &Format, to: &Format) {
     state.end_way();
     match Transcoder::new(from, to) {
         Some(Ok(transcoder)) => state.way = Way::Transcoded(Box::new(transcoder)),
@@ -164,16 +194,32 @@ fn step(now: Instant, transcoder: &mut Transcoder, to: &mut SideState, buffer: &
     } else {
         None
     };
-    let (Some((socket, remote)), Some(format)) = (target, &to.spec.format) else {
-        to.sending.skip_frame(frame.ticks);
+    let ready = target
+        .zip(to.spec.format.as_ref())
+        .and_then(|(to, format)| {
+            let payload_type = match frame.kind {
+                Kind::Sound => format.send_payload_type,
+                Kind::Noise => format.send_noise?,
+            };
+            Some((to, format.clock_hz, payload_type))
+        });
+    let Some(((socket, remote), clock_hz, payload_type)) = ready else {
+        to.sending.skip_frame(match frame.follows {
+            Follows::AtOnce | Follows::Anew => frame.ticks,
+            Follows::After(pause) => frame.ticks.wrapping_add(pause),
+        });
         return Step::Nowhere;
     };
-    let (sequence, timestamp, marker) =
+    let (sequence, timestamp, anew) =
         to.sending
-            .frame(now, format.clock_hz, frame.ticks, frame.len, frame.resumed);
+            .frame(now, clock_hz, frame.ticks, frame.len, frame.follows);
     let header = Header {
-        marker,
-        payload_type: format.send_payload_type,
+        // RFC 3551 §4.1: the first packet of sound after silence has the marker.
+        marker: match frame.kind {
+            Kind::Sound => anew || frame.follows != Follows::AtOnce,
+            Kind::Noise => false,
+        },
+        payload_type,
         sequence,
         timestamp,
         ssrc: to.sending.ssrc(),

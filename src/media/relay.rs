@@ -23,6 +23,9 @@ pub struct Effects {
     pub key_down: Option<Instant>,
     /// Sound waits to be encoded anew.
     pub play: bool,
+    /// Comfort noise that the other side does not take: whose sound has passed through so far has
+    /// pauses to be filled.
+    pub noise: Option<Header>,
 }
 
 /// Takes an RTP packet in `buffer[..len]` that came from the peer of `from`, and readies it for the
@@ -57,7 +60,12 @@ pub fn relay(
                 return Forward::Consumed;
             }
             Way::Passed | Way::Mapped(_) if to.digits.is_sending() => None,
-            Way::Passed | Way::Mapped(_) if kind == Kind::Noise => to_format.send_noise,
+            Way::Passed | Way::Mapped(_) if kind == Kind::Noise => {
+                if to_format.send_noise.is_none() {
+                    effects.noise = Some(header);
+                }
+                to_format.send_noise
+            }
             Way::Passed => Some(to_format.send_payload_type),
             Way::Mapped(table) => {
                 for byte in &mut buffer[header.payload_start..header.payload_end] {

@@ -36,6 +36,17 @@ struct From {
     timestamp: u32,
 }
 
+/// Where a frame that we encoded stands behind the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// Where that one ends.
+    AtOnce,
+    /// So many ticks after its end: nothing was sent of a pause in speech.
+    After(u32),
+    /// Where the clock is: the stream had stopped.
+    Anew,
+}
+
 /// A packet this much ahead or behind of what its clock says is a jump of the source's clock.
 const MAX_CLOCK_JUMP: Duration = Duration::from_secs(10);
 
@@ -199,20 +210,24 @@ impl Sending {
         sequence
     }
 
-    /// Numbers a frame of sound that we encoded ourselves: sequence number, timestamp, and whether it
-    /// begins a talk spurt. Frames stand one behind the other; one after a pause (`resumed`) stands
-    /// where the clock is. A packet that is forwarded after it is counted from it.
+    /// Numbers a frame that we encoded ourselves: sequence number, timestamp, and whether the stream
+    /// begins anew with it. A packet that is forwarded after it is counted from it.
     pub fn frame(
         &mut self,
         now: Instant,
         clock_hz: u32,
         ticks: u32,
         octets: usize,
-        resumed: bool,
+        follows: Follows,
     ) -> (u16, u32, bool) {
         let present = self.timestamp_at(now, clock_hz);
         let near = |at: &u32| (at.wrapping_sub(present) as i32).unsigned_abs() < clock_hz;
-        let follows = self.next_frame.filter(|at| !resumed && near(at));
+        let place = |end: u32| match follows {
+            Follows::AtOnce => Some(end),
+            Follows::After(pause) => Some(end.wrapping_add(pause)),
+            Follows::Anew => None,
+        };
+        let follows = self.next_frame.and_then(place).filter(near);
         let timestamp = follows.unwrap_or(present);
         let sequence = match self.at {
             Some(_) => self.sequence.wrapping_add(1),

@@ -4,23 +4,33 @@
 //! A frame of sound leaves when the jitter buffer says that it is time, so it waits for the buffer's
 //! delay, and for the rest of a packet where the other side wants longer ones. What is lost is
 //! recovered from the packet behind it (Opus in-band FEC) or made up; a pause of the peer (DTX, or
-//! comfort noise after RFC 3389) is filled with noise or silence. After half a second without a packet
-//! nothing is sent until one comes.
+//! comfort noise after RFC 3389) is filled with noise or silence, or told as comfort noise to a peer
+//! that takes it. After half a second without a packet nothing is sent until one comes.
 //!
 //! Never allocates after `new`, which is why the buffers are arrays.
 
 use std::time::{Duration, Instant};
 
 use super::codec::conceal::Concealer;
-use super::codec::noise::Noise;
+use super::codec::noise::{Noise, told_level};
 use super::codec::{CodecError, Coding, Decoder, Encoder, MAX_SAMPLES};
+use super::g711::Law;
 use super::jitter::{JitterBuffer, Next};
+use super::pause::Pauses;
 use super::rtp::Header;
+use super::stream::Follows;
 use crate::border::{Format, TranscodeStats};
 
 /// How long silence is filled before the stream is taken for stopped. A sender with DTX is heard
 /// every 400 ms.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The same after comfort noise, which holds until the peer sends something else (RFC 3389 §5); some
+/// telephones tell of a pause once.
+const PATIENCE_IN_NOISE: Duration = Duration::from_secs(60);
+
+/// An Opus packet of so few bytes holds no sound: the encoder has entered DTX.
+const DTX_LEN: usize = 2;
 
 /// Opus makes frames up in units of 2.5 ms.
 const UNIT_HZ: u32 = 400;
@@ -34,6 +44,37 @@ struct Task {
     to_hz: u32,
     ptime_ms: u16,
     fec: bool,
+    /// Pauses are told as comfort noise.
+    noise: bool,
+}
+
+/// What the peer does that sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    /// It speaks: holes are losses.
+    Speaks,
+    /// It presses a key: holes are silence.
+    Presses,
+    /// It has sent comfort noise: holes are that.
+    Rests,
+}
+
+impl Peer {
+    fn patience(self) -> Duration {
+        match self {
+            Self::Speaks | Self::Presses => PATIENCE,
+            Self::Rests => PATIENCE_IN_NOISE,
+        }
+    }
+}
+
+/// What a packet holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Sound.
+    Sound,
+    /// Comfort noise.
+    Noise,
 }
 
 /// A packet that is to leave.
@@ -43,8 +84,10 @@ pub struct Frame {
     pub len: usize,
     /// Its length in time, in ticks of the outgoing clock.
     pub ticks: u32,
-    /// The stream had stopped before it.
-    pub resumed: bool,
+    /// Where it stands.
+    pub follows: Follows,
+    /// What it holds.
+    pub kind: Kind,
 }
 
 /// One direction of sound.
@@ -60,14 +103,17 @@ pub struct Transcoder {
     /// Decoded samples that wait for a whole packet; as many as `waiting` says.
     samples: Box<[i16]>,
     waiting: usize,
+    /// So many of them, at the end, are of a pause that the other peer is told of.
+    quiet: usize,
     /// Samples of a packet.
     frame: usize,
     /// The next packet is whole, and leaves then.
     leaves: Option<Instant>,
-    /// The stream has stopped, or not begun.
-    stopped: bool,
-    /// The peer paused on purpose: holes are silence, not loss.
-    paused: bool,
+    /// Where the next packet stands.
+    follows: Follows,
+    peer: Peer,
+    /// The peer's pauses, if the other one is told of them.
+    pauses: Option<Pauses>,
     /// Made up since the last packet.
     made_up: Duration,
     /// Recovered since the last packet.
@@ -101,10 +147,12 @@ impl Transcoder {
             noise: Noise::default(),
             samples: vec![0; 2 * MAX_SAMPLES].into_boxed_slice(),
             waiting: 0,
+            quiet: 0,
             frame: usize::from(task.ptime_ms) * rate_hz as usize / 1_000,
             leaves: None,
-            stopped: true,
-            paused: false,
+            follows: Follows::Anew,
+            peer: Peer::Speaks,
+            pauses: task.noise.then(Pauses::default),
             made_up: Duration::ZERO,
             recovered: 0,
             stats: TranscodeStats::default(),
@@ -117,14 +165,16 @@ impl Transcoder {
     /// Takes a packet of the peer; `noise`: its payload is comfort noise.
     pub fn receive(&mut self, now: Instant, header: &Header, payload: &[u8], noise: bool) {
         if !noise {
-            self.paused = false;
+            self.peer = Peer::Speaks;
         }
         self.jitter.insert(now, header, payload, noise);
     }
 
     /// Notes that the peer's packets stop on purpose, for a key.
     pub fn pause(&mut self) {
-        self.paused = true;
+        if self.peer == Peer::Speaks {
+            self.peer = Peer::Presses;
+        }
     }
 
     /// Prepares for the loss that the other peer tells of, in percent.
@@ -144,7 +194,10 @@ impl Transcoder {
                 if at > now {
                     return None;
                 }
-                return self.encode(at, payload);
+                if let Some(frame) = self.encode(at, payload) {
+                    return Some(frame);
+                }
+                continue;
             }
             if self.jitter.deadline().is_none_or(|at| at > now) {
                 return None;
@@ -162,15 +215,45 @@ impl Transcoder {
     }
 
     fn encode(&mut self, at: Instant, payload: &mut [u8]) -> Option<Frame> {
-        let len = self.encoder.encode(&self.samples[..self.frame], payload);
+        let frame_time = Duration::from_millis(self.task.ptime_ms.into());
+        let is_quiet = self.quiet >= self.waiting;
+        let (kind, len) = match &mut self.pauses {
+            Some(pauses) if is_quiet && pauses.is_on() => {
+                let level = pauses.step(frame_time);
+                let room = level.zip(payload.first_mut());
+                (
+                    Kind::Noise,
+                    room.map(|(level, byte)| *byte = level).map(|()| 1),
+                )
+            }
+            _ => {
+                let samples = &self.samples[..self.frame];
+                (Kind::Sound, self.encoder.encode(samples, payload))
+            }
+        };
         self.samples.copy_within(self.frame..self.waiting, 0);
         self.waiting -= self.frame;
-        let frame_time = Duration::from_millis(self.task.ptime_ms.into());
+        self.quiet = self.quiet.min(self.waiting);
         self.leaves = (self.waiting >= self.frame).then(|| at + frame_time);
+        let ticks = u32::from(self.task.ptime_ms) * self.task.to_hz / 1_000;
+        let Some(len) = len else {
+            self.follows = match self.follows {
+                Follows::AtOnce => Follows::After(ticks),
+                Follows::After(pause) => Follows::After(pause.wrapping_add(ticks)),
+                Follows::Anew => Follows::Anew,
+            };
+            return None;
+        };
+        let after = match kind {
+            Kind::Sound => Follows::AtOnce,
+            // The sound behind it begins a talk spurt, however soon it comes.
+            Kind::Noise => Follows::After(0),
+        };
         Some(Frame {
-            len: len?,
-            ticks: u32::from(self.task.ptime_ms) * self.task.to_hz / 1_000,
-            resumed: std::mem::take(&mut self.stopped),
+            len,
+            ticks,
+            follows: std::mem::replace(&mut self.follows, after),
+            kind,
         })
     }
 
@@ -189,12 +272,14 @@ impl Transcoder {
                 // More is another start of the sender.
                 let missing = if missing < 0x8000 { missing } else { 0 };
                 self.stats.concealed += u64::from(missing).saturating_sub(recovered);
+                let is_dtx = self.task.from == Coding::Opus && payload.len() <= DTX_LEN;
                 let decoded = self.decoder.decode(payload, &mut room[..MAX_SAMPLES]);
                 if let Some(count) = decoded.filter(|count| *count > 0) {
                     self.noise.clear();
                     self.made_up = Duration::ZERO;
                     self.concealer.heard(&mut room[..count]);
                     self.waiting += count;
+                    self.note_pause(count, is_dtx);
                     self.note_wait(now.saturating_duration_since(at));
                     self.jitter.advance(self.ticks(count), false);
                     return;
@@ -206,7 +291,10 @@ impl Transcoder {
             Next::Noise(payload) => {
                 self.noise.set(payload);
                 self.made_up = Duration::ZERO;
-                self.paused = true;
+                self.peer = Peer::Rests;
+                if let Some(pauses) = &mut self.pauses {
+                    pauses.set(told_level(payload));
+                }
                 self.fill(frame, false);
                 frame
             }
@@ -232,18 +320,19 @@ impl Transcoder {
                     self.stats.recovered += 1;
                     self.recovered += 1;
                     self.waiting += count;
+                    self.end_pause();
                 } else {
                     self.fill(ticks, lost);
                 }
                 ticks
             }
-            Next::Nothing if self.made_up >= PATIENCE => {
+            Next::Nothing if self.made_up >= self.peer.patience() => {
                 self.jitter.leap();
                 self.stop();
                 return;
             }
             Next::Nothing => {
-                let lost = !self.paused;
+                let lost = self.peer == Peer::Speaks;
                 self.fill(frame, lost);
                 frame
             }
@@ -251,19 +340,50 @@ impl Transcoder {
         self.jitter.advance(ticks, true);
     }
 
+    /// A packet of sound was decoded to `count` samples: does it begin a pause, go on with one, or end
+    /// it? `is_dtx`: the encoder says that there is no sound.
+    fn note_pause(&mut self, count: usize, is_dtx: bool) {
+        let Some(pauses) = &mut self.pauses else {
+            return;
+        };
+        if is_dtx {
+            pauses.begin();
+        } else {
+            let sound = &self.samples[self.waiting - count..self.waiting];
+            // An encoder in DTX shows its background now and then.
+            pauses.hear(sound, self.task.from == Coding::Opus);
+        }
+        self.quiet = if pauses.is_on() {
+            self.quiet + count
+        } else {
+            0
+        };
+    }
+
+    fn end_pause(&mut self) {
+        if let Some(pauses) = &mut self.pauses {
+            pauses.end();
+        }
+        self.quiet = 0;
+    }
+
     /// Fills a hole: `lost`, or a pause.
     fn fill(&mut self, ticks: u32, lost: bool) {
         let count = samples(ticks, self.task.from_hz, self.rate_hz);
         let room = &mut self.samples[self.waiting..self.waiting + count];
+        let pauses = self.pauses.as_ref().is_some_and(Pauses::is_on);
         let filled = match &mut self.decoder {
             // Of a pause libopus knows the background noise.
-            Decoder::Opus(decoder) => !self.paused && decoder.conceal(room),
-            Decoder::Law(_) | Decoder::G722(_) => false,
+            Decoder::Opus(decoder) if self.peer == Peer::Speaks => decoder.conceal(room),
+            Decoder::Opus(_) | Decoder::Law(_) | Decoder::G722(_) => false,
         };
         if !filled && lost {
             self.concealer.fill(room);
         } else if !filled {
             self.noise.fill(room);
+        }
+        if pauses {
+            self.quiet += count;
         }
         self.waiting += count;
         self.made_up += time(ticks, self.task.from_hz);
@@ -272,8 +392,9 @@ impl Transcoder {
     /// The stream has stopped; what waits is less than a packet.
     fn stop(&mut self) {
         self.waiting = 0;
+        self.end_pause();
         self.leaves = None;
-        self.stopped = true;
+        self.follows = Follows::Anew;
         self.made_up = Duration::ZERO;
         self.noise.clear();
         self.concealer.reset();
@@ -316,6 +437,7 @@ impl Task {
                 Coding::Opus | Coding::Law(_) | Coding::G722 => whole_units(to.ptime_ms),
             },
             fec: to.fec,
+            noise: to.send_noise.is_some() && Law::from_encoding(&to.encoding).is_some(),
         })
     }
 }

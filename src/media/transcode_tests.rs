@@ -278,7 +278,13 @@ fn what_the_packet_behind_tells_of_a_lost_one_is_used() {
         "{}",
         made.packets.len()
     );
-    assert_eq!(made.packets.iter().filter(|(_, _, f)| f.resumed).count(), 1);
+    assert_eq!(
+        made.packets
+            .iter()
+            .filter(|(_, _, f)| f.follows == Follows::Anew)
+            .count(),
+        1
+    );
 }
 
 #[test]
@@ -361,7 +367,7 @@ fn a_stream_that_stops_is_followed_for_half_a_second_and_taken_up_again() {
             transcoder.receive(now, &header, &[Law::Mu.silence(); 160], false);
         }
         while let Some(frame) = transcoder.step(now, &mut buffer) {
-            sent.push((n, frame.resumed));
+            sent.push((n, frame.follows == Follows::Anew));
         }
     }
     let before = sent.iter().filter(|(n, _)| *n < 100).count();
@@ -430,4 +436,178 @@ fn what_no_codec_of_ours_is_cannot_be_transcoded() {
     );
     assert!(Transcoder::new(&speex, &pcmu).is_none());
     assert!(Transcoder::new(&pcmu, &speex).is_none());
+}
+
+/// What libwebrtc sends of `samples` with DTX: of packets without sound the first one only. Each with
+/// its place in frames.
+fn packets_with_dtx(samples: &[i16]) -> Vec<(u32, Vec<u8>)> {
+    let mut encoder =
+        ::opus::Encoder::new(8_000, ::opus::Channels::Mono, ::opus::Application::Voip).unwrap();
+    encoder.set_dtx(true).unwrap();
+    let mut was_dtx = false;
+    let mut sent = Vec::new();
+    for (n, frame) in samples.chunks_exact(160).enumerate() {
+        let packet = encoder.encode_vec(frame, 1_500).unwrap();
+        let is_dtx = packet.len() <= 2;
+        if !(is_dtx && was_dtx) {
+            sent.push((n as u32, packet));
+        }
+        was_dtx = is_dtx;
+    }
+    sent
+}
+
+/// A second of speech, three seconds of a background at `level`, a second of speech.
+fn with_a_pause(level: u8) -> Vec<i16> {
+    let mut samples = speech(5, RATE);
+    let mut background = vec![0; samples.len()];
+    let mut noise = Noise::default();
+    noise.set(&[level]);
+    noise.fill(&mut background);
+    samples[RATE..4 * RATE].fill(0);
+    for (sample, background) in samples.iter_mut().zip(background) {
+        *sample = sample.saturating_add(background);
+    }
+    samples
+}
+
+/// What leaves for a peer, numbered: when, timestamp, marker, payload, and what it holds.
+type Left = (Duration, u32, bool, Vec<u8>, Kind);
+
+/// Sends packets with their places in frames through a transcoder, `(place, payload, noise)`.
+#[allow(clippy::disallowed_methods)]
+fn leaves(from: &Format, to: &Format, packets: &[(u32, Vec<u8>, bool)]) -> Vec<Left> {
+    let mut transcoder = Transcoder::new(from, to).unwrap().unwrap();
+    let mut sending = super::super::stream::Sending::new(1, 0, 0);
+    let t0 = Instant::now();
+    let mut buffer = vec![0; 1_500];
+    let mut left = Vec::new();
+    let mut way = packets.iter().enumerate().peekable();
+    loop {
+        let arrival = way.peek().map(|(_, (place, ..))| t0 + FRAME * *place);
+        let Some(now) = transcoder.poll_timeout().into_iter().chain(arrival).min() else {
+            return left;
+        };
+        if let Some((n, (place, payload, noise))) =
+            way.next_if(|(_, (place, ..))| t0 + FRAME * *place <= now)
+        {
+            let header = Header {
+                marker: false,
+                payload_type: 0,
+                sequence: n as u16,
+                timestamp: place * from.clock_hz / 50,
+                ssrc: 9,
+                payload_start: 0,
+                payload_end: 0,
+            };
+            transcoder.receive(now, &header, payload, *noise);
+        }
+        while let Some(frame) = transcoder.step(now, &mut buffer) {
+            let (_, timestamp, anew) =
+                sending.frame(now, to.clock_hz, frame.ticks, frame.len, frame.follows);
+            let marker = frame.kind == Kind::Sound && (anew || frame.follows != Follows::AtOnce);
+            let payload = buffer[..frame.len].to_vec();
+            left.push((now - t0, timestamp, marker, payload, frame.kind));
+        }
+    }
+}
+
+fn pcmu_with_noise() -> Format {
+    Format {
+        send_noise: Some(13),
+        ..format("PCMU", 20)
+    }
+}
+
+#[test]
+fn a_pause_of_opus_is_told_as_comfort_noise_of_its_background() {
+    for level in [66, 72] {
+        let packets: Vec<_> = packets_with_dtx(&with_a_pause(level))
+            .into_iter()
+            .map(|(at, packet)| (at, packet, false))
+            .collect();
+        let left = leaves(&format("OPUS", 20), &pcmu_with_noise(), &packets);
+        // The encoder takes a fifth of a second to be sure of the pause, and shows its background now
+        // and then; what leaves in it is noise, each 400 ms.
+        let ms = Duration::from_millis;
+        let pause: Vec<&Left> = left
+            .iter()
+            .filter(|l| (ms(1_250)..ms(3_950)).contains(&l.0))
+            .collect();
+        assert!((6..=8).contains(&pause.len()), "{}", pause.len());
+        for (_, _, _, payload, kind) in &pause {
+            assert_eq!((*kind, payload.len()), (Kind::Noise, 1));
+            assert!(payload[0].abs_diff(level) <= 5, "{payload:?} for {level}");
+        }
+        // What is said before and after it is sound.
+        let said = |from: u64, to: u64| {
+            let within = |l: &&Left| (ms(from)..ms(to)).contains(&l.0) && l.4 == Kind::Sound;
+            left.iter().filter(within).count()
+        };
+        assert_eq!(said(200, 500), 15);
+        assert_eq!(said(4_500, 4_900), 20);
+        // Timestamps go with the time, over the pauses as well.
+        for (at, timestamp, ..) in &left {
+            assert_eq!(timestamp % 160, 0);
+            let expected = (*at - left[0].0).as_millis() as i64 * 8;
+            assert!((i64::from(*timestamp) - expected).abs() < 160, "{at:?}");
+        }
+        // RFC 3551 §4.1: the sound behind each pause has the marker, no other has.
+        let kinds = || left.iter().map(|l| l.4);
+        let begins = kinds().zip(std::iter::once(Kind::Noise).chain(kinds()));
+        for (l, (kind, before)) in left.iter().zip(begins) {
+            let begins = (kind, before) == (Kind::Sound, Kind::Noise);
+            assert_eq!(l.2, begins, "{:?}", l.0);
+        }
+    }
+}
+
+#[test]
+fn a_pause_is_sound_to_a_peer_without_comfort_noise() {
+    let packets: Vec<_> = packets_with_dtx(&with_a_pause(50))
+        .into_iter()
+        .map(|(at, packet)| (at, packet, false))
+        .collect();
+    let left = leaves(&format("OPUS", 20), &format("PCMU", 20), &packets);
+    assert!(left.iter().all(|l| l.4 == Kind::Sound && l.3.len() == 160));
+    assert!(left.len() >= 248, "{}", left.len());
+    assert_eq!(left.iter().filter(|l| l.2).count(), 1);
+}
+
+#[test]
+fn comfort_noise_goes_on_as_it_is_where_it_is_taken() {
+    let silence = vec![Law::Mu.silence(); 160];
+    // A telephone that tells of its pause once, and speaks again after three seconds.
+    let mut packets: Vec<_> = (0..10).map(|n| (n, silence.clone(), false)).collect();
+    packets.push((10, vec![52, 1, 2], true));
+    packets.extend((160..165).map(|n| (n, silence.clone(), false)));
+    let to = Format {
+        encoding: "PCMA".to_owned(),
+        ..pcmu_with_noise()
+    };
+    let left = leaves(&format("G722", 20), &to, &packets);
+    let noises: Vec<&Left> = left.iter().filter(|l| l.4 == Kind::Noise).collect();
+    assert!((7..=9).contains(&noises.len()), "{}", noises.len());
+    assert!(noises.iter().all(|noise| noise.3 == [52]));
+    let heard: Vec<&Left> = left.iter().filter(|l| l.4 == Kind::Sound).collect();
+    assert!(heard.iter().filter(|l| l.2).count() == 2);
+    let back = heard.iter().rposition(|l| l.2).unwrap();
+    assert_eq!(heard[back].1 - heard[0].1, 160 * 160);
+    // To whom takes none it is sound as long.
+    let left = leaves(&format("G722", 20), &format("PCMA", 20), &packets);
+    assert!(left.iter().all(|l| l.4 == Kind::Sound));
+    assert!(left.len() >= 160, "{}", left.len());
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)]
+fn a_pause_that_ends_without_a_word_ends_the_stream() {
+    let samples = vec![0; 2 * RATE];
+    let packets: Vec<_> = packets_with_dtx(&samples)
+        .into_iter()
+        .map(|(at, packet)| (at, packet, false))
+        .collect();
+    let left = leaves(&format("OPUS", 20), &pcmu_with_noise(), &packets);
+    let last = packets.last().unwrap().0;
+    assert!(left.last().unwrap().0 < FRAME * (last + 30));
 }

@@ -245,19 +245,9 @@ fn set_info(settings: &mut Settings, form: &Element) -> Outcome {
         settings.description = description;
     }
     if let Some(contacts) = form::values(form, "Contact") {
-        settings.contacts = jids(&contacts)?;
+        settings.contacts = form::jids(&contacts)?;
     }
     Ok(())
-}
-
-/// Bare JIDs and domains as they stand in a form.
-pub(super) fn jids(values: &[String]) -> Result<BTreeSet<BareJid>, StanzaError> {
-    let read = |value: &String| BareJid::new(value).map_err(|_| Condition::NotAcceptable);
-    let jids: BTreeSet<BareJid> = values.iter().map(read).collect::<Result<_, _>>()?;
-    match jids.len() <= MAX_LIST {
-        true => Ok(jids),
-        false => Err(Condition::ResourceConstraint.into()),
-    }
 }
 
 /// The JIDs that items are named by.
@@ -266,5 +256,5 @@ fn listed(items: &[&Element]) -> Result<BTreeSet<BareJid>, StanzaError> {
         .iter()
         .map(|item| item.attr("id").map(str::to_owned))
         .collect();
-    jids(&ids.ok_or(Condition::BadRequest)?)
+    form::jids(&ids.ok_or(Condition::BadRequest)?)
 }

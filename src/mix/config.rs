@@ -8,7 +8,6 @@ use jid::BareJid;
 use minidom::Element;
 
 use super::address::StableId;
-use super::admin::jids;
 use super::form::Field;
 use super::rights::{Access, usual_access};
 use super::store::{Change, Channel, JidVisibility, Node, RelayPolicy, Settings};
@@ -84,7 +83,7 @@ const RIGHTS: &[Right] = &[
 /// Only the fields that were sent change; those that this service does not have are passed over.
 pub(super) fn set_config(settings: &mut Settings, form: &Element) -> Outcome {
     if let Some(owners) = form::values(form, "Owner") {
-        settings.owners = jids(&owners)?;
+        settings.owners = form::jids(&owners)?;
         // Somebody always has to.
         if settings.owners.is_empty() {
             let text = "a channel has an owner";
@@ -92,7 +91,7 @@ pub(super) fn set_config(settings: &mut Settings, form: &Element) -> Outcome {
         }
     }
     if let Some(admins) = form::values(form, "Administrator") {
-        settings.admins = jids(&admins)?;
+        settings.admins = form::jids(&admins)?;
     }
     if let Some(words) = form::values(form, "Nodes Present") {
         set_nodes(settings, &words);

@@ -1,8 +1,12 @@
 //! Data forms (XEP-0004), as far as settings need them.
 
+use std::collections::BTreeSet;
+
+use jid::BareJid;
 use minidom::Element;
 
-use crate::xmpp::stanza::element;
+use super::MAX_LIST;
+use crate::xmpp::stanza::{Condition, StanzaError, element};
 
 pub(super) const NS_DATA: &str = "jabber:x:data";
 
@@ -62,4 +66,14 @@ pub(super) fn values(form: &Element, var: &str) -> Option<Vec<String>> {
             .filter(|v| !v.is_empty())
             .collect(),
     )
+}
+
+/// Bare JIDs and domains as they stand in a form.
+pub(super) fn jids(values: &[String]) -> Result<BTreeSet<BareJid>, StanzaError> {
+    let read = |value: &String| BareJid::new(value).map_err(|_| Condition::NotAcceptable);
+    let jids: BTreeSet<BareJid> = values.iter().map(read).collect::<Result<_, _>>()?;
+    match jids.len() <= MAX_LIST {
+        true => Ok(jids),
+        false => Err(Condition::ResourceConstraint.into()),
+    }
 }

@@ -78,7 +78,7 @@ fn an_answer_in_another_codec_than_the_sound_before_it_is_offered_the_first_one(
         panic!("{told:?}")
     };
     assert_eq!(*leg, phone);
-    let real = |codec: &&Codec| !codec.is("telephone-event");
+    let real = |codec: &&Codec| !codec.is_auxiliary();
     let names: Vec<&Codec> = offer.streams[0].codecs.iter().filter(real).collect();
     assert_eq!(names, [&pcmu()]);
     desk.event(phone, LegEvent::UpdateAnswered(rtp(vec![pcmu()])));

@@ -5,10 +5,10 @@ use super::*;
 #[test]
 fn a_trunk_is_offered_first_what_both_sides_speak_and_nothing_else_without_transcoding() {
     for (transcode, wanted) in [
-        (Transcode::Never, vec!["PCMU", "telephone-event"]),
+        (Transcode::Never, vec!["PCMU", "telephone-event", "CN"]),
         (
             Transcode::WhenNeeded,
-            vec!["PCMU", "opus", "telephone-event", "telephone-event"],
+            vec!["PCMU", "opus", "telephone-event", "telephone-event", "CN"],
         ),
     ] {
         let mut desk = Desk::with(|config| config.media.transcode = transcode);

@@ -1,5 +1,25 @@
-//! Comfort noise (RFC 3389): white noise of the level that the peer told of. The spectrum that may
-//! follow the level is not looked at.
+//! Comfort noise (RFC 3389): white noise of the level that a peer told of, and the level of a peer's
+//! background to tell of. The spectrum that may follow the level is neither looked at nor told.
+
+/// 0 dBov is the square wave of full scale.
+const OVERLOAD: f64 = 32_767.0;
+
+/// The softest level: nothing at all.
+pub const SILENCE: u8 = 127;
+
+/// The level of `samples` in -dBov, as RFC 3389 §3.1 writes it.
+pub fn level_of(samples: &[i16]) -> u8 {
+    let energy: f64 = samples.iter().map(|s| f64::from(*s).powi(2)).sum();
+    let rms = (energy / samples.len().max(1) as f64).sqrt();
+    let level = -20.0 * (rms / OVERLOAD).log10();
+    // Of no energy at all the logarithm is infinite.
+    level.clamp(0.0, SILENCE.into()).round() as u8
+}
+
+/// The level that a payload tells of, in -dBov.
+pub fn told_level(payload: &[u8]) -> u8 {
+    payload.first().map_or(SILENCE, |byte| byte & 0x7f)
+}
 
 /// A generator of noise.
 #[derive(Clone, Debug)]
@@ -21,11 +41,9 @@ impl Default for Noise {
 impl Noise {
     /// Takes a comfort noise payload: the level in -dBov, then perhaps a spectrum.
     pub fn set(&mut self, payload: &[u8]) {
-        let level = payload.first().map_or(127, |byte| byte & 0x7f);
-        // Evenly spread samples have a root mean square of the peak over the root of 3, and 0 dBov
-        // is the square wave of full scale.
-        let rms = 32_767.0 * 10f64.powf(-f64::from(level) / 20.0);
-        self.peak = (rms * 3f64.sqrt()).min(32_767.0) as i32;
+        // Evenly spread samples have a root mean square of the peak over the root of 3.
+        let rms = OVERLOAD * 10f64.powf(-f64::from(told_level(payload)) / 20.0);
+        self.peak = (rms * 3f64.sqrt()).min(OVERLOAD) as i32;
     }
 
     /// Silence from here on.

@@ -201,3 +201,149 @@ fn a_side_on_hold_is_sent_nothing() {
     );
     w.close();
 }
+
+/// A call in PCMU; `noise` says what phone 1 takes comfort noise as, phone 0 always sends it as 13.
+fn with_noise(w: &mut World, noise: Option<u8>, law: &str) {
+    for n in 0..2 {
+        let mut side = phone_side(n);
+        side.format = Some(Format {
+            encoding: if n == 0 { "PCMU" } else { law }.into(),
+            receive_noise: Some(13),
+            send_noise: if n == 0 { None } else { noise },
+            ..pcmu()
+        });
+        w.configure(n, Side::Caller, side);
+        let mut ice = w.ice(n, &CALL);
+        ice.format = Some(Format {
+            send_noise: Some(13),
+            receive_noise: Some(13),
+            ..pcmu()
+        });
+        w.configure(n, Side::Callee, ice);
+    }
+    w.run(seconds(3));
+}
+
+/// Phone 0 sends ten frames of sound, tells of a pause, and speaks again after half a second.
+fn pauses(w: &mut World) {
+    let mut sequence = 500;
+    for at in (0..10).chain(35..45) {
+        let packet = rtp_packet(0, sequence, at * 160, 7, &sound(sequence));
+        w.put(phone(0), gateway(0), packet);
+        sequence += 1;
+        w.run(FRAME);
+        if at == 9 {
+            let packet = rtp_packet(13, sequence, 1_600, 7, &[50]);
+            w.put(phone(0), gateway(0), packet);
+            sequence += 1;
+            w.run(25 * FRAME);
+        }
+    }
+    w.run(seconds(1));
+}
+
+#[test]
+fn comfort_noise_passes_to_whom_takes_it_under_its_own_number() {
+    for law in ["PCMU", "PCMA"] {
+        let mut w = World::new(34);
+        with_noise(&mut w, Some(98), law);
+        pauses(&mut w);
+        let heard = w.heard(1);
+        assert_eq!(heard.len(), 21);
+        let noise = &heard[10];
+        assert_eq!((noise.0.payload_type, noise.1.as_slice()), (98, &[50][..]));
+        assert!(
+            heard
+                .windows(2)
+                .all(|pair| { pair[1].0.sequence == pair[0].0.sequence.wrapping_add(1) })
+        );
+        let place = |n: usize| heard[n].0.timestamp.wrapping_sub(heard[0].0.timestamp);
+        assert_eq!(
+            (place(10), place(11), place(20)),
+            (1_600, 35 * 160, 44 * 160)
+        );
+        w.close();
+    }
+}
+
+#[test]
+fn comfort_noise_is_made_audible_to_whom_takes_none() {
+    for law in ["PCMU", "PCMA"] {
+        let mut w = World::new(35);
+        with_noise(&mut w, None, law);
+        pauses(&mut w);
+        let heard = w.heard(1);
+        assert!(heard.iter().all(|(header, _)| header.payload_type == 0));
+        assert!(heard.windows(2).all(|pair| {
+            pair[0].0.ssrc == pair[1].0.ssrc
+                && pair[1].0.sequence == pair[0].0.sequence.wrapping_add(1)
+        }));
+        // Ten frames, then noise without a hole, then ten more, and what is made up of the end.
+        assert!((69..=72).contains(&heard.len()), "{}", heard.len());
+        let decoded = |n: usize| -> Vec<i16> {
+            let law = g711::Law::from_encoding(law).unwrap();
+            heard[n].1.iter().map(|byte| law.decode(*byte)).collect()
+        };
+        for n in 15..30 {
+            let level = codec::noise::level_of(&decoded(n));
+            assert!(level.abs_diff(50) <= 2, "{n}: {level}");
+        }
+        assert_eq!(heard[heard.len() - 1].1.len(), 160);
+        w.close();
+    }
+}
+
+#[test]
+fn a_pause_of_opus_goes_out_as_noise_and_a_key_in_it_is_heard() {
+    let mut w = World::new(36);
+    call(&mut w, ["OPUS", "PCMU"], "OPUS");
+    let mut side = phone_side(1);
+    side.format = Some(Format {
+        send_noise: Some(13),
+        ..format("PCMU", 8)
+    });
+    w.configure(1, Side::Caller, side);
+    let silence = [0; 160];
+    let mut encoder = Encoder::new(Coding::Opus, 8_000, true).unwrap();
+    let mut payload = [0; 500];
+    let len = encoder.encode(&silence, &mut payload).unwrap();
+    let mut sequence = 500;
+    let mut put = |w: &mut World, payload_type, place: u32, payload: &[u8]| {
+        let packet = rtp_packet(payload_type, sequence, place * 960, 7, payload);
+        sequence += 1;
+        w.put(phone(0), gateway(0), packet);
+        w.run(FRAME);
+    };
+    for place in 0..10 {
+        put(&mut w, 8, place, &payload[..len]);
+    }
+    // Only the table of contents: DTX.
+    put(&mut w, 8, 10, &payload[..1]);
+    w.run(5 * FRAME);
+    for (n, end) in [0u8, 0x80, 0x80].into_iter().enumerate() {
+        let [high, low] = (960 * (n as u16 + 1)).min(1_920).to_be_bytes();
+        put(&mut w, 110, 16, &[5, end | 10, high, low]);
+    }
+    w.run(10 * FRAME);
+    for place in 30..40 {
+        put(&mut w, 8, place, &payload[..len]);
+    }
+    w.run(seconds(1));
+    let heard = w.heard(1);
+    let of = |payload_type: u8| {
+        heard
+            .iter()
+            .filter(move |(h, _)| h.payload_type == payload_type)
+    };
+    assert!((1..4).contains(&of(13).count()));
+    assert_eq!(of(110).count(), 3);
+    assert!(of(13).all(|(h, payload)| !h.marker && payload.len() == 1 && payload[0] > 70));
+    assert!(
+        heard
+            .windows(2)
+            .all(|pair| { pair[1].0.sequence == pair[0].0.sequence.wrapping_add(1) })
+    );
+    // What is made up of the end is sound.
+    assert!((43..=46).contains(&of(8).count()), "{}", of(8).count());
+    w.close();
+}

@@ -96,6 +96,9 @@ fn what_is_no_rtp_is_kept_in_place_and_refused_as_it_was_offered() {
             "m=text 0 RTP/AVP 98"
         ]
     );
+    let odd = b"m=audio 4000 RTP/AVP 0\nm=image 4002 udptl  t38 \x07 t39\n";
+    let answer = write_answer(&parse(odd).unwrap(), &ORIGIN, odd);
+    assert!(answer.contains("m=image 0 udptl t38 t39\r\n"), "{answer}");
 }
 
 #[test]
@@ -196,6 +199,8 @@ fn bounds_hold_and_rubbish_is_refused() {
     assert_eq!(error("hello\n"), SdpError::Line(1));
     assert_eq!(error("v=0\nm=audio x RTP/AVP 0\n"), SdpError::Media(2));
     assert_eq!(error("m=audio 65536 RTP/AVP 0\n"), SdpError::Media(1));
+    assert_eq!(error("m=au\u{c}dio 4000 RTP/AVP 0\n"), SdpError::Media(1));
+    assert_eq!(error("m=audio 4000 RTP/\u{7}/AVP 0\n"), SdpError::Media(1));
 }
 
 #[test]

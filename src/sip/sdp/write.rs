@@ -88,12 +88,17 @@ fn net_address(ip: IpAddr) -> String {
 
 fn write_rejected(media: &lines::MediaLine<'_>, out: &mut String) {
     let (kind, protocol) = (media.kind, media.protocol);
-    let formats = if media.formats.is_empty() {
-        "0"
-    } else {
-        media.formats
-    };
-    line(out, format_args!("m={kind} 0 {protocol} {formats}"));
+    let mut formats = String::new();
+    for format in media.formats.split_ascii_whitespace() {
+        if is_token(format) {
+            formats.push(' ');
+            formats += format;
+        }
+    }
+    if formats.is_empty() {
+        formats += " 0";
+    }
+    line(out, format_args!("m={kind} 0 {protocol}{formats}"));
 }
 
 fn write_stream(
