@@ -239,9 +239,9 @@ fn write_codec(codec: &Codec, out: &mut String) {
     // nothing for its want, phones that know no AVPF would refuse it, and who does not know the
     // attribute passes over it (RFC 8866 §5.13).
     for (kind, subtype) in feedback {
-        let (kind, subtype) = (clean(kind), clean(subtype));
-        let what = [kind.trim(), subtype.trim()].join(" ");
-        let what = what.trim();
+        let visible = |c: &char| c.is_ascii_graphic() || *c == ' ';
+        let what: String = kind.chars().chain([' ']).chain(subtype.chars()).collect();
+        let what: String = what.trim().chars().filter(visible).collect();
         line(out, format_args!("a=rtcp-fb:{payload_type} {what}"));
     }
     if parameters.is_empty() {
