@@ -565,3 +565,56 @@ fn requests_of_a_call_leave_from_the_address_that_it_came_to() {
     let via = bye.header(Name::Via).unwrap();
     assert!(via.starts_with("SIP/2.0/UDP 192.0.2.2:5070;"), "{via}");
 }
+
+/// RFC 3261 §12.2.1.2, §12.2.2 and RFC 3311 §5: whoever says a new Contact is found there from then on.
+#[test]
+fn a_new_contact_is_taken_from_every_request_and_answer_that_may_bring_one() {
+    let moved =
+        |text: String| text.replace("sip:al@198.51.100.1:5060", "sip:moved@198.51.100.1:5060");
+    let moves: [(&str, &dyn Fn(&mut Bench, LegId, &str)); 5] = [
+        ("re-INVITE", &|bench, leg, tag| {
+            bench.hears(&moved(within("INVITE", "z9hG4bK2", 11, tag, SDP)));
+            bench.tells(leg, LegCommand::Answer(description(5000)));
+            bench.hears(&within("ACK", "z9hG4bK3", 11, tag, ""));
+        }),
+        ("UPDATE with an offer", &|bench, leg, tag| {
+            bench.hears(&moved(within("UPDATE", "z9hG4bK2", 11, tag, SDP)));
+            bench.tells(leg, LegCommand::Answer(description(5000)));
+        }),
+        ("UPDATE without one", &|bench, _, tag| {
+            bench.hears(&moved(within("UPDATE", "z9hG4bK2", 11, tag, "")));
+        }),
+        ("the answer to our re-INVITE", &|bench, leg, _| {
+            bench.tells(leg, LegCommand::Hold(true));
+            let ours = bench.sent().pop().unwrap();
+            let sdp = SDP.split_once("\n\n").unwrap().1.replace("        ", "");
+            let answer = reply(&ours, 200, "moved").with_body("application/sdp", sdp);
+            let answer = text(&answer).replace(";tag=moved", ";tag=a");
+            bench.hears(&answer);
+        }),
+        ("the answer to our UPDATE", &|bench, _, _| {
+            bench.after(Duration::from_secs(51));
+            let ours = bench.sent().pop().unwrap();
+            assert_eq!(short(&ours), "UPDATE");
+            bench.hears(&text(&reply(&ours, 200, "moved")).replace(";tag=moved", ";tag=a"));
+        }),
+    ];
+    for (what, moves) in moves {
+        let mut bench = Bench::new();
+        let timer = "Supported: timer\nAllow: UPDATE\nSession-Expires: 100;refresher=uas\n";
+        bench.hears(&invite("z9hG4bK1", &format!("{timer}{SDP}")));
+        let leg = bench.events.pop_front().unwrap().0;
+        bench.tells(leg, LegCommand::Answer(description(5000)));
+        let tag = bench.sent().last().unwrap().to_tag().unwrap().to_owned();
+        bench.hears(&within("ACK", "z9hG4bKa", 10, &tag, ""));
+        moves(&mut bench, leg, &tag);
+        bench.sent();
+        bench.tells(leg, LegCommand::End(End::from(EndReason::Hangup)));
+        let bye = bench.sent().pop().unwrap();
+        assert_eq!(
+            (short(&bye).as_str(), bye.request_uri()),
+            ("BYE", Some("sip:moved@198.51.100.1:5060")),
+            "{what}"
+        );
+    }
+}
