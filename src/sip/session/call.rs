@@ -290,12 +290,13 @@ impl Sip {
                 if calling.early.len() >= MAX_FORKS {
                     return Vec::new();
                 }
-                calling.early.push(Early::new(dialog.clone()));
+                calling.early.push(Early::new(dialog));
             }
             let Some(early) = calling.early_mut(&tag) else {
                 return Vec::new();
             };
-            early.dialog.target = dialog.target;
+            // One without a Contact says nothing of where the callee is.
+            early.dialog.refresh_target(response);
             if !self.acknowledge_provisional(
                 now,
                 session.trunk,
@@ -345,6 +346,9 @@ impl Sip {
             && let Some(early) = calling.early_mut(tag)
         {
             dialog.continue_from(&early.dialog);
+            if response.address(Name::Contact).is_none() {
+                dialog.target.clone_from(&early.dialog.target);
+            }
         }
         self.acknowledge(now, session, client, &dialog);
         match std::mem::replace(&mut session.state, State::Over) {

@@ -571,7 +571,8 @@ fn requests_of_a_call_leave_from_the_address_that_it_came_to() {
 fn a_new_contact_is_taken_from_every_request_and_answer_that_may_bring_one() {
     let moved =
         |text: String| text.replace("sip:al@198.51.100.1:5060", "sip:moved@198.51.100.1:5060");
-    let moves: [(&str, &dyn Fn(&mut Bench, LegId, &str)); 5] = [
+    type Moves<'a> = &'a dyn Fn(&mut Bench, LegId, &str);
+    let moves: [(&str, Moves<'_>); 5] = [
         ("re-INVITE", &|bench, leg, tag| {
             bench.hears(&moved(within("INVITE", "z9hG4bK2", 11, tag, SDP)));
             bench.tells(leg, LegCommand::Answer(description(5000)));

@@ -190,25 +190,60 @@ fn each_early_dialog_is_acknowledged_at_its_own_target() {
     bench.is_quiet();
 }
 
+/// An UPDATE of the callee `early`, which has moved.
+fn early_update(invite: &Message, cseq: u32, sdp: &str) -> String {
+    let (tag, call_id) = (invite.from_tag().unwrap(), invite.call_id().unwrap());
+    format!(
+        "UPDATE sip:offhook@192.0.2.1:5060 SIP/2.0
+        Via: SIP/2.0/UDP 198.51.100.1:5060;branch=z9hG4bKu{cseq}
+        Max-Forwards: 70
+        From: <sip:+15550199@198.51.100.1>;tag=early
+        To: <sip:+15550100@192.0.2.1>;tag={tag}
+        Call-ID: {call_id}
+        CSeq: {cseq} UPDATE
+        Contact: <sip:moved@198.51.100.1:5060>
+        {sdp}"
+    )
+}
+
+#[test]
+fn a_callee_that_moves_before_the_answer_is_found_where_it_is() {
+    for sdp in ["", SDP] {
+        let mut bench = Bench::new();
+        let (_, invite) = calling(&mut bench);
+        bench.hears(&text(&with_sdp(reliable(&invite, 183, "early", 1), 6000)));
+        let prack = bench.sent().remove(0);
+        assert_eq!(prack.request_uri(), Some("sip:early@198.51.100.1:5060"));
+        bench.hears(&text(&reply(&prack, 200, "early")));
+        bench.hears(&early_update(&invite, 1, sdp));
+        assert_eq!(bench.said(), ["200"], "{sdp}");
+        let mut again = reliable(&invite, 180, "early", 2);
+        again.headers.remove(Name::Contact);
+        bench.hears(&text(&again));
+        let prack = bench.sent().remove(0);
+        assert_eq!(
+            (short(&prack).as_str(), prack.request_uri()),
+            ("PRACK", Some("sip:moved@198.51.100.1:5060")),
+            "{sdp}"
+        );
+        bench.hears(&text(&reply(&prack, 200, "early")));
+        let mut ok = with_sdp(reply(&invite, 200, "early"), 6000);
+        ok.headers.remove(Name::Contact);
+        bench.hears(&text(&ok));
+        let ack = bench.sent().remove(0);
+        assert_eq!(
+            (short(&ack).as_str(), ack.request_uri()),
+            ("ACK", Some("sip:moved@198.51.100.1:5060")),
+            "{sdp}"
+        );
+    }
+}
+
 #[test]
 fn an_update_in_an_early_dialog_is_answered_with_what_we_said() {
     let mut bench = Bench::new();
     let (_, invite) = calling(&mut bench);
-    let tag = invite.from_tag().unwrap().to_owned();
-    let call_id = invite.call_id().unwrap().to_owned();
-    let update = |cseq: u32, sdp: &str| {
-        format!(
-            "UPDATE sip:offhook@192.0.2.1:5060 SIP/2.0
-            Via: SIP/2.0/UDP 198.51.100.1:5060;branch=z9hG4bKu{cseq}
-            Max-Forwards: 70
-            From: <sip:+15550199@198.51.100.1>;tag=early
-            To: <sip:+15550100@192.0.2.1>;tag={tag}
-            Call-ID: {call_id}
-            CSeq: {cseq} UPDATE
-            Contact: <sip:moved@198.51.100.1:5060>
-            {sdp}"
-        )
-    };
+    let update = |cseq, sdp: &str| early_update(&invite, cseq, sdp);
     // Ringing alone has not answered our offer.
     bench.hears(&text(&reply(&invite, 180, "early")));
     bench.event();
