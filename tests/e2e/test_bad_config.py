@@ -1,12 +1,14 @@
 """Mistakes of the operator: named, all at once, with the key and the reason."""
 
 import socket
+import subprocess
 
 import pytest
 
 import ports
 import prosody as server
 from gateway import TEMPLATE, offhook
+from pki import Authority
 
 
 def written(folder, **changes):
@@ -74,6 +76,60 @@ async def test_a_port_in_use_is_named(prosody, tmp_path):
         ended = await offhook("run", "--config", written(tmp_path, component=prosody.component, listen=f'"udp://127.0.0.1:{port}"'), timeout=10)
     assert ended.status != 0
     assert str(port) in ended.err and "use" in ended.err.lower(), ended.err
+    assert "another program has it" in ended.err, ended.err
+
+
+async def test_a_media_port_in_use_and_a_foreign_address_name_their_section(prosody, tmp_path):
+    file = written(tmp_path, component=prosody.component)
+    first = int(next(line for line in file.read_text().splitlines() if line.startswith("xmpp_port")).split("=")[1])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind(("127.0.0.1", first))
+        ended = await offhook("run", "--config", file, timeout=10)
+    assert ended.status == 1
+    assert f"media: cannot listen on udp://127.0.0.1:{first}: " in ended.err and "another program has it" in ended.err, ended.err
+    ended = await offhook("run", "--config", written(tmp_path, component=prosody.component, bind="192.0.2.77"), timeout=10)
+    assert ended.status == 1
+    assert "media: cannot listen on udp://192.0.2.77:" in ended.err and "no address of this host" in ended.err, ended.err
+
+
+async def test_who_is_refused_by_the_server_is_told_what_to_look_at(prosody, gateway, tmp_path):
+    file = written(tmp_path, component=prosody.component, secret="not-the-secret")
+    ended = await offhook("run", "--config", file, timeout=10)
+    assert ended.status == 1 and "is xmpp.secret the server's component secret?" in ended.err, ended.err
+    file.write_text(file.read_text().replace(server.GATEWAY, "nowhere.localhost"))
+    ended = await offhook("run", "--config", file, timeout=10)
+    assert ended.status == 1
+    assert "has the server a component of this domain" in ended.err and "secret" not in ended.err.splitlines()[-1], ended.err
+    gateway("sip:127.0.0.1:9")
+    ended = await offhook("run", "--config", written(tmp_path, component=prosody.component), timeout=10)
+    assert ended.status == 1
+    assert "is another gateway linked to it?" in ended.err and "secret" not in ended.err.splitlines()[-1], ended.err
+
+
+async def test_what_is_wrong_with_a_certificate_is_said(tmp_path):
+    authority = Authority(tmp_path / "pki")
+    own, other = authority.signs("own", "DNS:localhost"), authority.signs("other", "DNS:localhost")
+    old, locked = tmp_path / "old.pem", tmp_path / "locked.key"
+    # It ended before it began.
+    subprocess.run(["openssl", "x509", "-in", own.cert, "-signkey", own.key, "-days", "-1", "-out", old], check=True, capture_output=True)
+    subprocess.run(["openssl", "ec", "-in", own.key, "-aes128", "-passout", "pass:x", "-out", locked], check=True, capture_output=True)
+    file = written(tmp_path)
+    template = file.read_text()
+
+    async def said(cert, key) -> tuple[int, str]:
+        file.write_text(template.replace("[media]", f'[sip.tls]\ncert = "{cert}"\nkey = "{key}"\n[media]'))
+        ended = await offhook("check", "--config", file)
+        return ended.status, ended.out + ended.err
+
+    status, told = await said(own.cert, own.key)
+    assert status == 0 and "warning" not in told
+    # Calls over UDP go on without it: a restart must not fail for that.
+    status, told = await said(old, own.key)
+    assert status == 0 and "warning  sip.tls.cert: has expired 1 days ago: peers will refuse it" in told, told
+    status, told = await said(own.cert, other.key)
+    assert status == 2 and "sip.tls.cert: does not fit sip.tls.key: it is of another key" in told, told
+    status, told = await said(own.cert, locked)
+    assert status == 2 and "passphrase" in told, told
 
 
 async def test_a_wrong_secret_is_told_and_ends_it(prosody, tmp_path):
