@@ -148,6 +148,25 @@ fn phone_side() -> SideSpec {
     }
 }
 
+/// Pictures beside the sound: toward the client by its transport, toward the phone by ports of their own.
+fn pictures(side: Side) -> SideSpec {
+    let mut spec = phone_side();
+    match (&mut spec.transport, side) {
+        (SideTransport::Rtp(rtp), Side::Callee) => rtp.port = 20_002,
+        (transport, _) => *transport = SideTransport::Bundled(BridgeId(1)),
+    }
+    spec.format = Some(Format {
+        encoding: "VP8".to_owned(),
+        clock_hz: 90_000,
+        send_payload_type: 96,
+        receive_payload_type: 96,
+        send_digits: None,
+        receive_digits: Vec::new(),
+        ..format()
+    });
+    spec
+}
+
 /// Datagrams to all sockets of a media worker that has one bridge, with orders and time between
 /// them. Each step is one byte that says what, one that says how long, and so many bytes.
 pub fn stun(bytes: &[u8]) {
@@ -167,6 +186,15 @@ pub fn stun(bytes: &[u8]) {
     };
     media.command(now, configure(Side::Caller, ice_side(0, true)));
     media.command(now, configure(Side::Callee, phone_side()));
+    let shown = bridge.of_pictures();
+    for side in [Side::Caller, Side::Callee] {
+        let command = MediaCommand::Configure {
+            bridge: shown,
+            side,
+            spec: Box::new(pictures(side)),
+        };
+        media.command(now, command);
+    }
     let mut legs = Vec::new();
     let mut rest = bytes;
     while let [what, length, tail @ ..] = rest {
@@ -184,6 +212,8 @@ pub fn stun(bytes: &[u8]) {
         };
         let socket = match what & 7 {
             0 | 1 => SocketKey(u32::from(what & 1)),
+            2 if what & 8 != 0 => leg(2),
+            3 if what & 8 != 0 => leg(3),
             2 => leg(0),
             3 => leg(1),
             4 => {
@@ -222,6 +252,7 @@ pub fn stun(bytes: &[u8]) {
         while media.poll_transmit().is_some() {}
         while media.poll_event().is_some() {}
     }
+    media.command(now, MediaCommand::Close { bridge: shown });
     media.command(now, MediaCommand::Close { bridge });
     assert_eq!(media.census(), Census::default());
 }

@@ -3,8 +3,8 @@
 //! Each worker is a plain thread with its own sockets; workers share nothing, and no packet takes a
 //! lock or an allocation. A turn of the loop drains the shared sockets first and again after every 64
 //! packets of the legs, since all ICE peers share them. Above about 50 streams the loop does not wait
-//! for each packet, it sleeps 1 to 2 ms, the shorter the more streams there are, and takes what has
-//! gathered, unless the last turn was a full one: a wake-up costs more than a packet. It waits again
+//! for each packet, it sleeps 1 to 2.5 ms, the shorter the more streams there are, and takes what
+//! has gathered, unless the last turn was a full one: a wake-up costs more than a packet. It waits again
 //! after a turn that found nothing.
 //!
 //! Commands come through a bounded channel with a waker; a full one blocks the sender until the
@@ -59,10 +59,10 @@ const SHARED_BATCH: usize = 512;
 const GATHER_STREAMS: usize = 50;
 
 /// How many packets are worth a wake-up, which costs as much as relaying two of them.
-const GATHERED: u32 = 16;
+const GATHERED: u32 = 32;
 
-/// How long packets are gathered at least and at most: a twentieth and a tenth of a 20 ms frame.
-const GATHER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(2);
+/// How long packets are gathered at least and at most: a twentieth and an eighth of a 20 ms frame.
+const GATHER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_micros(2500);
 
 /// A turn with more packets is followed by one that does not wait.
 const FULL_TURN: usize = 400;
@@ -683,12 +683,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packets_gather_for_a_tenth_of_a_frame_at_most() {
+    fn packets_gather_for_an_eighth_of_a_frame_at_most() {
         let micros = |bridges| gathering(bridges).as_micros();
         assert_eq!(
-            [26, 80, 100, 160, 5000].map(micros),
-            [2000, 2000, 1600, 1000, 1000]
+            [26, 100, 200, 320, 5000].map(micros),
+            [2500, 2500, 1600, 1000, 1000]
         );
-        assert_eq!([0, usize::MAX].map(micros), [2000, 1000]);
+        assert_eq!([0, usize::MAX].map(micros), [2500, 1000]);
     }
 }

@@ -17,6 +17,7 @@ use crate::address::Address;
 use crate::id::{LegId, Role, Room};
 use crate::text::{Fate, Taken, Text, TextCommand, TextEvent, TextId, Undelivered, Why};
 
+use super::session::redirect::Targets;
 use super::session::{SessionId, State};
 use super::transaction::drive::{Hop, Outcome};
 use super::transaction::table::{ClientId, ServerId, User};
@@ -63,7 +64,17 @@ struct Sending {
     hops: VecDeque<Hop>,
     /// The call that it is in.
     session: Option<SessionId>,
+    /// Where it was sent on to.
+    targets: Targets,
     challenges: u8,
+}
+
+impl Sending {
+    /// Nobody else is to be tried.
+    fn give_up(&mut self) {
+        self.hops.clear();
+        self.targets = Targets::default();
+    }
 }
 
 impl Texts {
@@ -254,6 +265,7 @@ impl Sip {
             hop,
             hops,
             session: None,
+            targets: Targets::default(),
             challenges: 0,
         };
         self.try_servers(now, number, sending, Why::NoRoute.into())
@@ -282,6 +294,7 @@ impl Sip {
             hops: VecDeque::from([hop.clone()]),
             hop,
             session: Some(session),
+            targets: Targets::default(),
             challenges: 0,
         };
         self.try_servers(now, number, sending, Why::NoRoute.into())
@@ -295,7 +308,14 @@ impl Sip {
         mut sending: Sending,
         failed: Undelivered,
     ) -> Result<(), Undelivered> {
-        while let Some(hop) = sending.hops.pop_front() {
+        loop {
+            let Some(hop) = sending.hops.pop_front() else {
+                let Some(target) = sending.targets.take() else {
+                    break;
+                };
+                sending.hops = target.address(&mut sending.request);
+                continue;
+            };
             sending.hop = hop;
             let mut request = sending.request.clone();
             // Within a dialog its own count is kept.
@@ -310,7 +330,9 @@ impl Sip {
             }
             self.authorize(sending.trunk, &mut request);
             let size = request.to_bytes().len() + self.user_agent.len() + STILL_TO_COME;
-            if !self.fits(sending.trunk, size, request.body.len()) {
+            // Nobody knows the way to where it is sent on to.
+            let known = sending.trunk.filter(|_| !sending.targets.have_led_away());
+            if !self.fits(known, size, request.body.len()) {
                 return Err(Undelivered {
                     why: Why::TooLong,
                     sip_status: Some(413),
@@ -373,13 +395,20 @@ impl Sip {
                     }
                     // RFC 3263 §4.3: another server may do better.
                     503 => {}
-                    300.. => sending.hops.clear(),
+                    // A call has no other end than its own.
+                    300..=302 | 305 if sending.session.is_none() => {
+                        let targets = &mut sending.targets;
+                        self.note_redirection(sending.trunk, client, targets, response, status);
+                        sending.hops.clear();
+                    }
+                    300..600 => sending.hops.clear(),
+                    600.. => sending.give_up(),
                 }
                 of_status(status)
             }
             // RFC 3261 §8.1.3.1: as if 408 had come. It may have arrived, so nobody gets it again.
             Outcome::TimedOut => {
-                sending.hops.clear();
+                sending.give_up();
                 Undelivered {
                     why: Why::Unanswered,
                     sip_status: Some(408),

@@ -13,14 +13,15 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import VideoStreamTrack
 from aiortc.rtcrtpsender import RTCRtpSender
 from aiortc.sdp import candidate_from_sdp
 from slixmpp import ClientXMPP
 
 import jingle_sdp
 from jingle_sdp import ICE, JINGLE, RTP, tag
-from media import Ear, Keypad, ToneTrack
+from media import Ear, Eye, Keypad, ToneTrack
 
 MESSAGE = "urn:xmpp:jingle-message:0"
 DISCO = "http://jabber.org/protocol/disco#info"
@@ -303,7 +304,8 @@ class Client:
         """Proposes a call to the bare JID `to`."""
         call = Call(self, to, str(uuid.uuid4()), hz, **options)
         call.proposed_at = time.monotonic()
-        self.message(to, "propose", call.sid, f"<description xmlns='{RTP}' media='audio'/>")
+        kinds = ["audio"] + (["video"] if call.video else [])
+        self.message(to, "propose", call.sid, "".join(f"<description xmlns='{RTP}' media='{kind}'/>" for kind in kinds))
         return call
 
     async def will_be_called(self, hz: float = 440, timeout: float = 10, **options) -> "Call":
@@ -329,7 +331,8 @@ def lie_about_fingerprint(jingle: ET.Element, instead: str) -> None:
 class Call:
     """One call of a client, of either direction."""
 
-    def __init__(self, client: Client, peer: str, sid: str, hz: float, codecs: list[str] | None = None, trickle: bool = True, fingerprint: str | None = None):
+    def __init__(self, client: Client, peer: str, sid: str, hz: float, codecs: list[str] | None = None, trickle: bool = True, fingerprint: str | None = None,
+                 video: str = "", bundle: bool = True):
         self.client = client
         # Sent instead of the true one; an empty one is left out.
         self.fingerprint = fingerprint
@@ -340,8 +343,14 @@ class Call:
         self.ear = Ear()
         self.keypad: Keypad | None = None
         self.codec = ""
-        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.pc.on("track", self.ear.listen)
+        # The codec of its pictures, and whether they go by the transport of the sound.
+        self.video = video
+        self.bundle = bundle
+        self.eye = Eye()
+        self.names: list[str] = []
+        policy = RTCBundlePolicy.BALANCED if bundle else RTCBundlePolicy.MAX_COMPAT
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=policy))
+        self.pc.on("track", lambda track: (self.ear.listen if track.kind == "audio" else self.eye.watch)(track))
         self.track = ToneTrack(hz)
         self.connected = asyncio.Event()
         self.pc.on("connectionstatechange", self._state)
@@ -376,8 +385,8 @@ class Call:
     async def _offer(self) -> None:
         self._add_track()
         await self.pc.setLocalDescription(await self.pc.createOffer())
-        mid = self.pc.getTransceivers()[0].mid
-        await self._describe("session-initiate", mid, jingle_sdp.TELEPHONE_EVENTS)
+        names = [transceiver.mid for transceiver in self.pc.getTransceivers()]
+        await self._describe("session-initiate", names, jingle_sdp.TELEPHONE_EVENTS)
 
     def _add_track(self) -> None:
         transceiver = self.pc.addTransceiver(self.track, "sendrecv")
@@ -385,6 +394,10 @@ class Call:
             known = RTCRtpSender.getCapabilities("audio").codecs
             wanted = [c for name in self.codecs for c in known if c.mimeType.lower() == f"audio/{name.lower()}"]
             transceiver.setCodecPreferences(wanted)
+        if self.video:
+            transceiver = self.pc.addTransceiver(VideoStreamTrack(), "sendrecv")
+            known = RTCRtpSender.getCapabilities("video").codecs
+            transceiver.setCodecPreferences([c for c in known if c.mimeType.lower() == f"video/{self.video.lower()}"])
 
     # --- as callee ---
 
@@ -403,7 +416,7 @@ class Call:
         self._watch_keys()
         clock = self.keypad.clock
         events = {str(n): str(c) for n, c in jingle_sdp.telephone_events(initiate.xml).items() if c == clock}
-        await self._describe("session-accept", content.get("name"), events)
+        await self._describe("session-accept", [content.get("name")], events)
         await asyncio.wait_for(self.connected.wait(), timeout)
         return self
 
@@ -446,15 +459,15 @@ class Call:
             self.peer, "set", f"<jingle xmlns='{JINGLE}' action='{action}' sid={quoteattr(self.sid)}>{inner}</jingle>"
         )
 
-    async def _describe(self, action: str, name: str, events: dict[str, str]) -> None:
+    async def _describe(self, action: str, names: list[str], events: dict[str, str]) -> None:
         jingle = ET.Element(tag(JINGLE, "jingle"), action=action, sid=self.sid)
-        left = jingle_sdp.to_jingle(self.pc.localDescription.sdp, jingle, name, events, self.trickle)
+        self.names = names
+        left = jingle_sdp.to_jingle(self.pc.localDescription.sdp, jingle, names, events, self.trickle, self.bundle)
         if self.fingerprint is not None:
             lie_about_fingerprint(jingle, self.fingerprint)
         reply = await self.client.iq(self.peer, "set", ET.tostring(jingle, encoding="unicode"))
         assert reply.get("type") == "result", ET.tostring(reply)
-        transport = jingle.find(f".//{tag(ICE, 'transport')}")
-        for candidate in left:
+        for name, transport, candidate in ((name, transport, one) for name, transport, some in left for one in some):
             info = ET.Element(tag(ICE, "transport"), ufrag=transport.get("ufrag"), pwd=transport.get("pwd"))
             info.append(candidate)
             await self._jingle(
@@ -464,6 +477,7 @@ class Call:
 
     async def _take_description(self, jingle: ET.Element, kind: str) -> None:
         await self.pc.setRemoteDescription(RTCSessionDescription(jingle_sdp.to_sdp(jingle), kind))
+        self.names = [content.get("name") for content in jingle.findall(tag(JINGLE, "content"))]
         self._events = jingle_sdp.telephone_events(jingle)
         self._described.set()
         if kind == "answer":
@@ -478,10 +492,11 @@ class Call:
     async def _take(self, jingle: ET.Element) -> None:
         if jingle.get("action") == "transport-info":
             await asyncio.wait_for(self._described.wait(), 10)
-            for element in jingle.iter(tag(ICE, "candidate")):
-                if element.get("component") == "1" and element.get("protocol") == "udp":
-                    candidate = candidate_from_sdp(jingle_sdp.candidate_to_sdp(element))
-                    candidate.sdpMLineIndex = 0
-                    await self.pc.addIceCandidate(candidate)
+            for content in jingle.iter(tag(JINGLE, "content")):
+                for element in content.iter(tag(ICE, "candidate")):
+                    if element.get("component") == "1" and element.get("protocol") == "udp":
+                        candidate = candidate_from_sdp(jingle_sdp.candidate_to_sdp(element))
+                        candidate.sdpMLineIndex = self.names.index(content.get("name"))
+                        await self.pc.addIceCandidate(candidate)
         if jingle.get("action") == "session-terminate":
             await self.close()

@@ -1,4 +1,4 @@
-"""SDP <-> Jingle for one audio content: XEP-0166, 0167, 0176, 0293, 0294, 0320, 0338, 0339."""
+"""SDP <-> Jingle: XEP-0166, 0167, 0176, 0293, 0294, 0320, 0338, 0339."""
 
 import xml.etree.ElementTree as ET
 
@@ -9,6 +9,7 @@ DTLS = "urn:xmpp:jingle:apps:dtls:0"
 GROUP = "urn:xmpp:jingle:apps:grouping:0"
 HDREXT = "urn:xmpp:jingle:apps:rtp:rtp-hdrext:0"
 SSMA = "urn:xmpp:jingle:apps:rtp:ssma:0"
+FEEDBACK = "urn:xmpp:jingle:apps:rtp:rtcp-fb:0"
 
 # What libwebrtc's clients offer for keys; the media stack below has no notion of it.
 TELEPHONE_EVENTS = {"110": "48000", "126": "8000"}
@@ -52,12 +53,25 @@ def candidate_to_sdp(element: ET.Element) -> str:
     )
 
 
-def to_jingle(sdp: str, jingle: ET.Element, name: str, events: dict[str, str], trickle: bool) -> list:
-    """Fills `jingle` with the content of `sdp` under `name`; returns the candidates left out."""
-    group = ET.SubElement(jingle, tag(GROUP, "group"), semantics="BUNDLE")
-    ET.SubElement(group, tag(GROUP, "content"), name=name)
+def sections(sdp: str) -> list[str]:
+    """The media sections of an SDP."""
+    return ["m=" + part for part in sdp.replace("\r\n", "\n").split("\nm=")[1:]]
+
+
+def to_jingle(sdp: str, jingle: ET.Element, names: list[str], events: dict[str, str], trickle: bool, bundle: bool = True) -> list:
+    """Fills `jingle` with the contents of `sdp` under `names`; returns the name, the transport and the candidates left out of each."""
+    if bundle:
+        group = ET.SubElement(jingle, tag(GROUP, "group"), semantics="BUNDLE")
+        for name in names:
+            ET.SubElement(group, tag(GROUP, "content"), name=name)
+    pairs = zip(sections(sdp), names, strict=True)
+    return [_content(part, jingle, name, events, trickle) for part, name in pairs]
+
+
+def _content(sdp: str, jingle: ET.Element, name: str, events: dict[str, str], trickle: bool) -> tuple:
+    media = sdp[2:].split(" ", 1)[0]
     content = ET.SubElement(jingle, tag(JINGLE, "content"), creator="initiator", name=name)
-    description = ET.SubElement(content, tag(RTP, "description"), media="audio")
+    description = ET.SubElement(content, tag(RTP, "description"), media=media)
     formats = dict(line.split(" ", 1) for line in _attributes(sdp, "fmtp"))
     for line in _attributes(sdp, "rtpmap"):
         number, codec = line.split(" ", 1)
@@ -70,7 +84,11 @@ def to_jingle(sdp: str, jingle: ET.Element, name: str, events: dict[str, str], t
         for parameter in filter(None, formats.get(number, "").split(";")):
             key, _, value = parameter.partition("=")
             ET.SubElement(payload, tag(RTP, "parameter"), name=key.strip(), value=value)
-    for number, clock in events.items():
+        for feedback in _attributes(sdp, "rtcp-fb"):
+            if feedback.split(" ")[0] == number:
+                kind, _, subtype = feedback.partition(" ")[2].partition(" ")
+                ET.SubElement(payload, tag(FEEDBACK, "rtcp-fb"), {"type": kind, **({"subtype": subtype} if subtype else {})})
+    for number, clock in events.items() if media == "audio" else ():
         ET.SubElement(
             description, tag(RTP, "payload-type"), id=number, name="telephone-event", clockrate=clock
         )
@@ -95,10 +113,9 @@ def to_jingle(sdp: str, jingle: ET.Element, name: str, events: dict[str, str], t
     )
     fingerprint.text = prints["sha-256"]
     candidates = [candidate_to_xml(line) for line in _attributes(sdp, "candidate")]
-    if trickle:
-        return candidates
-    transport.extend(candidates)
-    return []
+    if not trickle:
+        transport.extend(candidates)
+    return name, transport, candidates if trickle else []
 
 
 def telephone_events(jingle: ET.Element) -> dict[int, int]:
@@ -111,20 +128,26 @@ def telephone_events(jingle: ET.Element) -> dict[int, int]:
 
 
 def to_sdp(jingle: ET.Element) -> str:
-    """The one content of `jingle` as SDP; telephone-event is left out."""
-    content = jingle.find(tag(JINGLE, "content"))
+    """The contents of `jingle` as SDP; telephone-event is left out."""
+    contents = jingle.findall(tag(JINGLE, "content"))
+    lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0"]
+    if jingle.find(tag(GROUP, "group")) is not None:
+        lines.append(f"a=group:BUNDLE {' '.join(content.get('name') for content in contents)}")
+    for content in contents:
+        lines += _section(content)
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _section(content: ET.Element) -> list[str]:
     description = content.find(tag(RTP, "description"))
     transport = content.find(tag(ICE, "transport"))
     fingerprint = transport.find(tag(DTLS, "fingerprint"))
-    name = content.get("name")
+    name, media = content.get("name"), description.get("media")
     payloads = [
         p for p in description.iter(tag(RTP, "payload-type")) if p.get("name") != "telephone-event"
     ]
     numbers = " ".join(p.get("id") for p in payloads)
-    lines = ["v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0"]
-    if jingle.find(tag(GROUP, "group")) is not None:
-        lines.append(f"a=group:BUNDLE {name}")
-    lines += [f"m=audio 9 UDP/TLS/RTP/SAVPF {numbers}", "c=IN IP4 0.0.0.0", f"a=mid:{name}", "a=sendrecv"]
+    lines = [f"m={media} 9 UDP/TLS/RTP/SAVPF {numbers}", "c=IN IP4 0.0.0.0", f"a=mid:{name}", "a=sendrecv"]
     if description.find(tag(RTP, "rtcp-mux")) is not None:
         lines.append("a=rtcp-mux")
     for payload in payloads:
@@ -136,6 +159,8 @@ def to_sdp(jingle: ET.Element) -> str:
         ]
         if parameters:
             lines.append(f"a=fmtp:{number} {';'.join(parameters)}")
+        for feedback in payload.iter(tag(FEEDBACK, "rtcp-fb")):
+            lines.append(f"a=rtcp-fb:{number} {feedback.get('type')} {feedback.get('subtype', '')}".rstrip())
     for extension in description.iter(tag(HDREXT, "rtp-hdrext")):
         lines.append(f"a=extmap:{extension.get('id')} {extension.get('uri')}")
     lines += [
@@ -146,4 +171,4 @@ def to_sdp(jingle: ET.Element) -> str:
     ]
     for candidate in transport.iter(tag(ICE, "candidate")):
         lines.append(f"a=candidate:{candidate_to_sdp(candidate)}")
-    return "\r\n".join(lines) + "\r\n"
+    return lines

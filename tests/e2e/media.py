@@ -73,6 +73,32 @@ class Ear:
         self.sound = Sound(self.sound.rate)
 
 
+class Eye:
+    """Counts the pictures of a track."""
+
+    def __init__(self):
+        self.pictures = 0
+        self.task: asyncio.Task | None = None
+
+    def watch(self, track: MediaStreamTrack) -> None:
+        self.task = asyncio.ensure_future(self._watch(track))
+
+    async def _watch(self, track: MediaStreamTrack) -> None:
+        try:
+            while True:
+                await track.recv()
+                self.pictures += 1
+        except MediaStreamError:
+            pass
+
+    async def sees(self, count: int = 10, timeout: float = 15) -> None:
+        """Waits for that many more pictures."""
+        end, before = time.monotonic() + timeout, self.pictures
+        while self.pictures < before + count:
+            assert time.monotonic() < end, f"{self.pictures - before} pictures in {timeout} s"
+            await asyncio.sleep(0.1)
+
+
 class Keypad:
     """RFC 4733 on a DTLS transport whose owner knows nothing of it.
 

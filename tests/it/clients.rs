@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::world::dialect::{self, Dialect};
-use crate::world::{Link, NUMBER, World, client, phone};
+use crate::world::{Link, NUMBER, World, client, config, phone};
 use offhook::border::Side;
 use offhook::leg::EndReason;
 
@@ -154,6 +154,39 @@ fn keeps_its_patience(dialect: Dialect) {
     );
 }
 
+/// A call with pictures to a phone that has some, to one that has none, and over a trunk that has
+/// none. The client ends what is not answered as it was offered.
+fn makes_a_video_call(dialect: Dialect) {
+    for (has_video, shows) in [(true, true), (true, false), (false, true)] {
+        let mut config = config();
+        config.trunks[0].video = has_video;
+        let mut world = World::with_config(1, answers(None), config);
+        world.caller(!dialect.invites, Some(secs(20)), Duration::ZERO);
+        world.clients[0].dialect = dialect;
+        world.clients[0].habits.shows = true;
+        world.phone.habits.shows = shows;
+        // And it is held in between, which is for both.
+        world.phone.habits.hold_after = Some(secs(3));
+        world.phone.habits.hold_for = Some(secs(4));
+        let world = run(world);
+        let story = world.story();
+        assert_eq!(reason(&world), EndReason::Hangup, "{story}");
+        assert_eq!(
+            world.clients[0].ended.as_deref(),
+            Some("hung up"),
+            "{story}"
+        );
+        assert_eq!(world.phone.offered, 2, "{story}");
+        let told: &[u16] = match (has_video, shows) {
+            (true, true) => &[20_002],
+            // The answers to its own offers say that there are none.
+            (true, false) => &[20_002, 0],
+            (false, _) => &[],
+        };
+        assert_eq!(world.phone.told_pictures, told, "{story}");
+    }
+}
+
 fn hears_hangup(dialect: Dialect) {
     let world = run(calling(dialect, answers(Some(5)), None));
     assert_eq!(reason(&world), EndReason::Hangup, "{}", world.story());
@@ -170,7 +203,10 @@ fn loses_its_network(dialect: Dialect) {
 
 fn survives_chaos(dialect: Dialect) {
     for seed in 0..40 {
-        let mut world = World::new(seed, answers((seed % 2 == 0).then_some(seed % 7)));
+        let mut config = config();
+        config.trunks[0].video = true;
+        let plan = answers((seed % 2 == 0).then_some(seed % 7));
+        let mut world = World::with_config(seed, plan, config);
         world.link = Link {
             loss_percent: seed,
             double_percent: seed / 2,
@@ -180,6 +216,8 @@ fn survives_chaos(dialect: Dialect) {
         world.stanza_double_percent = seed;
         world.caller(!dialect.invites, Some(secs(seed % 11)), Duration::ZERO);
         world.clients[0].dialect = dialect;
+        world.clients[0].habits.shows = seed % 3 == 0;
+        world.phone.habits.shows = seed % 4 != 0;
         world.run();
         world.assert_nothing_is_left(world.records.len());
     }
@@ -196,7 +234,7 @@ fn is_refused(dialect: Dialect) {
 }
 
 /// What the table's columns are.
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 11] = [
     "calls and hangs up",
     "is called",
     "cancels",
@@ -207,6 +245,7 @@ const COLUMNS: [&str; 10] = [
     "is held",
     "hears hang-up",
     "loses its network",
+    "makes a video call",
 ];
 
 macro_rules! families {
@@ -223,14 +262,14 @@ macro_rules! families {
 }
 
 families! {
-    conversations "Conversations, Cheogram, Snikket" CONVERSATIONS [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network survives_chaos];
-    dino "Dino" DINO [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network survives_chaos];
-    movim "Movim" MOVIM [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network survives_chaos];
-    monal "Monal" MONAL [keeps_its_patience calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network survives_chaos];
-    siskin "Siskin, Beagle" SISKIN [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network survives_chaos];
-    kaidan "Kaidan" KAIDAN [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network survives_chaos];
-    borogove "Borogove" BOROGOVE [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network survives_chaos];
-    stanza_js "stanza.js" STANZA_JS [calls_and_hangs_up cancels hears_busy writes_keys holds is_held hears_hangup loses_its_network survives_chaos];
+    conversations "Conversations, Cheogram, Snikket" CONVERSATIONS [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network makes_a_video_call survives_chaos];
+    dino "Dino" DINO [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network makes_a_video_call survives_chaos];
+    movim "Movim" MOVIM [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network makes_a_video_call survives_chaos];
+    monal "Monal" MONAL [keeps_its_patience calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network makes_a_video_call survives_chaos];
+    siskin "Siskin, Beagle" SISKIN [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network makes_a_video_call survives_chaos];
+    kaidan "Kaidan" KAIDAN [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network makes_a_video_call survives_chaos];
+    borogove "Borogove" BOROGOVE [calls_and_hangs_up is_called cancels declines hears_busy writes_keys is_held hears_hangup loses_its_network makes_a_video_call survives_chaos];
+    stanza_js "stanza.js" STANZA_JS [calls_and_hangs_up cancels hears_busy writes_keys holds is_held hears_hangup loses_its_network makes_a_video_call survives_chaos];
     gajim "Gajim" GAJIM [is_refused];
 }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::{MAX_SDP, MAX_STREAMS, SdpError};
 use crate::description::Direction;
+use crate::sip::wire::is_token;
 
 /// The most attribute lines of a section: two for each payload type, and some more.
 const MAX_ATTRIBUTES: usize = 300;
@@ -114,13 +115,16 @@ fn connection(value: &str) -> Option<IpAddr> {
     host.parse().ok()
 }
 
-/// `audio 49170[/2] RTP/AVP 0 8`.
+/// `audio 49170[/2] RTP/AVP 0 8`. Kind and protocol are tokens (RFC 8866 §9), since an answer repeats them.
 pub(super) fn media_line(value: &str) -> Option<MediaLine<'_>> {
     let (kind, rest) = value.split_once(' ')?;
     let (port, rest) = rest.trim_start().split_once(' ')?;
     let rest = rest.trim();
     let (protocol, formats) = rest.split_once(' ').unwrap_or((rest, ""));
     let port = port.split_once('/').map_or(port, |(port, _)| port);
+    if !is_token(kind) || !protocol.split('/').all(is_token) {
+        return None;
+    }
     Some(MediaLine {
         kind,
         port: port.parse().ok()?,

@@ -308,8 +308,10 @@ fn read_feedback(section: &Section<'_>, payload_type: u8) -> Vec<(String, String
         let (format, what) = value.trim_start().split_once([' ', '\t'])?;
         (format == "*" || format.parse() == Ok(payload_type)).then_some(())?;
         let mut words = what.split_ascii_whitespace();
-        let kind = words.next()?.to_owned();
-        Some((kind, words.collect::<Vec<_>>().join(" ")))
+        let kind = words.next().filter(|kind| is_token(kind))?.to_owned();
+        let words: Vec<&str> = words.collect();
+        let visible = |word: &&str| word.bytes().all(|b| b.is_ascii_graphic());
+        words.iter().all(visible).then(|| (kind, words.join(" ")))
     });
     read.take(MAX_FEEDBACK).collect()
 }

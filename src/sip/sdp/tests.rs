@@ -96,6 +96,37 @@ fn what_is_no_rtp_is_kept_in_place_and_refused_as_it_was_offered() {
             "m=text 0 RTP/AVP 98"
         ]
     );
+    let odd = b"m=audio 4000 RTP/AVP 0\nm=image 4002 udptl  t38 \x07 t39\n";
+    let answer = write_answer(&parse(odd).unwrap(), &ORIGIN, odd);
+    assert!(answer.contains("m=image 0 udptl t38 t39\r\n"), "{answer}");
+}
+
+#[test]
+fn what_a_receiver_of_pictures_may_ask_for_is_read_for_its_payload_type_and_written_on_any_profile()
+{
+    let offer = format!(
+        "{PHONE}m=video 5000 RTP/AVPF 97 34\r\na=rtpmap:97 H264/90000\r\n\
+         a=fmtp:97 profile-level-id=42801F;packetization-mode=1\r\na=rtcp-fb:* ccm fir\r\n\
+         a=rtcp-fb:97 nack  pli\r\na=rtcp-fb:34 nack\r\na=rtcp-fb:97 \r\na=rtcp-fb:97 n;k\r\n"
+    );
+    let mut description = parse(offer.as_bytes()).unwrap();
+    let video = description.video().unwrap().clone();
+    let said = |codec: &Codec| -> Vec<String> {
+        let said = codec.feedback.iter();
+        said.map(|(kind, subtype)| format!("{kind}/{subtype}"))
+            .collect()
+    };
+    assert_eq!(said(&video.codecs[0]), ["ccm/fir", "nack/pli"]);
+    assert_eq!(said(&video.codecs[1]), ["ccm/fir", "nack/"]);
+    description.streams[1].codecs.truncate(1);
+    let answer = write_answer(&description, &ORIGIN, offer.as_bytes());
+    assert!(answer.contains("m=video 5000 RTP/AVPF 97\r\n"), "{answer}");
+    let ours = write(&description, &ORIGIN);
+    assert!(ours.contains("m=video 5000 RTP/AVP 97\r\n"), "{ours}");
+    assert!(
+        ours.contains("a=rtcp-fb:97 ccm fir\r\na=rtcp-fb:97 nack pli\r\n"),
+        "{ours}"
+    );
 }
 
 #[test]
@@ -168,6 +199,8 @@ fn bounds_hold_and_rubbish_is_refused() {
     assert_eq!(error("hello\n"), SdpError::Line(1));
     assert_eq!(error("v=0\nm=audio x RTP/AVP 0\n"), SdpError::Media(2));
     assert_eq!(error("m=audio 65536 RTP/AVP 0\n"), SdpError::Media(1));
+    assert_eq!(error("m=au\u{c}dio 4000 RTP/AVP 0\n"), SdpError::Media(1));
+    assert_eq!(error("m=audio 4000 RTP/\u{7}/AVP 0\n"), SdpError::Media(1));
 }
 
 #[test]

@@ -88,12 +88,17 @@ fn net_address(ip: IpAddr) -> String {
 
 fn write_rejected(media: &lines::MediaLine<'_>, out: &mut String) {
     let (kind, protocol) = (media.kind, media.protocol);
-    let formats = if media.formats.is_empty() {
-        "0"
-    } else {
-        media.formats
-    };
-    line(out, format_args!("m={kind} 0 {protocol} {formats}"));
+    let mut formats = String::new();
+    for format in media.formats.split_ascii_whitespace() {
+        if is_token(format) {
+            formats.push(' ');
+            formats += format;
+        }
+    }
+    if formats.is_empty() {
+        formats += " 0";
+    }
+    line(out, format_args!("m={kind} 0 {protocol}{formats}"));
 }
 
 fn write_stream(
@@ -234,9 +239,9 @@ fn write_codec(codec: &Codec, out: &mut String) {
     // nothing for its want, phones that know no AVPF would refuse it, and who does not know the
     // attribute passes over it (RFC 8866 §5.13).
     for (kind, subtype) in feedback {
-        let (kind, subtype) = (clean(kind), clean(subtype));
-        let what = [kind.trim(), subtype.trim()].join(" ");
-        let what = what.trim();
+        let visible = |c: &char| c.is_ascii_graphic() || *c == ' ';
+        let what: String = kind.chars().chain([' ']).chain(subtype.chars()).collect();
+        let what: String = what.trim().chars().filter(visible).collect();
         line(out, format_args!("a=rtcp-fb:{payload_type} {what}"));
     }
     if parameters.is_empty() {

@@ -171,7 +171,7 @@ impl Sip {
                 let Some(target) = calling.targets.take() else {
                     break;
                 };
-                target.take(&mut calling);
+                calling.hops = target.address(&mut calling.request);
                 continue;
             };
             calling.hop = hop;
@@ -464,7 +464,8 @@ impl Sip {
                     return self.try_next(now, session, calling, end);
                 }
                 if matches!(status, 300..=302 | 305) {
-                    self.note_redirection(session.trunk, client, &mut calling, response, status);
+                    let targets = &mut calling.targets;
+                    self.note_redirection(session.trunk, client, targets, response, status);
                 }
                 if status < 600 && !calling.targets.is_empty() {
                     calling.hops.clear();

@@ -1,4 +1,5 @@
-//! Redirections of our calls: 300–302 and 305 are followed, within bounds (RFC 3261 §8.1.3.4).
+//! Redirections of our calls and texts: 300–302 and 305 are followed, within bounds (RFC 3261
+//! §8.1.3.4).
 
 use std::collections::VecDeque;
 
@@ -8,15 +9,14 @@ use crate::sip::uri::{Scheme, Uri};
 use crate::sip::wire::{Message, Name, Start};
 use crate::sip::{Sip, transaction::table::ClientId};
 
-use super::call::Calling;
 use super::transport_of;
 
-/// Targets that one call is sent on to: PBXs forward once or twice, more is a loop.
+/// Targets that one request is sent on to: PBXs forward once or twice, more is a loop.
 const MAX_TARGETS: usize = 5;
 /// Contacts of one redirection that are looked at.
 const MAX_CONTACTS: usize = 16;
 
-/// Where a call is sent on to.
+/// Where a request is sent on to.
 #[derive(Debug)]
 pub struct Target {
     /// The Request-URI.
@@ -26,7 +26,7 @@ pub struct Target {
     hops: VecDeque<Hop>,
 }
 
-/// Where a call was sent on to so far.
+/// Where a request was sent on to so far.
 #[derive(Debug, Default)]
 pub struct Targets {
     waiting: VecDeque<Target>,
@@ -40,6 +40,11 @@ impl Targets {
         self.waiting.pop_front()
     }
 
+    /// True if the request is no longer where it was sent first.
+    pub fn have_led_away(&self) -> bool {
+        self.named.len() > 1
+    }
+
     /// True if none waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -47,25 +52,25 @@ impl Targets {
 }
 
 impl Target {
-    /// Sends the INVITE of `calling` there from now on.
-    pub(super) fn take(self, calling: &mut Calling) {
-        if let Start::Request { uri, .. } = &mut calling.request.start {
+    /// Makes the request one for there; the servers that it goes to.
+    pub fn address(self, request: &mut Message) -> VecDeque<Hop> {
+        if let Start::Request { uri, .. } = &mut request.start {
             *uri = self.uri;
         }
         if let Some(route) = self.route {
-            calling.request.headers.set(Name::Route, &route);
+            request.headers.set(Name::Route, &route);
         }
-        calling.hops = self.hops;
+        self.hops
     }
 }
 
 impl Sip {
     /// Notes the Contacts of a redirection; the order is that of their `q`.
-    pub(super) fn note_redirection(
+    pub(in crate::sip) fn note_redirection(
         &self,
         trunk: Option<usize>,
         client: ClientId,
-        calling: &mut Calling,
+        targets: &mut Targets,
         response: &Message,
         status: u16,
     ) {
@@ -75,8 +80,8 @@ impl Sip {
             .and_then(|entry| entry.request.request_uri())
             .unwrap_or("")
             .to_owned();
-        if calling.targets.named.is_empty() {
-            calling.targets.named.push(asked.clone());
+        if targets.named.is_empty() {
+            targets.named.push(asked.clone());
         }
         let mut contacts: Vec<(u32, String)> = response
             .addresses(Name::Contact)
@@ -90,7 +95,7 @@ impl Sip {
         contacts.sort_by_key(|(rank, _)| *rank);
         let mut fresh = VecDeque::new();
         for (_, contact) in contacts {
-            let named = &mut calling.targets.named;
+            let named = &mut targets.named;
             if named.len() > MAX_TARGETS || named.contains(&contact) {
                 continue;
             }
@@ -114,7 +119,7 @@ impl Sip {
         }
         // What was named last is tried first: it replaces the target that named it.
         for target in fresh.into_iter().rev() {
-            calling.targets.waiting.push_front(target);
+            targets.waiting.push_front(target);
         }
     }
 

@@ -266,6 +266,123 @@ fn a_long_text_goes_only_where_every_packet_is_minded() {
     assert_eq!(fared(&mut bench), Some(Err(failed)));
 }
 
+/// An answer that sends the text on.
+fn moved(request: &Message, status: u16, contacts: &str) -> String {
+    let mut moved = reply(request, status, "a");
+    moved.headers.remove(Name::Contact);
+    text(&moved.with(Name::Contact, contacts))
+}
+
+#[test]
+fn a_text_follows_redirections_by_q_and_never_twice() {
+    let mut bench = Bench::new();
+    sends(&mut bench, "hello", None);
+    let first = bench.sent().pop().unwrap();
+    bench.hears(&moved(
+        &first,
+        302,
+        "<sip:low@198.51.100.7>;q=0.2, <sip:high@198.51.100.8:5070>;q=0.9, <mailto:al@example.org>",
+    ));
+    let (flow, second) = bench.sent_to().remove(0);
+    assert_eq!(second.request_uri(), Some("sip:high@198.51.100.8:5070"));
+    assert_eq!(flow.remote.to_string(), "198.51.100.8:5070");
+    assert_eq!(
+        (second.call_id(), &second.body),
+        (first.call_id(), &first.body)
+    );
+    assert!(second.cseq().unwrap().number > first.cseq().unwrap().number);
+    // Back to where it comes from, which is not tried again; the other Contact is.
+    let back = format!("<{}>", first.request_uri().unwrap());
+    bench.hears_from("198.51.100.8:5070", &moved(&second, 301, &back));
+    let third = bench.sent().remove(0);
+    assert_eq!(third.request_uri(), Some("sip:low@198.51.100.7"));
+    assert_eq!(fared(&mut bench), None);
+    bench.hears_from("198.51.100.7:5060", &text(&reply(&third, 200, "c")));
+    assert_eq!(fared(&mut bench), Some(Ok(Taken::Delivered)));
+    bench.is_quiet();
+}
+
+#[test]
+fn a_text_goes_by_the_proxy_that_is_named() {
+    let mut bench = Bench::new();
+    sends(&mut bench, "hello", None);
+    let first = bench.sent().pop().unwrap();
+    bench.hears(&moved(&first, 305, "<sip:198.51.100.9;lr>"));
+    let (flow, second) = bench.sent_to().remove(0);
+    assert_eq!(second.request_uri(), first.request_uri());
+    assert_eq!(second.header(Name::Route), Some("<sip:198.51.100.9;lr>"));
+    assert_eq!(flow.remote.to_string(), "198.51.100.9:5060");
+}
+
+#[test]
+fn a_text_that_is_sent_on_without_end_is_given_up() {
+    let mut bench = Bench::new();
+    sends(&mut bench, "hello", None);
+    let mut sent = 0;
+    while let Some(request) = bench.sent().pop() {
+        sent += 1;
+        assert!(sent < 20);
+        let next = format!("<sip:n{sent}@198.51.100.1>");
+        bench.hears(&moved(&request, 302, &next));
+    }
+    assert_eq!(sent, 6);
+    let failed = fared(&mut bench).unwrap().unwrap_err();
+    assert_eq!(failed.sip_status, Some(302));
+    bench.is_quiet();
+}
+
+#[test]
+fn nobody_gets_a_text_that_may_have_arrived_or_is_refused_by_all() {
+    let contacts = "<sip:a@198.51.100.7>;q=0.9, <sip:b@198.51.100.8>;q=0.8";
+    for status in [408, 603] {
+        let mut bench = Bench::new();
+        sends(&mut bench, "hello", None);
+        let first = bench.sent().pop().unwrap();
+        bench.hears(&moved(&first, 300, contacts));
+        let second = bench.sent().remove(0);
+        match status {
+            408 => bench.after(Duration::from_secs(33)),
+            _ => bench.hears_from("198.51.100.7:5060", &text(&reply(&second, status, "c"))),
+        }
+        let to = |message: &Message| message.request_uri() == Some("sip:b@198.51.100.8");
+        assert!(!bench.sent().iter().any(to));
+        let failed = fared(&mut bench).unwrap().unwrap_err();
+        assert_eq!(failed.sip_status, Some(status));
+        bench.is_quiet();
+    }
+}
+
+#[test]
+fn a_long_text_is_not_sent_on_to_where_no_packet_is_minded() {
+    // The text fits the trunk, which is spoken to by TCP; of the way behind it nothing is known.
+    let mut bench = Bench::with(|trunk| trunk.transport = Some(SipTransport::Tcp));
+    sends(&mut bench, &"x".repeat(1_200), None);
+    let Some(NetOutput::Connect { flow, .. }) = bench.sip.poll_output() else {
+        panic!("a connection is wanted");
+    };
+    bench.sip.handle(bench.now, NetInput::Connected { flow });
+    let first = bench.sent().pop().unwrap();
+    let bytes = moved(&first, 302, "<sip:a@198.51.100.7>").into_bytes();
+    bench
+        .sip
+        .handle(bench.now, NetInput::Stream { flow, bytes });
+    bench.collect();
+    assert!(bench.said().is_empty());
+    let failed = fared(&mut bench).unwrap().unwrap_err();
+    assert_eq!(failed.why, Why::TooLong);
+}
+
+#[test]
+fn a_text_within_a_call_stays_there() {
+    let mut bench = Bench::new();
+    let (leg, _) = answered(&mut bench);
+    sends(&mut bench, "hello", Some(leg));
+    let sent = bench.sent().pop().unwrap();
+    bench.hears(&moved(&sent, 302, "<sip:a@198.51.100.7>"));
+    assert!(bench.said().is_empty());
+    assert!(fared(&mut bench).unwrap().is_err());
+}
+
 #[test]
 fn mutilated_texts_neither_panic_nor_stay() {
     let mut tokens = TokenMaker::new([9; 32]);

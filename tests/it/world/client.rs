@@ -67,6 +67,8 @@ pub struct Habits {
     pub hold_for: Option<Duration>,
     /// Confirms the texts that come (XEP-0184).
     pub confirms: bool,
+    /// Calls with pictures.
+    pub shows: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +117,13 @@ const DEFAULT: Dialect = Dialect {
 const FINGERPRINT: &str = "AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:\
 AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89";
 
+/// VP9 is nobody's but ours.
+const PICTURES: &str = "<payload-type id='99' name='VP9' clockrate='90000'/>\
+<payload-type id='97' name='VP8' clockrate='90000'>\
+<rtcp-fb xmlns='urn:xmpp:jingle:apps:rtp:rtcp-fb:0' type='nack' subtype='pli'/></payload-type>\
+<payload-type id='98' name='H264' clockrate='90000'><parameter name='packetization-mode' value='1'/>\
+<parameter name='profile-level-id' value='42e01f'/></payload-type>";
+
 impl Client {
     pub fn new(jid: &str, plan: Plan) -> Self {
         Self {
@@ -157,6 +166,7 @@ impl Client {
             hold_after: _,
             hold_for: _,
             confirms: _,
+            shows: _,
         } = self.habits;
         let back = vanish_after.zip(return_after).map(|(a, b)| a + b);
         [wake(vanish_after, Wake::Vanish), wake(back, Wake::Return)]
@@ -253,9 +263,11 @@ impl Client {
             ..
         } = self.dialect;
         let name = &self.content;
+        let shows = self.habits.shows && self.state == State::Initiated;
+        let second = if shows { "<content name='video'/>" } else { "" };
         let group = format!(
             "<group xmlns='urn:xmpp:jingle:apps:grouping:0' semantics='BUNDLE'>\
-             <content name='{name}'/></group>"
+             <content name='{name}'/>{second}</group>"
         );
         let mux = if mux { "<rtcp-mux/>" } else { "" };
         let fingerprint = format!(
@@ -276,7 +288,19 @@ impl Client {
             false => description + &transport,
         };
         let group = if groups { group.as_str() } else { "" };
-        format!("{group}<content creator='initiator' name='{name}'>{inner}</content>")
+        let pictures = match shows {
+            true => {
+                let own = match group.is_empty() {
+                    true => inner.replace("r8tL", "v1d0"),
+                    false => inner.clone(),
+                };
+                let own = own.replace("media='audio'", "media='video'");
+                let own = own.replace(payloads, PICTURES);
+                format!("<content creator='initiator' name='video'>{own}</content>")
+            }
+            false => String::new(),
+        };
+        format!("{group}<content creator='initiator' name='{name}'>{inner}</content>{pictures}")
     }
 
     fn initiate(&mut self) -> Act {
@@ -300,6 +324,10 @@ impl Client {
         else {
             return Vec::new();
         };
+        let pictures = match self.habits.shows {
+            true => "<description xmlns='urn:xmpp:jingle:apps:rtp:1' media='video'/>",
+            false => "",
+        };
         let mut acts = self.habitual();
         if plain_jingle {
             self.peer = format!("{contact}/phone");
@@ -309,7 +337,7 @@ impl Client {
             self.state = State::Proposed;
             let propose = format!(
                 "<propose xmlns='urn:xmpp:jingle-message:0' id='{sid}'>\
-                 <description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'/></propose>"
+                 <description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'/>{pictures}</propose>"
             );
             acts.push(self.message(contact, &propose));
             acts.extend(self.wait(Duration::from_secs(30)));
@@ -501,6 +529,12 @@ impl Client {
             }
             _ => return Some("an action that clients do not know"),
         };
+        if is_answer && self.habits.shows {
+            let wrong = self.objection_to_pictures(jingle);
+            if wrong.is_some() {
+                return wrong;
+            }
+        }
         let child =
             |element: &Element, name: &str| element.children().find(|c| c.name() == name).cloned();
         let content = child(jingle, "content")?;
@@ -570,6 +604,48 @@ impl Client {
                 candidates.iter().filter(whole).count() != candidates.len(),
                 "a candidate that is not whole",
             ),
+        ];
+        checks
+            .into_iter()
+            .find_map(|(broken, what)| broken.then_some(what))
+    }
+
+    /// The same of the second content: it is there, with one codec of ours, and with a transport that is
+    /// the voice's exactly where we have bundled them.
+    fn objection_to_pictures(&self, jingle: &Element) -> Option<&'static str> {
+        let contents = jingle.children().filter(|c| c.name() == "content");
+        let contents: Vec<_> = contents.collect();
+        let [sound, pictures] = contents.as_slice() else {
+            return Some("not the contents that were offered");
+        };
+        let part = |content: &Element, name: &str| {
+            let found = content.children().find(|c| c.name() == name);
+            found.cloned().unwrap_or_else(|| Element::bare("none", ""))
+        };
+        let ufrag = |content: &Element| part(content, "transport").attr("ufrag").map(str::to_owned);
+        let payloads = part(pictures, "description");
+        let payloads = payloads.children().filter(|c| c.name() == "payload-type");
+        let ids: Vec<_> = payloads
+            .filter_map(|p| p.attr("id"))
+            .map(str::to_owned)
+            .collect();
+        let [id] = ids.as_slice() else {
+            return Some("not one codec of pictures");
+        };
+        let checks = [
+            (
+                pictures.attr("name") != Some("video"),
+                "another second content",
+            ),
+            (
+                !["97", "98", "99"].contains(&id.as_str()),
+                "a codec that was not offered",
+            ),
+            (
+                (ufrag(sound) == ufrag(pictures)) != self.dialect.groups,
+                "the transport of pictures",
+            ),
+            (pictures.attr("senders") != Some("both"), "pictures one way"),
         ];
         checks
             .into_iter()

@@ -40,6 +40,8 @@ pub struct Habits {
     pub refuses_texts: Option<u16>,
     /// Writes within a call this long after it was answered.
     pub writes_after: Option<Duration>,
+    /// Has pictures where it is offered some.
+    pub shows: bool,
     /// Hears nothing, and says nothing but what it had begun to say.
     pub is_deaf: bool,
 }
@@ -126,6 +128,8 @@ pub struct Phone {
     pub referred: Vec<String>,
     /// Where it was told to send sound, each place once.
     pub told: Vec<u16>,
+    /// The same of pictures.
+    pub told_pictures: Vec<u16>,
     /// Texts that came, each once, with who wrote them.
     pub texts: Vec<(String, String)>,
     heard: BTreeSet<String>,
@@ -155,6 +159,7 @@ impl Phone {
             refreshed: 0,
             referred: Vec::new(),
             told: Vec::new(),
+            told_pictures: Vec::new(),
             texts: Vec::new(),
             heard: BTreeSet::new(),
             writing: BTreeMap::new(),
@@ -175,9 +180,14 @@ impl Phone {
         if self.habits.is_deaf {
             return Vec::new();
         }
-        let sound = text.lines().find_map(|line| line.strip_prefix("m=audio "));
-        let port = sound.and_then(|rest| rest.split(' ').next()?.parse().ok());
-        self.told.extend(port.filter(|p| !self.told.contains(p)));
+        for (kind, told) in [
+            ("m=audio ", &mut self.told),
+            ("m=video ", &mut self.told_pictures),
+        ] {
+            let line = text.lines().find_map(|line| line.strip_prefix(kind));
+            let port = line.and_then(|rest| rest.split(' ').next()?.parse().ok());
+            told.extend(port.filter(|p| !told.contains(p)));
+        }
         if text.starts_with("SIP/2.0 ") {
             return self.response(&text);
         }
@@ -287,7 +297,8 @@ impl Phone {
             return match call.state {
                 State::Ringing => vec![Act::Send(reply(&call.invite, 180, id, None))],
                 _ if header(&text, "To").contains("tag=") => {
-                    let answer = reply(&text, 200, id, Some(SDP));
+                    let sdp = along(&text, self.habits);
+                    let answer = reply(&text, 200, id, Some(&sdp));
                     vec![Act::Send(timed(self.habits, answer, "uac"))]
                 }
                 _ => Vec::new(),
@@ -527,11 +538,10 @@ impl Phone {
             return Vec::new();
         }
         call.cseq += 1;
-        let sdp = if hold {
-            SDP.replace("sendrecv", "sendonly")
-        } else {
-            SDP.to_owned()
-        };
+        let mut sdp = along(&call.invite, self.habits);
+        if hold {
+            sdp = sdp.replace("sendrecv", "sendonly");
+        }
         let body = Some(("application/sdp", sdp.as_str()));
         let offer = within(&call.invite, id, "INVITE", call.cseq, "offer", body);
         call.pending = Some(offer.clone());
@@ -590,7 +600,8 @@ impl Phone {
             Plan::Answer { hangup_after, .. } => {
                 call.state = State::Answered;
                 self.answered += 1;
-                let answer = reply(&call.invite, 200, id, Some(SDP));
+                let sdp = along(&call.invite, habits);
+                let answer = reply(&call.invite, 200, id, Some(&sdp));
                 let answer = timed(habits, answer, "uac");
                 let mut acts = start_final(call, id, answer);
                 if let Some(after) = hangup_after {
@@ -683,6 +694,7 @@ fn habitual(habits: Habits, id: &str) -> Vec<Act> {
         refers: _,
         refuses_texts: _,
         writes_after,
+        shows: _,
         is_deaf: _,
     } = habits;
     let mut acts = vec![Act::Wake(TALK_LIMIT, Wake::Hangup(id.to_owned()))];
@@ -708,6 +720,25 @@ fn start_final(call: &mut Call, id: &str, message: Vec<u8>) -> Vec<Act> {
         Act::Send(message),
         Act::Wake(T1, Wake::RepeatFinal(id.to_owned(), T1)),
     ]
+}
+
+/// Our description along the one in `request`: VP8 where that has pictures and we do, or a refusal of
+/// them (RFC 3264 §6).
+fn along(request: &str, habits: Habits) -> String {
+    let mut sdp = SDP.to_owned();
+    if !request.contains("\r\nm=video ") {
+        return sdp;
+    }
+    let named = request.lines().find(|line| line.ends_with(" VP8/90000"));
+    let number = named
+        .and_then(|line| line.strip_prefix("a=rtpmap:")?.split(' ').next())
+        .unwrap_or("34");
+    let port = if habits.shows { 31_000 } else { 0 };
+    sdp += &format!("m=video {port} RTP/AVP {number}\r\n");
+    if habits.shows {
+        sdp += &format!("a=rtpmap:{number} VP8/90000\r\na=sendrecv\r\n");
+    }
+    sdp
 }
 
 /// What a 2xx or an INVITE says of session timers, and of what the phone takes.

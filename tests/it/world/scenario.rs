@@ -33,6 +33,9 @@ pub fn random(seed: u64, dice: Dice<'_>) -> Scenario {
     } else {
         config()
     };
+    for trunk in &mut config.trunks {
+        trunk.video = true;
+    }
     let challenge = one_in(dice, 5).then(|| if one_in(dice, 2) { 401 } else { 407 });
     if challenge.is_some() {
         for trunk in &mut config.trunks {
@@ -112,6 +115,11 @@ pub fn random(seed: u64, dice: Dice<'_>) -> Scenario {
     if world.clients.iter().any(|c| c.habits.move_after.is_some()) {
         calls = None;
     }
+    for client in &mut world.clients {
+        client.habits.shows = one_in(dice, 3);
+    }
+    world.phone.habits.shows = one_in(dice, 2);
+    world.backup.habits.shows = one_in(dice, 2);
     Scenario { world, calls }
 }
 
@@ -148,6 +156,7 @@ fn phone_habits(dice: Dice<'_>, challenge: Option<u16>) -> phone::Habits {
         refers: one_in(dice, 2).then(|| [200, 486, 503][dice(3) as usize]),
         refuses_texts: None,
         writes_after: None,
+        shows: false,
         is_deaf: false,
     }
 }
@@ -161,6 +170,7 @@ fn client_habits(dice: Dice<'_>) -> client::Habits {
         transfer_after: one_in(dice, 6).then(|| ms(dice(5_000))),
         hold_after: one_in(dice, 3).then(|| ms(dice(4_000))),
         hold_for: one_in(dice, 2).then(|| ms(dice(4_000))),
+        shows: false,
         confirms: false,
     }
 }
