@@ -268,10 +268,10 @@ impl Keeper {
             if failing.as_ref() != Some(&error) {
                 tracing::warn!(place = self.place, error, "the state cannot be kept");
             }
-            if failing.replace(error).is_none() {
-                if events.send(Heard::Store(StoreEvent::Failing)).is_err() {
-                    return false;
-                }
+            if failing.replace(error).is_none()
+                && events.send(Heard::Store(StoreEvent::Failing)).is_err()
+            {
+                return false;
             }
             if orders.is_closed() {
                 return false;

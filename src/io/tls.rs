@@ -126,10 +126,13 @@ fn certified(files: &CertifiedFiles) -> Result<Certified, Mistake> {
     let chain = certificates("sip.tls.cert", &files.cert)?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
         let file = files.key.display();
+        // In the old way of writing one the base64 does not even begin where it should.
+        let text = std::fs::read_to_string(&files.key).unwrap_or_default();
         let why = match error {
-            pem::Error::NoItemsFound => "there is none, or only one with a passphrase; \
-                 `openssl pkey -in FILE -out FILE` takes that away"
+            _ if text.contains("ENCRYPTED") => "it has a passphrase; \
+                 `openssl pkey -in FILE -out OTHER` writes one without"
                 .to_owned(),
+            pem::Error::NoItemsFound => "there is none".to_owned(),
             error => error.to_string(),
         };
         Mistake::new(

@@ -2,8 +2,11 @@
 
 import socket
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 import ports
 import prosody as server
@@ -106,13 +109,20 @@ async def test_who_is_refused_by_the_server_is_told_what_to_look_at(prosody, gat
     assert "is another gateway linked to it?" in ended.err and "secret" not in ended.err.splitlines()[-1], ended.err
 
 
+def expired(key: bytes, days: int) -> bytes:
+    """A certificate of this key that ended so many days ago; both in PEM."""
+    own = serialization.load_pem_private_key(key, None)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    end = datetime.now(UTC) - timedelta(days=days, hours=1)
+    made = x509.CertificateBuilder(name, name, own.public_key(), 1, end - timedelta(days=90), end)
+    return made.sign(own, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
 async def test_what_is_wrong_with_a_certificate_is_said(tmp_path):
     authority = Authority(tmp_path / "pki")
     own, other = authority.signs("own", "DNS:localhost"), authority.signs("other", "DNS:localhost")
     old, locked = tmp_path / "old.pem", tmp_path / "locked.key"
-    # It ended before it began.
-    subprocess.run(["openssl", "x509", "-in", own.cert, "-signkey", own.key, "-days", "-1", "-out", old], check=True, capture_output=True)
-    subprocess.run(["openssl", "ec", "-in", own.key, "-aes128", "-passout", "pass:x", "-out", locked], check=True, capture_output=True)
+    old.write_bytes(expired(own.key.read_bytes(), days=3))
     file = written(tmp_path)
     template = file.read_text()
 
@@ -125,11 +135,13 @@ async def test_what_is_wrong_with_a_certificate_is_said(tmp_path):
     assert status == 0 and "warning" not in told
     # Calls over UDP go on without it: a restart must not fail for that.
     status, told = await said(old, own.key)
-    assert status == 0 and "warning  sip.tls.cert: has expired 1 days ago: peers will refuse it" in told, told
+    assert status == 0 and "warning  sip.tls.cert: has expired 3 days ago: peers will refuse it" in told, told
     status, told = await said(own.cert, other.key)
     assert status == 2 and "sip.tls.cert: does not fit sip.tls.key: it is of another key" in told, told
-    status, told = await said(own.cert, locked)
-    assert status == 2 and "passphrase" in told, told
+    for command in (["ec", "-aes128"], ["pkcs8", "-topk8", "-v2", "aes128"]):
+        subprocess.run(["openssl", *command, "-in", own.key, "-passout", "pass:x", "-out", locked], check=True, capture_output=True)
+        status, told = await said(own.cert, locked)
+        assert status == 2 and "sip.tls.key: no key can be read" in told and "passphrase" in told, told
 
 
 async def test_a_wrong_secret_is_told_and_ends_it(prosody, tmp_path):
