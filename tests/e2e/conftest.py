@@ -1,6 +1,7 @@
 """Fixtures: each test has peers of its own, in its own folder, on its own ports."""
 
 import asyncio
+import contextlib
 import inspect
 
 import pytest
@@ -11,7 +12,7 @@ from browser import Browser
 from client import Client
 from ejabberd import Ejabberd
 from forwarder import Forwarder
-from gateway import NUMBER, Echo, Gateway
+from gateway import NUMBER, OUR_NUMBER, Echo, Gateway
 from process import Process
 from prosody import USERS, Prosody
 from sipp import Sipp
@@ -140,6 +141,20 @@ def echo(tmp_path):
     endpoint = Echo(tmp_path / "echo")
     yield endpoint
     endpoint.stop()
+
+
+@pytest.fixture
+def incoming(gateway, phone, alice):
+    """A phone that calls Alice: `async with incoming() as (offhook, caller, call):`, and she has only heard of it."""
+
+    @contextlib.asynccontextmanager
+    async def begin(**options):
+        async with phone(hz=660) as caller, alice:
+            offhook = gateway(f"sip:127.0.0.1:{caller.sip}", **options)
+            await caller.command("dial", f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}")
+            yield offhook, caller, await alice.will_be_called(hz=440)
+
+    return begin
 
 
 @pytest.fixture

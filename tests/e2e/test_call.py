@@ -66,11 +66,8 @@ async def test_the_phone_hangs_up(gateway, phone, alice):
         await offhook.will_be_idle()
 
 
-async def test_call_baresip_to_slixmpp(gateway, phone, alice):
-    async with phone(hz=660) as caller, alice:
-        offhook = gateway(f"sip:127.0.0.1:{caller.sip}")
-        await caller.command("dial", f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}")
-        call = await alice.will_be_called(hz=440)
+async def test_call_baresip_to_slixmpp(incoming):
+    async with incoming() as (offhook, caller, call):
         assert call.peer.endswith("/phone")
         call.ring()
         await caller.will_say("CALL_RINGING")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import prosody
-from gateway import CONTACT, OUR_NUMBER
+from gateway import CONTACT
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,8 @@ async def test_what_is_no_number_is_not_called(gateway, alice):
         await call.sees("reject", reason="gone")
 
 
-async def test_the_client_declines(gateway, phone, alice):
-    async with phone() as caller, alice:
-        offhook = gateway(f"sip:127.0.0.1:{caller.sip}")
-        await caller.command("dial", f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}")
-        call = await alice.will_be_called()
+async def test_the_client_declines(incoming):
+    async with incoming() as (offhook, caller, call):
         call.decline("busy")
         closed = await caller.will_say("CALL_CLOSED")
         assert "486" in closed["param"]
@@ -84,11 +81,8 @@ async def test_the_client_declines(gateway, phone, alice):
         await offhook.will_be_idle()
 
 
-async def test_the_phone_gives_up_before_the_client_answers(gateway, phone, alice):
-    async with phone() as caller, alice:
-        offhook = gateway(f"sip:127.0.0.1:{caller.sip}")
-        await caller.command("dial", f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}")
-        call = await alice.will_be_called()
+async def test_the_phone_gives_up_before_the_client_answers(incoming):
+    async with incoming() as (offhook, caller, call):
         call.ring()
         await caller.will_say("CALL_RINGING")
         await caller.command("hangup")
@@ -97,11 +91,8 @@ async def test_the_phone_gives_up_before_the_client_answers(gateway, phone, alic
         await offhook.will_be_idle()
 
 
-async def test_the_client_never_answers(gateway, phone, alice):
-    async with phone() as caller, alice:
-        offhook = gateway(f"sip:127.0.0.1:{caller.sip}", ring_limit_s=2)
-        await caller.command("dial", f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}")
-        call = await alice.will_be_called()
+async def test_the_client_never_answers(incoming):
+    async with incoming(ring_limit_s=2) as (offhook, caller, call):
         await call.sees("retract")
         closed = await caller.will_say("CALL_CLOSED")
         assert "480" in closed["param"] or "408" in closed["param"]

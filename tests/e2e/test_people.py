@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import prosody
-from gateway import CONTACT, NUMBER, OUR_NUMBER
+from gateway import CONTACT, NUMBER
 
 GATEWAY_IQ = "jabber:iq:gateway"
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
@@ -36,11 +36,8 @@ async def test_a_failed_call_says_why_in_the_language_of_the_client(gateway, sip
         await offhook.will_be_idle()
 
 
-async def test_a_missed_call_leaves_number_and_time(gateway, phone, alice):
-    async with phone() as caller, alice:
-        offhook = gateway(f"sip:127.0.0.1:{caller.sip}")
-        await caller.command("dial", f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}")
-        call = await alice.will_be_called()
+async def test_a_missed_call_leaves_number_and_time(incoming, alice):
+    async with incoming() as (offhook, caller, call):
         call.ring()
         await caller.will_say("CALL_RINGING")
         await caller.command("hangup")

@@ -14,6 +14,10 @@ ANSWERED = [
     "in_asks_much", "in_cancels_late", "in_changes", "in_holds", "in_merges", "in_offers_late", "in_reliable", "in_repeats", "in_says_bye_first",
     "in_timers",
 ]
+# What the caller must have got before the user rings, and before the user answers: a scenario sends its next message when it has
+# read the last one, and what the user does meanwhile would overtake the answer to that.
+RINGS_AFTER = {"in_repeats": ("100", 2), "in_merges": ("482", 1)}
+ANSWERS_AFTER = {"in_repeats": ("180", 2), "in_reliable": ("180", 2)}
 # Scenarios in which the user calls and hangs up, with what the trunk needs for them.
 CALLED = {"out_challenges": PASSWORD, "out_forks": "", "out_repeats": "", "out_speaks_early": "early_media = true", "out_wants_longer": TIMER}
 # What is asked for outside of every call: method, URI, header and the status that comes back.
@@ -51,10 +55,11 @@ async def test_a_trunk_calls(gateway, sipp, alice, scenario):
         offhook = gateway("sip:127.0.0.1:9")
         caller = sipp(scenario, target=f"127.0.0.1:{offhook.sip}", user=OUR_NUMBER)
         call = await alice.will_be_called()
+        if scenario in RINGS_AFTER:
+            await caller.will_have_received(*RINGS_AFTER[scenario])
         call.ring()
-        if scenario == "in_reliable":
-            # Its first provisional response is repeated, so that must not be overtaken by the answer.
-            await caller.will_have_received("180", 2)
+        if scenario in ANSWERS_AFTER:
+            await caller.will_have_received(*ANSWERS_AFTER[scenario])
         await call.answer()
         await call.sees("session-terminate", 20, reason="success")
         await caller.done(20)

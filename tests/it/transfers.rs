@@ -59,6 +59,82 @@ fn hanging_up_at_any_moment_of_a_transfer_leaves_nothing_behind() {
     }
 }
 
+/// A client calls the phone by two lines, and connects the two calls five seconds after the first answer.
+fn connected(
+    seed: u64,
+    refers: Option<u16>,
+    end_after: Option<Duration>,
+    fault: Option<Fault>,
+) -> World {
+    let plan = phone::Plan::Answer {
+        after: secs(1),
+        hangup_after: Some(secs(30)),
+    };
+    let mut world = World::new(seed, plan);
+    world.phone.habits.refers = refers;
+    let n = world.caller(false, end_after, Duration::ZERO);
+    let line = world.second_line(n, None, secs(1));
+    world.clients[n].habits.transfer_after = Some(secs(5));
+    assert_eq!(world.clients[n].jid, world.clients[line].jid);
+    world.fault = fault;
+    world.run();
+    world.assert_nothing_is_left(2);
+    world
+}
+
+#[test]
+fn two_calls_of_a_user_are_connected_by_the_telephone_or_by_us() {
+    for refers in [Some(200), Some(503), None] {
+        let world = connected(5, refers, None, None);
+        for client in &world.clients {
+            let ended = client.ended.as_deref();
+            assert_eq!(
+                ended,
+                Some("terminate success transferred"),
+                "{}",
+                world.story()
+            );
+        }
+        let asked = world.phone.referred.first();
+        assert_eq!(
+            asked.is_some_and(|to| to.contains("Replaces=")),
+            refers.is_some()
+        );
+        assert_eq!(world.phone.answered, 2);
+        // Who is asked talks on without us, else the call goes on here until a telephone hangs up.
+        let longest = world.records.iter().map(|record| record.duration).max();
+        assert_eq!(
+            longest > Some(secs(20)),
+            refers != Some(200),
+            "{}",
+            world.story()
+        );
+    }
+}
+
+#[test]
+fn every_single_fault_of_two_calls_that_are_connected_leaves_nothing_behind() {
+    let late = Duration::from_millis(700);
+    for refers in [Some(200), Some(486), Some(503), None] {
+        for end_after in [None, Some(Duration::from_millis(6_300))] {
+            for k in 0..32 {
+                for fault in [Fault::Drop(k), Fault::Double(k), Fault::Late(k, late)] {
+                    connected(k, refers, end_after, Some(fault));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn hanging_up_at_any_moment_of_two_calls_that_are_connected_leaves_nothing_behind() {
+    for refers in [Some(200), Some(503), None] {
+        for at in (1_000..9_000).step_by(50) {
+            connected(at, refers, Some(Duration::from_millis(at)), None);
+        }
+    }
+}
+
 #[test]
 fn a_telephone_that_takes_refer_calls_by_itself() {
     let world = handed_on(1, Some(200), None);

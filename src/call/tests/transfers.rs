@@ -38,6 +38,18 @@ fn transfer_to(number: &str) -> LegEvent {
 }
 
 #[test]
+fn a_number_of_ours_is_called_by_its_route_as_any_other() {
+    let mut desk = Desk::new();
+    let phone = talking(&mut desk);
+    desk.event(phone, transfer_to("+15550001000"));
+    let offers = desk.offers();
+    let [(new, _, trunk)] = offers.as_slice() else {
+        panic!("{offers:?}")
+    };
+    assert_eq!((new.room, trunk.as_deref()), (Room::Sip, Some("first")));
+}
+
+#[test]
 fn a_transferred_call_goes_on_with_the_new_callee() {
     let mut desk = Desk::new();
     let phone = talking(&mut desk);

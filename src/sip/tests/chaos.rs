@@ -81,7 +81,11 @@ fn whim(pair: &mut Pair, legs: &mut Legs, calls: &mut u64) {
 }
 
 fn world(seed: u64, link: Link, transport: SipTransport) {
-    let mut pair = Pair::new(seed, link, transport);
+    world_of(seed, Pair::new(seed, link, transport), transport, 1_500);
+}
+
+/// `pace`: the longest time between two whims, in ms.
+fn world_of(seed: u64, mut pair: Pair, transport: SipTransport, pace: u64) {
     let mut legs = Legs::default();
     let mut calls = 0;
     for _ in 0..25 {
@@ -90,7 +94,7 @@ fn world(seed: u64, link: Link, transport: SipTransport) {
         if transport.is_reliable() && pair.tokens.below(8) == 0 {
             pair.breaks();
         }
-        let end = pair.now + ms(pair.tokens.below(1_500));
+        let end = pair.now + ms(pair.tokens.below(pace));
         while pair.step(end) {
             hear(&mut pair, &mut legs);
         }
@@ -128,5 +132,137 @@ fn after_quiet_nothing_is_left_and_each_leg_has_ended_once() {
 fn connections_that_break_leave_nothing_behind() {
     for seed in 0..SEEDS / 4 {
         world(seed, CLEAN, SipTransport::Tcp);
+    }
+}
+
+/// Seconds of the session timers that two rooms ask for.
+const TIMERS: [[u64; 2]; 4] = [[90, 0], [0, 90], [90, 90], [120, 300]];
+
+#[test]
+fn calls_that_are_refreshed_leave_nothing_behind_either() {
+    for seed in 0..SEEDS / 4 {
+        let transport = match seed % 5 {
+            0 => SipTransport::Tcp,
+            _ => SipTransport::Udp,
+        };
+        let link = if transport.is_reliable() { CLEAN } else { BAD };
+        let timers = TIMERS[seed as usize % TIMERS.len()];
+        let pair = Pair::with_timers(seed, link, transport, timers);
+        // Two whims in three come after a refresh is due.
+        world_of(seed, pair, transport, 150_000);
+    }
+}
+
+/// A call between two rooms, with an announcement that is acknowledged before the answer (PRACK).
+fn talking(seed: u64, timers: [u64; 2]) -> (Pair, [LegId; 2]) {
+    let mut pair = Pair::with_timers(seed, CLEAN, SipTransport::Udp, timers);
+    let out = callee(1);
+    pair.tells(0, out, offer_to(number("+15550199"), Some("peer")));
+    pair.after(ms(50));
+    let leg = pair.event(1).0;
+    pair.tells(1, leg, LegCommand::Progress(Some(description(5000))));
+    pair.after(ms(seed % 100));
+    pair.tells(1, leg, LegCommand::Answer(description(5000)));
+    pair.after(ms(200));
+    let answered = |(_, event): &(LegId, LegEvent)| matches!(event, LegEvent::Answered(_));
+    assert!(pair.events[0].iter().any(answered));
+    pair.events = Default::default();
+    (pair, [out, leg])
+}
+
+/// Runs for so long; offers are answered, or sometimes refused. Which rooms' offers were answered, and
+/// which of their legs have ended.
+fn runs(pair: &mut Pair, span: Duration) -> ([u32; 2], [bool; 2]) {
+    let end = pair.now + span;
+    let (mut answered, mut ended) = ([0; 2], [false; 2]);
+    loop {
+        for room in 0..2 {
+            while let Some((leg, event)) = pair.events[room].pop_front() {
+                match event {
+                    LegEvent::Updated(_) => {
+                        let command = match pair.tokens.below(5) {
+                            0 => LegCommand::Refuse,
+                            _ => LegCommand::Answer(description(5000)),
+                        };
+                        pair.tells(room, leg, command);
+                    }
+                    LegEvent::UpdateAnswered(_) => answered[room] += 1,
+                    LegEvent::UpdateRefused => {}
+                    LegEvent::Ended(_) => ended[room] = true,
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        if !pair.step(end) {
+            return (answered, ended);
+        }
+    }
+}
+
+/// Offers at any moment, often from both sides at once, and just when a refresh is due.
+fn offers(pair: &mut Pair, legs: [LegId; 2], seed: u64) {
+    for round in 0..20 {
+        let draw = pair.tokens.below(6);
+        for (room, leg) in legs.into_iter().enumerate() {
+            let port = 6_000 + 2 * round + room as u16;
+            let command = match draw {
+                0 => LegCommand::Hold(round % 2 == 0),
+                1..4 => LegCommand::Update(description(port)),
+                other if other == 4 + room as u64 => LegCommand::Update(description(port)),
+                _ => continue,
+            };
+            pair.tells(room, leg, command);
+        }
+        let pause = match pair.tokens.below(3) {
+            0 => ms(pair.tokens.below(60)),
+            1 => Duration::from_secs(45) - ms(pair.tokens.below(40)),
+            _ => ms(pair.tokens.below(200_000)),
+        };
+        let (_, ended) = runs(pair, pause);
+        assert_eq!(ended, [false; 2], "seed {seed}, round {round}");
+    }
+}
+
+#[test]
+fn a_call_is_refreshed_for_ever_whatever_is_offered_meanwhile() {
+    for seed in 0..200 {
+        let (mut pair, legs) = talking(seed, TIMERS[seed as usize % TIMERS.len()]);
+        offers(&mut pair, legs, seed);
+        let (_, ended) = runs(&mut pair, Duration::from_secs(7_200));
+        assert_eq!(ended, [false; 2], "seed {seed}");
+        // Nothing hangs: either side can still offer.
+        for (room, leg) in legs.into_iter().enumerate() {
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                let offer = description(8_000 + 2 * tries);
+                pair.tells(room, leg, LegCommand::Update(offer));
+                let (answered, _) = runs(&mut pair, Duration::from_secs(60));
+                if answered[room] > 0 {
+                    break;
+                }
+                assert!(tries < 20, "seed {seed}: {room} offers in vain");
+            }
+        }
+        pair.tells(0, legs[0], LegCommand::End(End::from(EndReason::Hangup)));
+        let (_, ended) = runs(&mut pair, Duration::from_secs(60));
+        assert_eq!(ended, [true; 2], "seed {seed}");
+        pair.is_quiet();
+    }
+}
+
+#[test]
+fn both_sides_notice_that_nothing_comes_through_any_more() {
+    for seed in 0..200 {
+        let timers = TIMERS[seed as usize % TIMERS.len()];
+        let (mut pair, legs) = talking(seed, timers);
+        offers(&mut pair, legs, seed);
+        let later = ms(pair.tokens.below(100_000));
+        runs(&mut pair, later);
+        pair.cut();
+        let longest = Duration::from_secs(timers[0].max(timers[1]));
+        let (_, ended) = runs(&mut pair, longest + Duration::from_secs(64));
+        assert_eq!(ended, [true; 2], "seed {seed}");
+        pair.is_quiet();
     }
 }

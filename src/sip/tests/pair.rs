@@ -38,6 +38,16 @@ const ADDRESSES: [&str; 2] = [NORTH, SOUTH];
 
 impl Pair {
     pub(super) fn new(seed: u64, link: Link, transport: SipTransport) -> Self {
+        Self::with_timers(seed, link, transport, [0, 0])
+    }
+
+    /// Rooms that ask for session timers of so many seconds.
+    pub(super) fn with_timers(
+        seed: u64,
+        link: Link,
+        transport: SipTransport,
+        timers: [u64; 2],
+    ) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
         let mut tokens = TokenMaker::new(bytes);
@@ -45,7 +55,8 @@ impl Pair {
         let rooms = [0, 1].map(|index: usize| {
             let config = config(&[(transport, ADDRESSES[index])]);
             let peer: std::net::SocketAddr = ADDRESSES[1 - index].parse().unwrap();
-            let peer = trunk("peer", &peer.ip().to_string(), peer.port());
+            let mut peer = trunk("peer", &peer.ip().to_string(), peer.port());
+            peer.session_timer = Duration::from_secs(timers[index]);
             let mut sip = Sip::new(&config, &[peer], tokens.fork());
             sip.start(now);
             sip
@@ -114,6 +125,11 @@ impl Pair {
         // Streams and clean links keep their order by the number.
         let at = self.now + ms(10 + delay);
         self.flying.insert((at, self.sent), (room, input));
+    }
+
+    /// Nothing comes through any more.
+    pub(super) fn cut(&mut self) {
+        self.link.loss = 100;
     }
 
     /// Breaks the connections that were opened first, for both ends.

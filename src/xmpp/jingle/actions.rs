@@ -29,6 +29,9 @@ impl Jingle {
     pub fn handle_iq(&mut self, now: Instant, head: &StanzaHead, jingle: &Element) {
         let action = jingle.attr("action").unwrap_or_default();
         let sid = jingle.attr("sid").unwrap_or_default();
+        if action == "session-initiate" && transfer::takes_place(jingle) {
+            return self.out.error(head, &transfer::no_place());
+        }
         let key = Self::key(head, sid);
         let leg = self.leg(&key);
         let Some((leg, session)) = leg.and_then(|leg| Some((leg, self.sessions.get(&leg)?))) else {

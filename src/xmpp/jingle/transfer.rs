@@ -21,6 +21,20 @@ pub(super) fn read(jingle: &Element) -> Option<&Element> {
     jingle.get_child("transfer", NS_TRANSFER)
 }
 
+/// True if a `session-initiate` wants the place of another session: somebody's other call was handed
+/// on to one of our contacts, attended. After a blind transfer it is a call like any other.
+pub(super) fn takes_place(jingle: &Element) -> bool {
+    read(jingle).is_some_and(|transfer| transfer.attr("sid").is_some_and(|sid| !sid.is_empty()))
+}
+
+/// The answer to that. Called anew, the telephone would be busy with the call that was to be replaced.
+pub(super) fn no_place() -> StanzaError {
+    StanzaError::because(
+        Condition::FeatureNotImplemented,
+        "a call does not take the place of another one here",
+    )
+}
+
 /// What the reason of a session's end has beside it when the transfer has succeeded.
 pub(super) fn transferred() -> Element {
     element("transferred", NS_TRANSFER).build()
@@ -53,7 +67,10 @@ impl Jingle {
         let to = to.ok_or(Condition::BadRequest)?;
         // An XMPP user needs no telephone network to be reached, and no right of ours.
         if to.domain() != &**domain {
-            return Err(nobody());
+            return Err(StanzaError::because(
+                Condition::FeatureNotImplemented,
+                "calls are handed on to numbers and SIP addresses only",
+            ));
         }
         let node = to.node().ok_or_else(nobody)?;
         let Some(sid) = transfer.attr("sid").filter(|sid| !sid.is_empty()) else {

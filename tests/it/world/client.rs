@@ -59,7 +59,8 @@ pub struct Habits {
     pub restart_ice_after: Option<Duration>,
     /// Takes the call to another device of its user this long after the answer (XEP-0353 §6.2).
     pub move_after: Option<Duration>,
-    /// Hands the call on to another number this long after the answer (XEP-0251).
+    /// Hands the call on to another number this long after the answer, or connects it with that of its
+    /// device's other line, if it has one (XEP-0251).
     pub transfer_after: Option<Duration>,
     /// Holds the call this long after the answer, if it can.
     pub hold_after: Option<Duration>,
@@ -99,6 +100,8 @@ pub struct Client {
     /// How it ended, as the client would show it.
     pub ended: Option<String>,
     pub rang: bool,
+    /// Whom another line of the same device calls, and in which session.
+    pub other_line: Option<(&'static str, String)>,
     peer: String,
     sid: String,
     /// The name of the one content: the offerer's.
@@ -138,6 +141,7 @@ impl Client {
             state: State::Idle,
             ended: None,
             rang: false,
+            other_line: None,
             peer: String::new(),
             sid: String::new(),
             content: String::new(),
@@ -206,7 +210,10 @@ impl Client {
 
     fn id(&mut self) -> String {
         self.next_id += 1;
-        format!("c{}", self.next_id)
+        match &self.other_line {
+            Some(_) => format!("{}-{}", self.sid, self.next_id),
+            None => format!("c{}", self.next_id),
+        }
     }
 
     fn message(&mut self, to: &str, body: &str) -> Act {
@@ -312,6 +319,12 @@ impl Client {
         self.dialect.content.clone_into(&mut self.content);
         let content = self.content("actpass", payloads);
         self.jingle("session-initiate", &content)
+    }
+
+    /// True if a stanza is about the session of this line.
+    pub fn is_about(&self, stanza: &Element) -> bool {
+        let named = |child: &Element| child.attr("sid").or(child.attr("id")) == Some(&*self.sid);
+        !self.sid.is_empty() && stanza.children().any(named)
     }
 
     /// Dials a contact.
@@ -687,8 +700,14 @@ impl Client {
                 vec![self.message(&bare, &propose)]
             }
             (Wake::Transfer, State::Talking) => {
-                let to = "+15559990000@phone.example.org";
-                let transfer = format!("<transfer xmlns='urn:xmpp:jingle:transfer:0' to='{to}'/>");
+                const TRANSFER: &str = "xmlns='urn:xmpp:jingle:transfer:0'";
+                let transfer = match &self.other_line {
+                    Some((to, sid)) => {
+                        let from = &self.jid;
+                        format!("<transfer {TRANSFER} from='{from}' sid='{sid}' to='{to}'/>")
+                    }
+                    None => format!("<transfer {TRANSFER} to='+15559990000@phone.example.org'/>"),
+                };
                 vec![self.jingle("session-info", &transfer)]
             }
             (Wake::RestartIce, State::Talking) => {

@@ -96,7 +96,7 @@ enum Event {
     ToPhone(Which, Vec<u8>),
     WakeClient(usize, client::Wake),
     WakePhone(Which, phone::Wake),
-    Dial(usize, String),
+    Dial(usize, &'static str, String),
     PhoneCalls(String, Option<Duration>),
     Write(usize, String),
     PhoneWrites(String, String),
@@ -146,6 +146,8 @@ pub const GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0,
 pub const TRUNK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)), 5060);
 pub const BACKUP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 20)), 5060);
 pub const NUMBER: &str = "+15551234567@phone.example.org";
+/// Whom a second line calls: a user has one call with a contact at a time.
+pub const SECOND_NUMBER: &str = "+15552224444@phone.example.org";
 
 const CONFIG: &str = "
 [xmpp]
@@ -284,8 +286,31 @@ impl World {
                 end_after,
             },
         ));
-        self.at(at, Event::Dial(n, format!("sid-{n}")));
+        self.at(at, Event::Dial(n, NUMBER, format!("sid-{n}")));
         n
+    }
+
+    /// Gives the device of client `n` a second line, which calls somebody else. A line that hands its
+    /// call on connects both.
+    pub fn second_line(&mut self, n: usize, end_after: Option<Duration>, at: Duration) -> usize {
+        let line = self.clients.len();
+        let first = &mut self.clients[n];
+        let client::Plan::Call { plain_jingle, .. } = first.plan else {
+            panic!("who is called has no second line");
+        };
+        let (jid, dialect) = (first.jid.clone(), first.dialect);
+        first.other_line = Some((SECOND_NUMBER, format!("sid-{line}")));
+        let plan = client::Plan::Call {
+            plain_jingle,
+            end_after,
+        };
+        let mut second = Client::new(&jid, plan);
+        second.dialect = dialect;
+        second.other_line = Some((NUMBER, format!("sid-{n}")));
+        self.clients.push(second);
+        let dials = Event::Dial(line, SECOND_NUMBER, format!("sid-{line}"));
+        self.at(at, dials);
+        line
     }
 
     /// Adds the client that our number rings.
@@ -423,8 +448,8 @@ impl World {
                 let acts = self.phone(which).wake(wake);
                 self.phone_acts(which, acts);
             }
-            Event::Dial(n, sid) => {
-                let acts = self.clients[n].dial(NUMBER, &sid);
+            Event::Dial(n, number, sid) => {
+                let acts = self.clients[n].dial(number, &sid);
                 self.client_acts(n, acts);
             }
             Event::PhoneCalls(id, end_after) => {
@@ -604,10 +629,19 @@ impl World {
         );
         for n in 0..self.clients.len() {
             let jid = &self.clients[n].jid;
-            if *jid == to || !to.contains('/') && jid.split('/').next() == Some(&bare) {
+            let is_meant = *jid == to || !to.contains('/') && jid.split('/').next() == Some(&bare);
+            if is_meant && self.line_of(n, &stanza) == n {
                 self.at(XMPP_DELAY, Event::ToClient(n, stanza.clone()));
             }
         }
+    }
+
+    /// The line of the device of client `n` that a stanza is about; the first one, if of none.
+    fn line_of(&self, n: usize, stanza: &Element) -> usize {
+        let jid = &self.clients[n].jid;
+        let lines = || (0..self.clients.len()).filter(|m| self.clients[*m].jid == *jid);
+        let about = lines().find(|m| self.clients[*m].is_about(stanza));
+        about.or_else(|| lines().next()).unwrap_or(n)
     }
 
     fn media_command(&mut self, command: MediaCommand) {

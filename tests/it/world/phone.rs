@@ -744,7 +744,10 @@ fn along(request: &str, habits: Habits) -> String {
 /// What a 2xx or an INVITE says of session timers, and of what the phone takes.
 fn timed(habits: Habits, message: Vec<u8>, refresher: &str) -> Vec<u8> {
     let message = match habits.refers {
-        Some(_) => with_header(&message, "Allow: INVITE, ACK, BYE, CANCEL, REFER, NOTIFY"),
+        Some(_) => with_header(
+            &message,
+            "Allow: INVITE, ACK, BYE, CANCEL, REFER, NOTIFY\r\nSupported: replaces",
+        ),
         None => message,
     };
     match habits.session_expires {

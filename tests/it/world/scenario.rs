@@ -115,6 +115,21 @@ pub fn random(seed: u64, dice: Dice<'_>) -> Scenario {
     if world.clients.iter().any(|c| c.habits.move_after.is_some()) {
         calls = None;
     }
+    // A device that holds two calls, and perhaps connects them. What would take it to another place
+    // is left out: its lines would have to go together.
+    if one_in(dice, 4) {
+        let n = 0;
+        let end_after = Some(ms(dice(20_000)));
+        let line = world.second_line(n, end_after, ms(dice(3_000)));
+        world.clients[n].habits.transfer_after = Some(ms(dice(5_000)));
+        world.clients[line].habits.transfer_after = one_in(dice, 3).then(|| ms(dice(5_000)));
+        for n in [n, line] {
+            world.clients[n].habits.vanish_after = None;
+            world.clients[n].habits.move_after = None;
+        }
+        let dtls = world.clients[line].dialect.dtls;
+        calls = calls.map(|n| n + usize::from(dtls));
+    }
     for client in &mut world.clients {
         client.habits.shows = one_in(dice, 3);
     }

@@ -88,7 +88,10 @@ fn what_cannot_be_is_an_error_and_the_session_goes_on() {
         ("to='gw.example'", "error item-not-found+text"),
         ("to='romeo@gw.example'", "error item-not-found+text"),
         ("to='anonymous@gw.example'", "error item-not-found+text"),
-        ("to='romeo@x.example/orchard'", "error item-not-found+text"),
+        (
+            "to='romeo@x.example/orchard'",
+            "error feature-not-implemented+text",
+        ),
     ] {
         let (said, told) = asked(&mut desk, "s1", attributes);
         assert_eq!(said, [error], "{attributes}");
@@ -96,6 +99,31 @@ fn what_cannot_be_is_an_error_and_the_session_goes_on() {
     }
     desk.orders(leg, LegCommand::End(EndReason::Hangup.into()));
     assert_eq!(desk.said()[0], "set session-terminate success");
+}
+
+#[test]
+fn whom_a_call_is_handed_on_to_may_call_but_not_take_its_place() {
+    let by = "from='nurse@example.org/ward'";
+    let mut desk = gateway();
+    let initiate = transfer(by) + &offer();
+    desk.does("session-initiate", "s1", &initiate);
+    assert_eq!(desk.said()[0], "result");
+    assert!(matches!(desk.events()[..], [LegEvent::Offered { .. }]));
+    // With an invitation and without one.
+    let mut desk = gateway();
+    let initiate = transfer(&format!("{by} sid='s9'")) + &offer();
+    desk.does("session-initiate", "s2", &initiate);
+    assert_eq!(desk.said(), ["error feature-not-implemented+text"]);
+    assert!(desk.events().is_empty());
+    desk.assert_empty();
+    let leg = desk.proposes("s3");
+    desk.orders(leg, LegCommand::Accept);
+    desk.said();
+    desk.events();
+    desk.does("session-initiate", "s3", &initiate);
+    assert_eq!(desk.said(), ["error feature-not-implemented+text"]);
+    assert!(desk.events().is_empty());
+    desk.orders(leg, LegCommand::End(EndReason::NoAnswer.into()));
 }
 
 #[test]
