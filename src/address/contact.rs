@@ -120,6 +120,9 @@ pub fn parse(local: &str) -> Result<Contact, AddressError> {
         }
         (_, None) => return Err(AddressError::NoHost(unescape(local))),
     };
+    if local.len() == at + length {
+        return Err(AddressError::NoHost(unescape(local)));
+    }
     let sip = SipAddress::new(&unescape(&local[..at]), &unescape(&local[at + length..]))?;
     Ok(Contact {
         address: Address::Sip(sip),
@@ -347,9 +350,10 @@ mod tests {
         assert_eq!(refused("+1"), E::NotE164("+1".into()));
         assert_eq!(refused("romeo"), E::NoHost("romeo".into()));
         assert_eq!(refused(""), E::NoHost(String::new()));
+        assert_eq!(refused("%"), E::NoHost("%".into()));
+        assert_eq!(refused(r"romeo\40"), E::NoHost("romeo@".into()));
         assert_eq!(refused("romeo%-x"), E::BadHost("-x".into()));
         assert_eq!(refused(r"romeo\40h\3a99999"), E::BadHost("h:99999".into()));
-        assert_eq!(refused(r"romeo\40"), E::BadHost(String::new()));
     }
 
     #[test]

@@ -37,14 +37,7 @@ fn read(url: &str) -> Result<StoreConfig, String> {
     if database.is_empty() {
         return Err("names no database; write postgres://user@host/database".to_owned());
     }
-    // The connection has no TLS.
-    for mode in ["require", "verify-ca", "verify-full"] {
-        if rest.contains(&format!("sslmode={mode}")) {
-            return Err(format!(
-                "sslmode={mode} cannot be had; use a Unix socket or a network of your own"
-            ));
-        }
-    }
+    parameters(rest)?;
     let place = match place.rsplit_once('@') {
         Some((user, host)) => {
             let user = user.split(':').next().unwrap_or_default();
@@ -56,6 +49,45 @@ fn read(url: &str) -> Result<StoreConfig, String> {
         url: Secret(url.to_owned()),
         shown: format!("postgres://{place}/{database}"),
     })
+}
+
+/// What the library takes behind the `?`.
+const PARAMETERS: &[&str] = &[
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+/// Of libpq's, all but `allow`, which the library takes for `disable`.
+const TLS: &[&str] = &["disable", "prefer", "require", "verify-ca", "verify-full"];
+
+fn parameters(rest: &str) -> Result<(), String> {
+    let (_, parameters) = rest.split_once('?').unwrap_or_default();
+    for parameter in parameters.split('&').filter(|p| !p.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if !PARAMETERS.contains(&name) && !name.starts_with("options[") {
+            let known = PARAMETERS.join(", ");
+            return Err(format!("there is no parameter `{name}`; there are {known}"));
+        }
+        if name == "sslmode" && !TLS.contains(&value) {
+            let known = TLS.join(", ");
+            return Err(format!("sslmode={value} is none of {known}"));
+        }
+        let is_whole = value.starts_with('/') || value.to_ascii_lowercase().starts_with("%2f");
+        if matches!(name, "sslrootcert" | "sslcert" | "sslkey") && !is_whole {
+            return Err(format!("{name} needs the whole path of its file"));
+        }
+    }
+    Ok(())
 }
 
 fn sqlite(path: &str) -> Result<StoreConfig, String> {
@@ -88,6 +120,15 @@ mod tests {
     }
 
     #[test]
+    fn every_way_of_tls_is_taken() {
+        for mode in TLS {
+            let url = format!("postgres://a@b/c?sslmode={mode}&sslrootcert=/etc/ssl/db.pem");
+            assert!(read(&url).is_ok(), "{url}");
+        }
+        assert!(read("postgres://a@b/c?host=%2Frun%2Fpostgresql").is_ok());
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let cases = [
             ("x.db", "neither"),
@@ -96,7 +137,13 @@ mod tests {
             ("sqlite:///x?mode=ro", "choose another"),
             ("postgres://localhost", "names no database"),
             ("postgres://localhost/?host=/x", "names no database"),
-            ("postgres://a@b/c?sslmode=require", "Unix socket"),
+            ("postgres://a@b/c?sslmode=requir", "verify-full"),
+            ("postgres://a@b/c?sslmode=allow", "none of disable"),
+            (
+                "postgres://a@b/c?sslmode=verify-ca&sslrootcert=ca.pem",
+                "whole path",
+            ),
+            ("postgres://a@b/c?tls=1", "no parameter `tls`"),
         ];
         for (url, word) in cases {
             let told = read(url).unwrap_err();

@@ -108,7 +108,11 @@ async fn run(
                 if events.send(LinkEvent::Up).await.is_err() {
                     return;
                 }
-                tracing::info!(server = %config.server, "xmpp component up");
+                tracing::info!(
+                    domain = config.domain,
+                    server = config.server,
+                    "xmpp component up"
+                );
                 let ended = pump(stream, &config.domain, &events, &mut stanzas).await;
                 if events.send(LinkEvent::Down).await.is_err() {
                     return;
@@ -134,7 +138,7 @@ async fn run(
         // Full jitter over the upper half, so that many gateways do not come back at once.
         let half = wait / 2;
         let pause = half + half.mul_f64(tokens.below(1000) as f64 / 1000.0);
-        tracing::warn!(%ended, again_in = ?pause, "xmpp component down");
+        tracing::warn!(domain = config.domain, %ended, again_in = ?pause, "xmpp component down");
         tokio::time::sleep(pause).await;
         wait = (wait * 2).min(MAX_WAIT);
     }

@@ -10,7 +10,7 @@ use ::config::{File, FileFormat, Value, ValueKind};
 use super::tls::Certificates;
 use crate::config::keys::{self, Kind};
 use crate::config::written::Written;
-use crate::config::{Meaning, Mistake};
+use crate::config::{Meaning, Mistake, Warning};
 
 /// Everything that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,11 +60,13 @@ pub fn read(path: &Path) -> Result<Meaning, Mistakes> {
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let meaning = interpret(path, &text, variables, cpus, &|file| {
+    let mut meaning = interpret(path, &text, variables, cpus, &|file| {
         std::fs::read_to_string(file)
     })?;
     let certificates = Certificates::load(&meaning.config.sip.tls);
-    certificates.map_err(|mistake| Mistakes::one(path, &mistake.key, mistake.reason))?;
+    let certificates =
+        certificates.map_err(|mistake| Mistakes::one(path, &mistake.key, mistake.reason))?;
+    meaning.warnings.extend(certificates.warning.map(Warning));
     Ok(meaning)
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use jid::{BareJid, Jid};
 use tokio::net::UdpSocket;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::cli::{self, Play};
@@ -256,6 +257,7 @@ impl Handset {
             self.deadline = now + DECLOAK_LIMIT;
         }
         self.drive(now).await;
+        let mut terminate = signal(SignalKind::terminate()).ok();
         let mut buffer = [0; 2048];
         while !matches!(self.stage, Stage::Over(..)) {
             let ringing = match &self.stage {
@@ -286,6 +288,7 @@ impl Handset {
                     }
                 }
                 () = tokio::time::sleep_until(next.into()) => self.timeout(Instant::now()),
+                () = heard(&mut terminate) => self.hang_up(EndReason::Hangup.into()),
                 _ = tokio::signal::ctrl_c() => self.hang_up(EndReason::Hangup.into()),
             }
             self.drive(Instant::now()).await;
@@ -697,6 +700,15 @@ impl Handset {
 }
 
 /// Rounds to one decimal place.
+/// Waits for the signal; for ever if the system tells of none.
+async fn heard(signal: &mut Option<Signal>) {
+    if let Some(signal) = signal {
+        signal.recv().await;
+        return;
+    }
+    std::future::pending().await
+}
+
 fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }

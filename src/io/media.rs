@@ -103,7 +103,7 @@ pub enum MediaStartError {
     #[error("cannot read the addresses of the host: {0}")]
     Addresses(std::io::Error),
     /// A shared socket cannot be opened.
-    #[error("cannot open media socket {address}: {source}")]
+    #[error("media: cannot listen on udp://{address}: {}", super::advised(source))]
     Bind {
         /// Its address.
         address: SocketAddr,

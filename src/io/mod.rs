@@ -20,6 +20,7 @@ pub mod gather;
 mod incoming;
 pub mod media;
 mod outcome;
+mod owner;
 mod readiness;
 mod resolve;
 pub mod run;
@@ -27,6 +28,18 @@ pub mod sip;
 pub mod store;
 mod stream;
 mod tls;
+
+/// Why a socket cannot be had, and what to do about it.
+fn advised(error: &std::io::Error) -> String {
+    use std::io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    let advice = match error.kind() {
+        AddrInUse => "another program has it, perhaps another gateway; `ss -anp` says which",
+        AddrNotAvailable => "it is no address of this host; `ip address` says which are",
+        PermissionDenied => "ports below 1024 are not for everybody; choose another",
+        _ => return error.to_string(),
+    };
+    format!("{error}: {advice}")
+}
 
 /// Draws the seed of all randomness from the system.
 pub fn seed() -> std::io::Result<[u8; 32]> {

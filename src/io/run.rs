@@ -46,7 +46,7 @@ pub enum RunError {
     #[error("{0}")]
     Sip(#[from] super::sip::SipStartError),
     /// The operator's window cannot open.
-    #[error("admin.listen: {listen}: {source}")]
+    #[error("admin.listen: cannot listen on {listen}: {}", super::advised(source))]
     Admin {
         /// Where.
         listen: SocketAddr,
@@ -61,7 +61,8 @@ pub enum RunError {
     Media(#[from] super::media::MediaStartError),
     /// The XMPP server refuses us.
     #[error(
-        "{section}: {server} refuses {domain}: {why} (is {section}.secret the server's component secret?)"
+        "{section}: {server} refuses {domain}: {why} ({})",
+        what_to_do(section, why)
     )]
     Refused {
         /// The section of the configuration.
@@ -93,7 +94,7 @@ pub async fn run(mut config: Config, path: PathBuf, show_ladder: bool) -> Result
     let admin = admin.transpose()?;
     let (store, kept) = match (&config.store, &config.mix) {
         (Some(store), Some(mix)) => {
-            let (store, kept) = Store::start(store, mix).await?;
+            let (store, kept) = Store::start(store, mix, tokens.token(20)).await?;
             (Some(store), Some(kept))
         }
         (None, _) | (_, None) => (None, None),
@@ -474,6 +475,18 @@ impl Running {
             domain: domain.clone(),
             why,
         }
+    }
+}
+
+/// For the conditions that servers refuse a component with (XEP-0114 §3).
+fn what_to_do(section: &str, why: &str) -> String {
+    let condition = why.split(' ').next().unwrap_or_default();
+    match condition {
+        "conflict" => "is another gateway linked to it? stop that one first".to_owned(),
+        "host-unknown" => format!(
+            "has the server a component of this domain, and is {section}.server the port for components?"
+        ),
+        _ => format!("is {section}.secret the server's component secret?"),
     }
 }
 

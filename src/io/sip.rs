@@ -42,7 +42,10 @@ const FIRST_ACCEPTED: u64 = 1 << 63;
 #[derive(Debug, thiserror::Error)]
 pub enum SipStartError {
     /// A listening address cannot be had.
-    #[error("sip.listen: cannot listen on {transport}://{address}: {source}")]
+    #[error(
+        "sip.listen: cannot listen on {transport}://{address}: {}",
+        super::advised(source)
+    )]
     Listen {
         /// UDP, TCP or TLS.
         transport: &'static str,

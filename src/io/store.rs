@@ -4,6 +4,8 @@
 //! each a transaction; the gateway hears of it when they are committed, and never waits. The queue
 //! has no bound of its own: [`crate::store::Gate`] begins no more changes when many are on the way.
 //!
+//! One gateway at a time keeps its state there: [`Owner`] holds that.
+//!
 //! A batch that cannot be written (the disk is full, the server is away) is tried again until it
 //! can; meanwhile the gateway is told that nothing can be kept.
 
@@ -16,6 +18,7 @@ use sqlx::{AnyConnection, ConnectOptions, Connection, Row};
 use tokio::sync::{mpsc, oneshot};
 
 use super::archive::{self, Archive};
+use super::owner::{NotOurs, Owner};
 use crate::config::{MixConfig, StoreConfig};
 use crate::mix::address::StableId;
 use crate::mix::archive::{Answer, Question};
@@ -51,6 +54,7 @@ const STEPS: &[&[&str]] = &[
             sent BIGINT NOT NULL, stanza TEXT NOT NULL, PRIMARY KEY (service, channel, id))",
         "CREATE INDEX mix_message_order ON mix_message (service, channel, n)",
     ],
+    &["CREATE TABLE offhook_owner (service TEXT PRIMARY KEY, mark TEXT NOT NULL)"],
 ];
 
 /// Why the state cannot be read at the start.
@@ -63,6 +67,14 @@ pub enum StoreError {
         place: String,
         /// The library's words.
         why: sqlx::Error,
+    },
+    /// Another gateway has it.
+    #[error("store.url: {place}: {why}")]
+    NotOurs {
+        /// Where.
+        place: String,
+        /// Who, as far as it is known.
+        why: NotOurs,
     },
     /// A later version of the program wrote it.
     #[error(
@@ -114,10 +126,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens it, brings its tables up to date and reads all that is kept of the service.
+    /// Opens it, brings its tables up to date and reads all that is kept of the service. The token
+    /// tells this start from all others.
     pub async fn start(
         config: &StoreConfig,
         mix: &MixConfig,
+        token: String,
     ) -> Result<(Self, Snapshot), StoreError> {
         let (orders, from_gateway) = mpsc::unbounded_channel();
         let (to_gateway, events) = mpsc::unbounded_channel();
@@ -134,6 +148,7 @@ impl Store {
             place,
             service: mix.domain.clone(),
             connection: None,
+            owner: Owner::new(config, &mix.domain, token),
             archive: Archive::new(mix.archive_days, mix.archive_max),
         };
         let work = move || {
@@ -183,6 +198,7 @@ struct Keeper {
     place: String,
     service: String,
     connection: Option<AnyConnection>,
+    owner: Owner,
     archive: Archive,
 }
 
@@ -239,7 +255,7 @@ impl Keeper {
         let Some((last, _)) = batch.last() else {
             return true;
         };
-        let mut failing = false;
+        let mut failing = None;
         loop {
             let written = tokio::time::timeout(LIMIT, self.write(batch)).await;
             let error = match written {
@@ -249,30 +265,39 @@ impl Keeper {
             };
             // What is left of the transaction goes with the connection.
             self.connection = None;
-            if !failing {
-                failing = true;
+            if failing.as_ref() != Some(&error) {
                 tracing::warn!(place = self.place, error, "the state cannot be kept");
-                if events.send(Heard::Store(StoreEvent::Failing)).is_err() {
-                    return false;
-                }
+            }
+            if failing.replace(error).is_none()
+                && events.send(Heard::Store(StoreEvent::Failing)).is_err()
+            {
+                return false;
             }
             if orders.is_closed() {
                 return false;
             }
             tokio::time::sleep(PAUSE).await;
         }
-        if failing {
+        if failing.is_some() {
             tracing::warn!(place = self.place, "the state is kept again");
         }
         events.send(Heard::Store(StoreEvent::Kept(*last))).is_ok()
     }
 
-    async fn write(&mut self, batch: &[(u64, Box<Change>)]) -> Result<(), sqlx::Error> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            None => self.connection.insert(connect(&self.url).await?),
-        };
+    /// The connection, which holds the lock. Whoever takes it brings it back if it is still good.
+    async fn connected(&mut self) -> Result<AnyConnection, NotOurs> {
+        if let Some(connection) = self.connection.take() {
+            return Ok(connection);
+        }
+        let mut connection = connect(&self.url).await?;
+        self.owner.retake(&mut connection).await?;
+        Ok(connection)
+    }
+
+    async fn write(&mut self, batch: &[(u64, Box<Change>)]) -> Result<(), NotOurs> {
+        let mut connection = self.connected().await?;
         let mut transaction = connection.begin().await?;
+        self.owner.sign(&mut transaction).await?;
         for (_, change) in batch {
             if let Change::Sent {
                 channel,
@@ -288,22 +313,23 @@ impl Keeper {
             }
             write(&mut transaction, &self.service, change).await?;
         }
-        transaction.commit().await
+        transaction.commit().await?;
+        self.owner.signed();
+        self.connection = Some(connection);
+        Ok(())
     }
 
     async fn answer(&mut self, question: &Question) -> Answer {
         let work = async {
-            let connection = match &mut self.connection {
-                Some(connection) => connection,
-                None => self.connection.insert(connect(&self.url).await?),
-            };
-            archive::read(connection, &self.service, question).await
+            let mut connection = self.connected().await?;
+            let answer = archive::read(&mut connection, &self.service, question).await?;
+            self.connection = Some(connection);
+            Ok::<_, NotOurs>(answer)
         };
-        if let Ok(Ok(answer)) = tokio::time::timeout(LIMIT, work).await {
-            return answer;
+        match tokio::time::timeout(LIMIT, work).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Answer::Failed,
         }
-        self.connection = None;
-        Answer::Failed
     }
 
     async fn sweep(&mut self) {
@@ -325,6 +351,11 @@ impl Keeper {
         let connected = tokio::time::timeout(LIMIT, connect(&self.url)).await;
         let connected = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         let mut connection = connected.map_err(failed)?;
+        let owner = self.owner.take(&mut connection).await;
+        owner.map_err(|why| StoreError::NotOurs {
+            place: place.clone(),
+            why,
+        })?;
         let (found, known) = migrate(&mut connection).await.map_err(failed)?;
         if found > known {
             return Err(StoreError::Newer {
@@ -333,6 +364,8 @@ impl Keeper {
                 known,
             });
         }
+        let remembered = self.owner.remember(&mut connection).await;
+        remembered.map_err(failed)?;
         let kept = load(&mut connection, &self.service).await;
         let kept = kept.map_err(|error| match error {
             Unread::Database(why) => failed(why),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{
@@ -28,6 +28,8 @@ pub struct Certificates {
     pub acceptor: Option<TlsAcceptor>,
     /// For those that we open.
     pub connector: TlsConnector,
+    /// Why peers will refuse our certificate.
+    pub warning: Option<Mistake>,
 }
 
 impl Certificates {
@@ -40,7 +42,16 @@ impl Certificates {
         });
         let own = config.own.as_ref().map(certified).transpose()?;
         let versions = |error| Mistake::new("sip.tls", format!("cannot be used: {error}"));
-        let misfit = |error| Mistake::new("sip.tls.cert", format!("does not fit the key: {error}"));
+        let warning = own
+            .as_ref()
+            .and_then(|(chain, _)| out_of_date(chain, &provider));
+        let misfit = |error| {
+            let why = match error {
+                Error::InconsistentKeys(_) => "it is of another key".to_owned(),
+                error => error.to_string(),
+            };
+            Mistake::new("sip.tls.cert", format!("does not fit sip.tls.key: {why}"))
+        };
 
         let verifier = SipDomain {
             roots: Arc::clone(&roots),
@@ -78,8 +89,35 @@ impl Certificates {
         Ok(Self {
             acceptor,
             connector: TlsConnector::from(Arc::new(client)),
+            warning,
         })
     }
+}
+
+/// What is wrong with the time of the first certificate: that is looked at before who signed it.
+fn out_of_date(chain: &[CertificateDer<'_>], provider: &CryptoProvider) -> Option<Mistake> {
+    let parsed = ParsedCertificate::try_from(chain.first()?).ok()?;
+    let nobody = RootCertStore::empty();
+    let algorithms = provider.signature_verification_algorithms.all;
+    let now = UnixTime::now();
+    let verified =
+        verify_server_cert_signed_by_trust_anchor(&parsed, &nobody, &[], now, algorithms);
+    let Err(Error::InvalidCertificate(error)) = verified else {
+        return None;
+    };
+    let days = |apart: u64| apart / 86_400;
+    let reason = match error {
+        CertificateError::ExpiredContext { time, not_after } => format!(
+            "has expired {} days ago: peers will refuse it",
+            days(time.as_secs().saturating_sub(not_after.as_secs()))
+        ),
+        CertificateError::NotValidYetContext { time, not_before } => format!(
+            "is valid in {} days only: peers will refuse it; is the clock of this host right?",
+            days(not_before.as_secs().saturating_sub(time.as_secs()))
+        ),
+        _ => return None,
+    };
+    Some(Mistake::new("sip.tls.cert", reason))
 }
 
 type Certified = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -88,9 +126,18 @@ fn certified(files: &CertifiedFiles) -> Result<Certified, Mistake> {
     let chain = certificates("sip.tls.cert", &files.cert)?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
         let file = files.key.display();
+        // In the old way of writing one the base64 does not even begin where it should.
+        let text = std::fs::read_to_string(&files.key).unwrap_or_default();
+        let why = match error {
+            _ if text.contains("ENCRYPTED") => "it has a passphrase; \
+                 `openssl pkey -in FILE -out OTHER` writes one without"
+                .to_owned(),
+            pem::Error::NoItemsFound => "there is none".to_owned(),
+            error => error.to_string(),
+        };
         Mistake::new(
             "sip.tls.key",
-            format!("no key can be read from {file}: {error}"),
+            format!("no key can be read from {file}: {why}"),
         )
     })?;
     Ok((chain, key))

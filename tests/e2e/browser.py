@@ -209,10 +209,10 @@ class BrowserCall:
     async def _step(self, step: str, reason: str = "", to: str = "") -> None:
         await self.browser.do("step", to=to or self.peer, sid=self.sid, step=step, reason=reason)
 
-    async def establish(self, timeout: float = 10) -> "BrowserCall":
-        """From the propose to connected media."""
+    async def establish(self, timeout: float = 10, codec: str = "") -> "BrowserCall":
+        """From the propose to connected media; `codec` is the only one of its pictures."""
         self.peer = (await self.sees("proceed", timeout)).sender
-        await self.browser.do("start", to=self.peer, sid=self.sid, hz=self.hz, video=self.video)
+        await self.browser.do("start", to=self.peer, sid=self.sid, hz=self.hz, video=self.video, codec=codec)
         return await self.connect(timeout)
 
     async def connect(self, timeout: float = 10) -> "BrowserCall":

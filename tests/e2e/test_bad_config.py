@@ -1,12 +1,17 @@
 """Mistakes of the operator: named, all at once, with the key and the reason."""
 
 import socket
+import subprocess
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 import ports
 import prosody as server
 from gateway import TEMPLATE, offhook
+from pki import Authority
 
 
 def written(folder, **changes):
@@ -74,6 +79,69 @@ async def test_a_port_in_use_is_named(prosody, tmp_path):
         ended = await offhook("run", "--config", written(tmp_path, component=prosody.component, listen=f'"udp://127.0.0.1:{port}"'), timeout=10)
     assert ended.status != 0
     assert str(port) in ended.err and "use" in ended.err.lower(), ended.err
+    assert "another program has it" in ended.err, ended.err
+
+
+async def test_a_media_port_in_use_and_a_foreign_address_name_their_section(prosody, tmp_path):
+    file = written(tmp_path, component=prosody.component)
+    first = int(next(line for line in file.read_text().splitlines() if line.startswith("xmpp_port")).split("=")[1])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind(("127.0.0.1", first))
+        ended = await offhook("run", "--config", file, timeout=10)
+    assert ended.status == 1
+    assert f"media: cannot listen on udp://127.0.0.1:{first}: " in ended.err and "another program has it" in ended.err, ended.err
+    ended = await offhook("run", "--config", written(tmp_path, component=prosody.component, bind="192.0.2.77"), timeout=10)
+    assert ended.status == 1
+    assert "media: cannot listen on udp://192.0.2.77:" in ended.err and "no address of this host" in ended.err, ended.err
+
+
+async def test_who_is_refused_by_the_server_is_told_what_to_look_at(prosody, gateway, tmp_path):
+    file = written(tmp_path, component=prosody.component, secret="not-the-secret")
+    ended = await offhook("run", "--config", file, timeout=10)
+    assert ended.status == 1 and "is xmpp.secret the server's component secret?" in ended.err, ended.err
+    file.write_text(file.read_text().replace(server.GATEWAY, "nowhere.localhost"))
+    ended = await offhook("run", "--config", file, timeout=10)
+    assert ended.status == 1
+    assert "has the server a component of this domain" in ended.err and "secret" not in ended.err.splitlines()[-1], ended.err
+    gateway("sip:127.0.0.1:9")
+    ended = await offhook("run", "--config", written(tmp_path, component=prosody.component), timeout=10)
+    assert ended.status == 1
+    assert "is another gateway linked to it?" in ended.err and "secret" not in ended.err.splitlines()[-1], ended.err
+
+
+def expired(key: bytes, days: int) -> bytes:
+    """A certificate of this key that ended so many days ago; both in PEM."""
+    own = serialization.load_pem_private_key(key, None)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    end = datetime.now(UTC) - timedelta(days=days, hours=1)
+    made = x509.CertificateBuilder(name, name, own.public_key(), 1, end - timedelta(days=90), end)
+    return made.sign(own, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+async def test_what_is_wrong_with_a_certificate_is_said(tmp_path):
+    authority = Authority(tmp_path / "pki")
+    own, other = authority.signs("own", "DNS:localhost"), authority.signs("other", "DNS:localhost")
+    old, locked = tmp_path / "old.pem", tmp_path / "locked.key"
+    old.write_bytes(expired(own.key.read_bytes(), days=3))
+    file = written(tmp_path)
+    template = file.read_text()
+
+    async def said(cert, key) -> tuple[int, str]:
+        file.write_text(template.replace("[media]", f'[sip.tls]\ncert = "{cert}"\nkey = "{key}"\n[media]'))
+        ended = await offhook("check", "--config", file)
+        return ended.status, ended.out + ended.err
+
+    status, told = await said(own.cert, own.key)
+    assert status == 0 and "warning" not in told
+    # Calls over UDP go on without it: a restart must not fail for that.
+    status, told = await said(old, own.key)
+    assert status == 0 and "warning  sip.tls.cert: has expired 3 days ago: peers will refuse it" in told, told
+    status, told = await said(own.cert, other.key)
+    assert status == 2 and "sip.tls.cert: does not fit sip.tls.key: it is of another key" in told, told
+    for command in (["ec", "-aes128"], ["pkcs8", "-topk8", "-v2", "aes128"]):
+        subprocess.run(["openssl", *command, "-in", own.key, "-passout", "pass:x", "-out", locked], check=True, capture_output=True)
+        status, told = await said(own.cert, locked)
+        assert status == 2 and "sip.tls.key: no key can be read" in told and "passphrase" in told, told
 
 
 async def test_a_wrong_secret_is_told_and_ends_it(prosody, tmp_path):

@@ -1,12 +1,13 @@
 """The program's own client and its own endpoint, through the program itself."""
 
 import asyncio
+import json
 import signal
 
 import pytest
 
 import prosody as server
-from gateway import CONTACT, OUR_NUMBER, dial, listen
+from gateway import BINARY, CONTACT, OUR_NUMBER, dial, listen
 
 
 async def test_a_tone_comes_back_whole(prosody, gateway, echo, tmp_path):
@@ -39,6 +40,25 @@ async def test_nobody_answers(prosody, gateway, echo, tmp_path):
     assert ended.status == 1
     assert ended.json["result"] == "timeout"
     assert "ringing_ms" in ended.json
+
+
+async def test_a_client_that_is_told_to_end_hangs_up_and_reports(prosody, gateway, phone, tmp_path):
+    async with phone(answer="auto", codecs=["PCMU"]) as callee:
+        offhook = gateway(f"sip:127.0.0.1:{callee.sip}")
+        password = tmp_path / "password"
+        password.write_text(server.USERS["alice"])
+        program = await asyncio.create_subprocess_exec(
+            str(BINARY), "dial", "--account", "alice@localhost", "--password-file", str(password),
+            "--server", f"127.0.0.1:{prosody.c2s}", "--to", CONTACT, "--json",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        )
+        await callee.will_say("CALL_RTPESTAB")
+        program.terminate()
+        out, _ = await asyncio.wait_for(program.communicate(), 10)
+        result = json.loads(out)
+        assert (result["result"], result["ended_by"], program.returncode) == ("answered", "local", 0)
+        await callee.will_say("CALL_CLOSED")
+        await offhook.will_have_ended("hangup")
 
 
 async def test_keys_are_read_back(prosody, gateway, echo, tmp_path):

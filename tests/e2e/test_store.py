@@ -253,14 +253,14 @@ async def test_a_database_that_goes_and_comes_back_is_survived(gateway, prosody,
         await outage(offhook, alice, bob, callee, postgres.stop, postgres.start)
 
 
-async def ends_at_start(path: Path, url: str, port: int) -> str:
+async def ends_at_start(path: Path, url: str, port: int, more: str | None = None) -> str:
     """Starts the program with this store; what it says when it ends with status 1."""
     file = path / "offhook.toml"
     rtp = ports.free(40)
     file.write_text(
         f'[xmpp]\nserver = "127.0.0.1:{port}"\ndomain = "phone.localhost"\nsecret = "{SECRET}"\n'
         f'[sip]\nlisten = ["udp://127.0.0.1:{ports.free()}"]\n[media]\nbind = "127.0.0.1"\nxmpp_port = {ports.free(8)}\n'
-        f'rtp_ports = "{rtp}-{rtp + 39}"\n' + config(url)
+        f'rtp_ports = "{rtp}-{rtp + 39}"\n' + (more or config(url))
     )
     ended = await offhook("run", "--config", file)
     assert ended.status == 1, ended

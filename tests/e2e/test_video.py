@@ -168,6 +168,19 @@ async def test_h264_passes_both_ways(gateway, sipp, alice):
         await offhook.will_be_idle()
 
 
+async def test_h264_of_chromium_passes_both_ways(gateway, sipp, chromium):
+    trunk = sipp("shows")
+    async with chromium(video=True) as alice:
+        offhook = gateway(f"sip:127.0.0.1:{trunk.sip}", trunk_keys=SHOWS)
+        call = await (await alice.call(CONTACT, video=True)).establish(codec="H264")
+        stats = await call.will_see_pictures()
+        assert stats["codec"] == "H264", stats
+        await call.hang_up()
+        await trunk.done()
+        await offhook.will_have_ended("hangup")
+        await offhook.will_be_idle()
+
+
 async def test_only_contacts_behind_video_say_so(gateway, sipp, alice):
     trunk = sipp("answers")
     more = f"""

@@ -388,6 +388,62 @@ fn hold_is_for_both() {
 }
 
 #[test]
+fn pictures_move_with_their_user_to_a_device_without_bundle_and_back() {
+    let (mut desk, _) = up();
+    let elsewhere = |ufrag: &str, bundle| {
+        let mut offer = with_pictures(ice(vec![pcmu()], Setup::Actpass), vec![vp8(99)], bundle);
+        for stream in &mut offer.streams {
+            if let Transport::Ice(ice) = &mut stream.transport {
+                ice.ufrag = format!("{ufrag}{}", ice.ufrag);
+            }
+        }
+        offer
+    };
+    desk.event(JULIET, LegEvent::Updated(elsewhere("a", false)));
+    let answer = desk.answer_to(JULIET);
+    let ufrag = |stream: &Stream| match &stream.transport {
+        Transport::Ice(ice) => ice.ufrag.clone(),
+        Transport::Rtp(_) => panic!("{stream:?}"),
+    };
+    assert_ne!(ufrag(&answer.streams[0]), ufrag(&answer.streams[1]));
+    let spec = desk.pictures(Side::Caller).unwrap();
+    let SideTransport::Ice(side) = &spec.transport else {
+        panic!("{spec:?}")
+    };
+    assert_eq!(side.local_ufrag, ufrag(&answer.streams[1]));
+    assert_eq!(spec.format.as_ref().map(|f| f.send_payload_type), Some(99));
+    desk.event(JULIET, LegEvent::Updated(elsewhere("b", true)));
+    let answer = desk.answer_to(JULIET);
+    assert_eq!(ufrag(&answer.streams[0]), ufrag(&answer.streams[1]));
+    let spec = desk.pictures(Side::Caller).unwrap();
+    assert_eq!(spec.transport, SideTransport::Bundled(BridgeId(1)));
+    // And to one without a camera.
+    desk.event(JULIET, LegEvent::Updated(ice(vec![pcmu()], Setup::Actpass)));
+    assert_eq!(desk.answer_to(JULIET).streams.len(), 1);
+    assert_eq!(desk.pictures(Side::Caller).unwrap().format, None);
+}
+
+#[test]
+fn a_call_that_is_handed_on_goes_on_without_pictures() {
+    let (mut desk, phone) = up();
+    let to = Address::Number(E164::parse("+15557777777").unwrap());
+    desk.event(phone, LegEvent::Transfer { to, replaces: None });
+    let (other, offer, _) = desk.offers().remove(0);
+    assert_eq!(offer.streams.len(), 1);
+    desk.event(other, LegEvent::Answered(rtp_answer()));
+    let closed =
+        |c: &MediaCommand| matches!(c, MediaCommand::Close { bridge } if bridge.is_of_pictures());
+    assert!(desk.media.iter().any(closed));
+    // What the new phone offers later is refused, and the sound goes on.
+    desk.told();
+    let pictures = with_pictures(rtp_answer(), vec![vp8(96)], false);
+    desk.event(other, LegEvent::Updated(pictures));
+    assert!(desk.answer_to(other).streams[1].rejected);
+    desk.event(JULIET, LegEvent::Ended(EndReason::Hangup.into()));
+    desk.assert_over();
+}
+
+#[test]
 fn another_port_of_the_pictures_is_told_with_both_lines() {
     let (mut desk, phone) = up();
     let port = desk.video_port(Side::Callee);

@@ -256,6 +256,35 @@ fn sound_is_the_same_without_pictures_without_their_peer_and_after_them() {
 }
 
 #[test]
+fn a_side_that_gets_a_transport_of_its_own_and_back_leaves_nothing_behind() {
+    let mut w = World::video_call(6);
+    w.show(0, 1, 100);
+    assert_eq!(count(&w.seen(1)), 3);
+    let apart = Call {
+        generation: 7,
+        ..CALL
+    };
+    let mut own = w.ice(0, &apart);
+    if let SideTransport::Ice(ice) = &mut own.transport {
+        ice.remote = None;
+    }
+    own.format = Some(vp8(BETWEEN));
+    w.configure_pictures(0, Side::Callee, own);
+    // What comes by the sound's transport is no picture then, and nothing goes out by it.
+    w.show(0, 1, 103);
+    w.show(1, 1, 103);
+    assert_eq!((count(&w.seen(1)), count(&w.seen(0))), (3, 0));
+    w.configure_pictures(0, Side::Callee, bundled());
+    w.show(0, 1, 106);
+    w.show(1, 1, 106);
+    assert_eq!((count(&w.seen(1)), count(&w.seen(0))), (6, 3));
+    w.speak(0, 5, 7);
+    assert_eq!(count(&w.heard(1)), 5);
+    w.close_pictures();
+    w.close();
+}
+
+#[test]
 fn no_feedback_makes_the_room_panic_or_answer_twice() {
     let mut w = World::video_call(5);
     w.show(0, 2, 100);

@@ -186,11 +186,18 @@ function picture() {
   return canvas.captureStream(10).getVideoTracks()[0];
 }
 
-async function start({ to, sid, hz, video }) {
+async function start({ to, sid, hz, video, codec }) {
   const mine = call(sid);
   const stream = await tone(hz);
   if (video) stream.addTrack(picture());
   mine.session = client.jingle.createMediaSession(to, sid, stream);
+  if (codec) {
+    const known = RTCRtpReceiver.getCapabilities("video").codecs;
+    const shown = () => mine.session.pc.getTransceivers().find(({ sender }) => sender.track?.kind === "video");
+    // StanzaJS adds the tracks one after the other.
+    while (!shown()) await new Promise((resolve) => setTimeout(resolve, 10));
+    shown().setCodecPreferences(known.filter(({ mimeType }) => mimeType === `video/${codec}`));
+  }
   await mine.session.start();
 }
 
