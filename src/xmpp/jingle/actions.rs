@@ -115,7 +115,7 @@ impl Jingle {
             self.decline(head, &key, condition);
             return;
         }
-        let Some(to) = self.called(&head.to) else {
+        let Ok(to) = self.called(&head.to) else {
             self.out.error(head, &Condition::ItemNotFound.into());
             return;
         };

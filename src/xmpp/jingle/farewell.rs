@@ -4,6 +4,7 @@ use jid::{BareJid, FullJid};
 
 use super::session::Session;
 use super::{Jingle, Phase};
+use crate::address::contact::AddressError;
 use crate::id::{LegId, Role};
 use crate::leg::{End, EndReason};
 use crate::xmpp::stanza::Identity;
@@ -46,6 +47,12 @@ impl Jingle {
     pub(super) fn note_turned_away(&mut self, session: &Session, why: EndReason) {
         let (contact, user) = (session.local.clone(), session.key.peer.clone());
         self.bid(contact, user, Said::of_failure(&why.into()));
+    }
+
+    /// An invitation called what nobody can be.
+    pub(super) fn note_no_address(&mut self, session: &Session, error: AddressError) {
+        let (contact, user) = (session.local.clone(), session.key.peer.clone());
+        self.bid(contact, user, Some(Said::NoAddress(error)));
     }
 
     /// A user's transfer of its call came to nothing; the call goes on.

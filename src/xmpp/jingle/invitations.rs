@@ -79,9 +79,13 @@ impl Jingle {
             transferred: false,
             key,
         };
-        let Some(to) = self.called(&head.to) else {
-            self.turn_away(session, EndReason::NotFound);
-            return;
+        let to = match self.called(&head.to) {
+            Ok(to) => to,
+            Err(error) => {
+                self.note_no_address(&session, error);
+                self.refuse(session, EndReason::NotFound);
+                return;
+            }
         };
         let kinds = content::read_kinds(payload);
         if !kinds.contains(&Media::Audio) || kinds.contains(&Media::Other) {
@@ -132,6 +136,10 @@ impl Jingle {
     /// Rejects an invitation that never becomes a leg.
     fn turn_away(&mut self, session: Session, why: EndReason) {
         self.note_turned_away(&session, why);
+        self.refuse(session, why);
+    }
+
+    fn refuse(&mut self, session: Session, why: EndReason) {
         let condition = reason::for_reject(why);
         let payload = message::ending(Verb::Reject, &session.key.sid, condition, None);
         send_message(&mut self.out, &session, &session.to(), payload);

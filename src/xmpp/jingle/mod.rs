@@ -28,7 +28,8 @@ use jid::{BareJid, FullJid, Jid};
 use minidom::Element;
 use tracing::debug;
 
-use crate::address::{Address, contact};
+use crate::address::Address;
+use crate::address::contact::{self, AddressError};
 use crate::id::{LegId, Role, Room, TokenMaker};
 use crate::leg::{End, EndReason, LegEvent};
 use crate::pii::Pii;
@@ -316,14 +317,14 @@ impl Jingle {
         }
     }
 
-    /// Whom a stanza to `to` calls; `None` if that is nobody.
-    fn called(&self, to: &Jid) -> Option<Address> {
+    /// Whom a stanza to `to` calls.
+    fn called(&self, to: &Jid) -> Result<Address, AddressError> {
         match &self.identity {
             Identity::Component { .. } => {
-                let contact = contact::parse(to.node()?.as_str()).ok()?;
-                Some(contact.address)
+                let local = to.node().map(|node| node.as_str()).unwrap_or_default();
+                Ok(contact::parse(local)?.address)
             }
-            Identity::Client { jid } => Some(Address::Xmpp(jid.to_bare())),
+            Identity::Client { jid } => Ok(Address::Xmpp(jid.to_bare())),
         }
     }
 

@@ -108,6 +108,18 @@ fn an_invitation_that_is_turned_away_says_why() {
     let video = propose("").replace("'audio'", "'text'");
     let said = room.hears(&video);
     assert!(words(&said).unwrap().1.contains("kind of sound"));
+    let local = propose("xml:lang='de'").replace("+15551234@", "5551234@");
+    let said = room.hears(&local);
+    assert!(
+        said.iter()
+            .any(|s| s.children().any(|c| c.name() == "reject"))
+    );
+    let (lang, text) = words(&said).unwrap();
+    assert_eq!(lang, "de");
+    assert!(
+        text.contains("5551234") && text.contains("Landesvorwahl"),
+        "{text}"
+    );
 }
 
 /// Calls the user from the number, and returns what was said and the leg.

@@ -11,6 +11,7 @@ use minidom::Element;
 use minidom::rxml::Namespace;
 
 use crate::address::Address;
+use crate::address::contact::AddressError;
 use crate::leg::{End, EndReason};
 
 pub use clock::WallClock;
@@ -68,6 +69,8 @@ pub enum Said {
     NotTransferred(EndReason, Option<u16>),
     /// A call to the user was not answered.
     Missed,
+    /// What the user called cannot be.
+    NoAddress(AddressError),
 }
 
 impl Said {
@@ -91,6 +94,7 @@ impl Said {
                 let what = Phrase::NotTransferred.text(language);
                 format!("{what} {}", why(*reason, *status, language))
             }
+            Self::NoAddress(error) => address_error(error, language),
             Self::Missed => {
                 let who = match (caller, name) {
                     (Address::Anonymous, _) => Phrase::Anonymous.text(language).to_owned(),
