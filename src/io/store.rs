@@ -4,7 +4,7 @@
 //! each a transaction; the gateway hears of it when they are committed, and never waits. The queue
 //! has no bound of its own: [`crate::store::Gate`] begins no more changes when many are on the way.
 //!
-//! One gateway at a time keeps its state there: [`Owner`] holds that.
+//! One gateway at a time keeps its state there: `owner.rs` holds that.
 //!
 //! A batch that cannot be written (the disk is full, the server is away) is tried again until it
 //! can; meanwhile the gateway is told that nothing can be kept.
