@@ -82,7 +82,7 @@ pub fn of_offering(offering: &Offering) -> Vec<Codec> {
 
 /// What XMPP clients have who have not said it yet: VP8 all of them, H.264 most.
 fn own() -> Vec<Codec> {
-    let mut vp8 = Codec::new(FIRST_NUMBER, "VP8", CLOCK_HZ, 1);
+    let vp8 = Codec::new(FIRST_NUMBER, "VP8", CLOCK_HZ, 1);
     let h264 = |number: u8, mode: &str| {
         let mut codec = Codec::new(FIRST_NUMBER + number, "H264", CLOCK_HZ, 1);
         codec.parameters = [
@@ -94,7 +94,6 @@ fn own() -> Vec<Codec> {
         .into();
         codec
     };
-    vp8.feedback = wanted(|_| true);
     let mut codecs = vec![vp8, h264(1, "1"), h264(2, "0")];
     for codec in &mut codecs {
         codec.feedback = wanted(|_| true);

@@ -699,7 +699,6 @@ impl Handset {
     }
 }
 
-/// Rounds to one decimal place.
 /// Waits for the signal; for ever if the system tells of none.
 async fn heard(signal: &mut Option<Signal>) {
     if let Some(signal) = signal {
@@ -709,6 +708,7 @@ async fn heard(signal: &mut Option<Signal>) {
     std::future::pending().await
 }
 
+/// Rounds to one decimal place.
 fn tenths(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }

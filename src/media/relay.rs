@@ -118,7 +118,8 @@ pub fn relay(
     send(to, buffer, len, target)
 }
 
-fn send(
+/// Protects a packet that is ready for the peer of `to`.
+pub(super) fn send(
     to: &mut SideState,
     buffer: &mut [u8],
     len: usize,

@@ -50,13 +50,11 @@ impl Media {
         let Some(sound) = self.by_id.get(&sound).copied().filter(|s| *s != slot) else {
             return;
         };
-        for (of, other, is_sound) in [(sound, slot, true), (slot, sound, false)] {
-            if let Some(Some(bridge)) = self.bridges.get_mut(of as usize) {
-                match is_sound {
-                    true => bridge.pictures = Some(other),
-                    false => bridge.sound = Some(other),
-                }
-            }
+        if let Some(Some(bridge)) = self.bridges.get_mut(sound as usize) {
+            bridge.pictures = Some(slot);
+        }
+        if let Some(Some(bridge)) = self.bridges.get_mut(slot as usize) {
+            bridge.sound = Some(sound);
         }
     }
 
@@ -137,21 +135,9 @@ impl Media {
             return Forward::Consumed;
         };
         let (open, target) = (to.rtp.protection.is_ready(), to.rtp.target());
-        let (true, Some((socket, remote)), true) =
-            (open, target, pass(now, from, to, buffer, &header))
-        else {
-            return Forward::Consumed;
-        };
-        match to.rtp.protection.seal(buffer, len) {
-            Some(len) => {
-                to.stats.sent += 1;
-                Forward::Send {
-                    socket,
-                    to: remote,
-                    len,
-                }
-            }
-            None => Forward::Consumed,
+        match (open, target, pass(now, from, to, buffer, &header)) {
+            (true, Some(target), true) => relay::send(to, buffer, len, target),
+            _ => Forward::Consumed,
         }
     }
 

@@ -246,7 +246,7 @@ impl Xmpp {
     /// What the contact `jid` looks like; the own client of a user as a contact without pictures.
     fn face_of(&self, jid: &Jid) -> &Face {
         let contact = jid.node().and_then(|node| contact::parse(node).ok());
-        let routes = &mut self.config.video.iter();
+        let mut routes = self.config.video.iter();
         let route = contact.and_then(|c| routes.find(|(route, _)| route.takes(&c.address)));
         match route {
             Some((_, true)) => &self.video_phone,
@@ -450,13 +450,13 @@ impl Xmpp {
         }
         let is_domain = addressee == Addressee::Domain;
         let called = self.names.of(&head.from.to_bare(), &head.to.to_bare());
-        let face = match is_domain {
-            true => &self.domain,
-            false => self.face_of(&head.to),
-        };
         let answer = match (kind, name, ns) {
             (Get, "query", disco::NS_INFO) => {
                 let node = payload.attr("node");
+                let face = match is_domain {
+                    true => &self.domain,
+                    false => self.face_of(&head.to),
+                };
                 // The domain answers for every node, as clients ask for its chat and its caps.
                 if !is_domain && node.is_some_and(|node| !face.is_caps_node(node)) {
                     return Err(Condition::ItemNotFound.into());

@@ -310,8 +310,10 @@ fn read_feedback(section: &Section<'_>, payload_type: u8) -> Vec<(String, String
         let mut words = what.split_ascii_whitespace();
         let kind = words.next().filter(|kind| is_token(kind))?.to_owned();
         let words: Vec<&str> = words.collect();
-        let visible = |word: &&str| word.bytes().all(|b| b.is_ascii_graphic());
-        words.iter().all(visible).then(|| (kind, words.join(" ")))
+        words
+            .iter()
+            .all(|word| is_visible(word))
+            .then(|| (kind, words.join(" ")))
     });
     read.take(MAX_FEEDBACK).collect()
 }

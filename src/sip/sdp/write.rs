@@ -231,10 +231,6 @@ fn write_codec(codec: &Codec, out: &mut String) {
             format_args!("a=rtpmap:{payload_type} {name}/{clock_hz}"),
         );
     }
-    let clean = |text: &str| -> String {
-        let visible = text.chars().filter(|c| !c.is_control() && *c != ';');
-        visible.collect::<String>().trim().to_owned()
-    };
     // On every profile, not on RTP/AVPF alone as RFC 4585 §4.2 has it: phones that want AVPF refuse
     // nothing for its want, phones that know no AVPF would refuse it, and who does not know the
     // attribute passes over it (RFC 8866 §5.13).
@@ -247,6 +243,10 @@ fn write_codec(codec: &Codec, out: &mut String) {
     if parameters.is_empty() {
         return;
     }
+    let clean = |text: &str| -> String {
+        let visible = text.chars().filter(|c| !c.is_control() && *c != ';');
+        visible.collect::<String>().trim().to_owned()
+    };
     let parameters: Vec<String> = parameters
         .iter()
         .map(|(name, value)| match name.as_str() {

@@ -4,7 +4,6 @@ use jid::{BareJid, FullJid};
 
 use super::session::Session;
 use super::{Jingle, Phase};
-use crate::address::contact::AddressError;
 use crate::id::{LegId, Role};
 use crate::leg::{End, EndReason};
 use crate::xmpp::stanza::Identity;
@@ -44,15 +43,9 @@ impl Jingle {
     }
 
     /// An invitation that never became a leg was turned away.
-    pub(super) fn note_turned_away(&mut self, session: &Session, why: EndReason) {
+    pub(super) fn note_turned_away(&mut self, session: &Session, said: Option<Said>) {
         let (contact, user) = (session.local.clone(), session.key.peer.clone());
-        self.bid(contact, user, Said::of_failure(&why.into()));
-    }
-
-    /// An invitation called what nobody can be.
-    pub(super) fn note_no_address(&mut self, session: &Session, error: AddressError) {
-        let (contact, user) = (session.local.clone(), session.key.peer.clone());
-        self.bid(contact, user, Some(Said::NoAddress(error)));
+        self.bid(contact, user, said);
     }
 
     /// A user's transfer of its call came to nothing; the call goes on.

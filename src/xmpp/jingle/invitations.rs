@@ -15,6 +15,7 @@ use crate::description::Media;
 use crate::id::{LegId, Role};
 use crate::leg::{End, EndReason, LegEvent, Offering};
 use crate::xmpp::stanza::{Condition, Kind, MessageType, StanzaError, StanzaHead};
+use crate::xmpp::text::Said;
 
 /// What becomes of an invitation between two JIDs that are in a session already.
 enum Clash {
@@ -82,8 +83,8 @@ impl Jingle {
         let to = match self.called(&head.to) {
             Ok(to) => to,
             Err(error) => {
-                self.note_no_address(&session, error);
-                self.refuse(session, EndReason::NotFound);
+                let said = Some(Said::NoAddress(error));
+                self.refuse(session, EndReason::NotFound, said);
                 return;
             }
         };
@@ -135,11 +136,12 @@ impl Jingle {
 
     /// Rejects an invitation that never becomes a leg.
     fn turn_away(&mut self, session: Session, why: EndReason) {
-        self.note_turned_away(&session, why);
-        self.refuse(session, why);
+        self.refuse(session, why, Said::of_failure(&why.into()));
     }
 
-    fn refuse(&mut self, session: Session, why: EndReason) {
+    /// The same with words of its own for the user.
+    fn refuse(&mut self, session: Session, why: EndReason, said: Option<Said>) {
+        self.note_turned_away(&session, said);
         let condition = reason::for_reject(why);
         let payload = message::ending(Verb::Reject, &session.key.sid, condition, None);
         send_message(&mut self.out, &session, &session.to(), payload);
