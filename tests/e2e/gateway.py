@@ -156,12 +156,13 @@ class Gateway(Process):
         return [line for line in self.log.splitlines() if " INFO " in line and "call ended" in line]
 
     async def will_have_ended(self, reason: str, calls: int = 1) -> None:
-        """Waits for the lines of `calls` ended calls; each must say `reason`."""
+        """Waits for the lines of `calls` ended calls, each of which must say `reason`, and until no socket of them is left."""
         await self.will_log(rf"(?s)(call ended.*){{{calls}}}", 5)
         lines = self.endings()
         assert len(lines) == calls, "\n".join(lines)
         for line in lines:
             assert re.search(rf"reason=\"?{reason}\b", line), line
+        await self.will_be_idle()
 
     def check_end(self) -> None:
         """Stops it and checks that it ended well and lost no word on the way."""

@@ -29,7 +29,6 @@ async def test_the_phone_network_says_no(gateway, sipp, alice, code, text, told,
         await call.sees("reject", reason=told)
         await trunk.done()
         await offhook.will_have_ended(logged)
-        await offhook.will_be_idle()
 
 
 async def test_cancelled_while_ringing(gateway, sipp, alice):
@@ -41,7 +40,6 @@ async def test_cancelled_while_ringing(gateway, sipp, alice):
         call.retract()
         await trunk.done()
         await offhook.will_have_ended("cancelled")
-        await offhook.will_be_idle()
 
 
 async def test_nobody_answers(gateway, sipp, alice):
@@ -62,7 +60,6 @@ async def test_the_trunk_is_unreachable(gateway, alice, transport):
         call = alice.call(CONTACT)
         await call.sees("reject", reason="general-error")
         await offhook.will_have_ended("no-route")
-        await offhook.will_be_idle()
 
 
 async def test_what_is_no_number_is_not_called(gateway, alice):
@@ -78,7 +75,6 @@ async def test_the_client_declines(incoming):
         closed = await caller.will_say("CALL_CLOSED")
         assert "486" in closed["param"]
         await offhook.will_have_ended("busy")
-        await offhook.will_be_idle()
 
 
 async def test_the_phone_gives_up_before_the_client_answers(incoming):
@@ -88,7 +84,6 @@ async def test_the_phone_gives_up_before_the_client_answers(incoming):
         await caller.command("hangup")
         await call.sees("retract")
         await offhook.will_have_ended("cancelled")
-        await offhook.will_be_idle()
 
 
 async def test_the_client_never_answers(incoming):

@@ -56,7 +56,6 @@ async def test_every_device_rings_and_the_second_to_answer_is_refused(gateway, p
         await caller.will_say("CALL_CLOSED")
         assert caller.heard.tone_seconds(440) > 0.7, caller.heard.describe(440)
         await offhook.will_have_ended("hangup")
-        await offhook.will_be_idle()
 
 
 async def test_one_device_declines_for_all(gateway, phone, alice, desk):
@@ -69,7 +68,6 @@ async def test_one_device_declines_for_all(gateway, phone, alice, desk):
         closed = await caller.will_say("CALL_CLOSED")
         assert "486" in closed["param"]
         await offhook.will_have_ended("busy")
-        await offhook.will_be_idle()
 
 
 async def test_all_devices_stop_ringing_when_the_caller_gives_up(gateway, phone, alice, desk):
@@ -84,7 +82,6 @@ async def test_all_devices_stop_ringing_when_the_caller_gives_up(gateway, phone,
         for one in (call, other):
             assert (await one.sees("retract")).sender == call.peer
         await offhook.will_have_ended("cancelled")
-        await offhook.will_be_idle()
 
 
 async def test_the_caller_gives_up_between_proceed_and_accept(gateway, phone, alice):
@@ -101,7 +98,6 @@ async def test_the_caller_gives_up_between_proceed_and_accept(gateway, phone, al
         await call.sees("session-terminate")
         await call.sees("finish")
         await offhook.will_have_ended("cancelled")
-        await offhook.will_be_idle()
 
 
 async def test_the_phone_rings_though_no_device_says_so(gateway, phone, alice):
@@ -157,4 +153,3 @@ async def test_two_withheld_numbers_are_two_contacts(gateway, phone, alice):
         await call.sees("retract")
         await other.sees("retract")
         await offhook.will_have_ended("cancelled", calls=2)
-        await offhook.will_be_idle()

@@ -81,7 +81,6 @@ async def test_a_phone_is_invited_and_leaves_with_its_call(gateway, phone, proso
         await callee.will_say("CALL_CLOSED")
         await bob.will_hear_presence(full, "unavailable")
         await offhook.will_have_ended("peer-gone")
-        await offhook.will_be_idle()
 
 
 async def test_who_leaves_in_a_call_hears_its_end(gateway, phone, prosody):
@@ -100,7 +99,6 @@ async def test_who_leaves_in_a_call_hears_its_end(gateway, phone, prosody):
         assert ended.sender == f"{number}/phone"
         await callee.will_say("CALL_CLOSED")
         await offhook.will_have_ended("peer-gone")
-        await offhook.will_be_idle()
 
 
 async def test_a_command_brings_a_phone_in(gateway, phone, prosody):
