@@ -36,8 +36,16 @@ impl Sip {
         let Some(framer) = self.transports.framer(flow) else {
             return;
         };
-        framer.push(bytes);
-        self.touch(now, connection);
+        let pong = bytes == b"\r\n" && !framer.is_mid_message();
+        // Two pongs are no ping: whom we have connected to answers, and does not ask (RFC 5626 §3.5.1).
+        let pong = pong && self.transports.is_ours(connection);
+        self.heard(now, connection, pong);
+        if pong {
+            return;
+        }
+        if let Some(framer) = self.transports.framer(flow) {
+            framer.push(bytes);
+        }
         // The framer is asked anew each time: a message may close its own connection.
         while let Some(framed) = self.transports.framer(flow).and_then(|f| f.next()) {
             match framed {
@@ -46,18 +54,10 @@ impl Sip {
                 Framed::Refused(error) => self.unreadable(now, flow, error),
                 Framed::Broken(error) => {
                     self.unreadable(now, flow, error);
-                    self.connection_closed_by_us(connection);
+                    self.close_connection(connection);
                     return;
                 }
             }
-        }
-    }
-
-    fn connection_closed_by_us(&mut self, connection: crate::id::ConnectionId) {
-        self.timers.stop(&super::TimerKey::Connection(connection));
-        self.timers.stop(&super::TimerKey::Ping(connection));
-        if let Some(flow) = self.transports.close(connection) {
-            self.fail_flow(flow);
         }
     }
 
