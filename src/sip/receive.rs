@@ -64,7 +64,7 @@ impl Sip {
     fn unreadable(&mut self, now: Instant, flow: Flow, error: ParseError) {
         self.stats.unreadable += 1;
         debug!(fault = %error.fault, from = ?Pii(flow.remote), "message refused");
-        if self.mode == Mode::Trunks && self.trunk_of(flow.remote.ip()).is_none() {
+        if self.mode == Mode::Trunks && self.trunk_of(flow.remote.ip(), None).is_none() {
             return self.strangers.dropped(now, flow.remote.ip());
         }
         let ParseError { fault, request } = error;
@@ -124,7 +124,10 @@ impl Sip {
             Method::Cancel => self.servers.find(&key.cancelled()),
             _ => None,
         };
-        let trunk = self.trunk_of(flow.remote.ip());
+        let trunk = match dialog {
+            Some(session) => self.sessions.trunk_of(session),
+            None => self.trunk_of(flow.remote.ip(), request.request_uri()),
+        };
         let strange = self.mode == Mode::Trunks && trunk.is_none();
         if strange && dialog.is_none() && invite.is_none() {
             self.stats.unknown_sources += 1;
@@ -138,7 +141,7 @@ impl Sip {
             let Some(invite) = invite else {
                 return self.stateless(now, back, request, 481);
             };
-            let server = self.start_server(request, key, None, back);
+            let server = self.start_server(request, key, None, back, trunk);
             // RFC 3261 §9.2: with the tag of the INVITE's own response, which some callers take for
             // the call's.
             let tag = self.tag_of(invite);
@@ -146,7 +149,7 @@ impl Sip {
             return self.cancelled(now, invite, request);
         }
         if let Some(session) = dialog {
-            let server = self.start_server(request, key, None, back);
+            let server = self.start_server(request, key, None, back, trunk);
             if self.refused(now, server, request) {
                 return;
             }
@@ -187,7 +190,7 @@ impl Sip {
         if self.servers.is_merged(&merge) {
             return self.stateless(now, flow, request, 482);
         }
-        let server = self.start_server(request, key, Some(merge.into()), flow);
+        let server = self.start_server(request, key, Some(merge.into()), flow, trunk);
         let invite = request.method() == Some(&Method::Invite);
         if invite {
             self.respond(now, server, 100, None, |r| r);

@@ -132,7 +132,7 @@ impl Sip {
     /// What we can do for whoever sent a request, for Allow.
     pub(super) fn allow_in(&self, server: ServerId) -> &'static str {
         let entry = self.servers.get(server);
-        self.allow(entry.and_then(|entry| self.trunk_of(entry.flow.remote.ip())))
+        self.allow(entry.and_then(|entry| entry.trunk))
     }
 
     fn takes_texts(&self, trunk: Option<usize>) -> bool {

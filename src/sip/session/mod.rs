@@ -153,6 +153,11 @@ impl Sessions {
         self.by_tag.get(tag).copied()
     }
 
+    /// The trunk of a call.
+    pub fn trunk_of(&self, id: SessionId) -> Option<usize> {
+        self.entries.get(&id)?.trunk
+    }
+
     /// The number for the next caller leg.
     pub fn next_caller(&mut self) -> u64 {
         self.callers += 1;

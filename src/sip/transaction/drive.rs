@@ -409,6 +409,7 @@ impl Sip {
         key: ServerKey,
         merge: Option<MergeKey>,
         flow: Flow,
+        trunk: Option<usize>,
     ) -> ServerId {
         let reliable = flow.transport.is_reliable();
         let machine = match request.method() {
@@ -445,6 +446,7 @@ impl Sip {
             back,
             head: Some(head),
             last: Vec::new(),
+            trunk,
             session: None,
         })
     }

@@ -270,6 +270,8 @@ pub struct ServerEntry {
     pub head: Option<Message>,
     /// The last response, for its repetition.
     pub last: Vec<u8>,
+    /// The trunk that it came from.
+    pub trunk: Option<usize>,
     /// The call that it belongs to, if a CANCEL may mean it.
     pub session: Option<SessionId>,
 }

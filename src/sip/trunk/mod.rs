@@ -196,19 +196,22 @@ fn contains(network: IpAddr, length: u8, ip: IpAddr) -> bool {
 }
 
 impl Sip {
-    /// The trunk that an address belongs to: by its networks, else by its servers.
-    pub(super) fn trunk_of(&self, ip: IpAddr) -> Option<usize> {
+    /// The trunk that an address belongs to: by its networks, else by its servers. Of several
+    /// accounts there, it is the one that the Request-URI names.
+    pub(super) fn trunk_of(&self, ip: IpAddr, asked: Option<&str>) -> Option<usize> {
         let ip = ip.to_canonical();
         let serves = |trunk: &Trunk| {
-            self.locator
-                .places(trunk.target)
-                .iter()
-                .any(|place| place.remote.ip().to_canonical() == ip)
+            let mut places = self.locator.places(trunk.target).iter();
+            places.any(|place| place.remote.ip().to_canonical() == ip)
         };
-        self.trunks
-            .iter()
-            .position(|trunk| trunk.covers(ip))
-            .or_else(|| self.trunks.iter().position(serves))
+        let user = asked
+            .and_then(|uri| Uri::parse(uri).ok())
+            .map(|uri| uri.user());
+        let is_named = |trunk: &Trunk| user.as_ref().is_some_and(|user| trunk.is_our_account(user));
+        let first = |wanted: &dyn Fn(&Trunk) -> bool| self.trunks.iter().position(wanted);
+        first(&|trunk| is_named(trunk) && (trunk.covers(ip) || serves(trunk)))
+            .or_else(|| first(&|trunk| trunk.covers(ip)))
+            .or_else(|| first(&serves))
     }
 
     /// Asks for the addresses of a trunk, and again in a while.
