@@ -6,6 +6,8 @@
 //! - with the first request by it that is not answered in time, if nothing else was heard meanwhile,
 //! - when a peer that has answered pings does not answer one (others may not know them),
 //! - after a long silence.
+//!
+//! A registration that came by it is made again soon: calls to us would have come by it too.
 
 use std::time::Instant;
 
@@ -85,36 +87,37 @@ impl Sip {
             let key = TimerKey::Connection(connection);
             return self.timers.set(key, now + T1_64);
         }
-        self.close_connection(connection);
+        self.close_connection(now, connection);
     }
 
     /// A request that left at `sent` was not answered in time.
-    pub(super) fn unanswered(&mut self, sent: Instant, flow: Flow) {
+    pub(super) fn unanswered(&mut self, now: Instant, sent: Instant, flow: Flow) {
         if let Some(connection) = flow.connection
             && !self.transports.was_heard_since(sent, connection)
         {
-            self.close_connection(connection);
+            self.close_connection(now, connection);
         }
     }
 
     /// Closes a connection.
-    pub(super) fn close_connection(&mut self, connection: ConnectionId) {
+    pub(super) fn close_connection(&mut self, now: Instant, connection: ConnectionId) {
         let flow = self.transports.close(connection);
-        self.connection_over(connection, flow);
+        self.connection_over(now, connection, flow);
     }
 
     /// The network has lost a connection.
-    pub(super) fn connection_closed(&mut self, connection: ConnectionId) {
+    pub(super) fn connection_closed(&mut self, now: Instant, connection: ConnectionId) {
         let flow = self.transports.closed(connection);
-        self.connection_over(connection, flow);
+        self.connection_over(now, connection, flow);
     }
 
-    fn connection_over(&mut self, connection: ConnectionId, flow: Option<Flow>) {
+    fn connection_over(&mut self, now: Instant, connection: ConnectionId, flow: Option<Flow>) {
         for key in [TimerKey::Ping, TimerKey::Pong, TimerKey::Connection] {
             self.timers.stop(&key(connection));
         }
         if let Some(flow) = flow {
             self.fail_flow(flow);
+            self.registered_flow_lost(now, flow);
         }
     }
 

@@ -225,7 +225,7 @@ impl Sip {
                     self.connected(now, connection);
                 }
             }
-            NetInput::Closed { connection } => self.connection_closed(connection),
+            NetInput::Closed { connection } => self.connection_closed(now, connection),
             NetInput::Unsent { flow } => self.fail_flow(flow),
             NetInput::Resolved { query, records } => self.resolved(query, Some(&records)),
             NetInput::Unresolved { query } => self.resolved(query, None),
@@ -270,7 +270,7 @@ impl Sip {
                 TimerKey::Locate(trunk) => self.locate_trunk(now, trunk),
                 TimerKey::Penalty(trunk) => self.end_penalty(now, trunk),
                 TimerKey::Ping(connection) => self.ping(now, connection),
-                TimerKey::Pong(connection) => self.close_connection(connection),
+                TimerKey::Pong(connection) => self.close_connection(now, connection),
                 TimerKey::Connection(connection) => self.silent(now, connection),
             }
             self.settle(now);

@@ -54,7 +54,7 @@ impl Sip {
                 Framed::Refused(error) => self.unreadable(now, flow, error),
                 Framed::Broken(error) => {
                     self.unreadable(now, flow, error);
-                    self.close_connection(connection);
+                    self.close_connection(now, connection);
                     return;
                 }
             }

@@ -392,14 +392,6 @@ fn calling_by_tcp(options: Duration) -> (Bench, Flow, Message) {
     (bench, flow, invite)
 }
 
-fn hears_stream(bench: &mut Bench, flow: Flow, bytes: &[u8]) {
-    let bytes = bytes.to_vec();
-    bench
-        .sip
-        .handle(bench.now, NetInput::Stream { flow, bytes });
-    bench.collect();
-}
-
 /// The pings until we close a connection whose peer says nothing but `pong`, `pongs` times, and how
 /// long that took.
 fn pings_until_closed(bench: &mut Bench, flow: Flow, mut pongs: u32) -> (usize, Duration) {
@@ -418,7 +410,7 @@ fn pings_until_closed(bench: &mut Bench, flow: Flow, mut pongs: u32) -> (usize, 
                     pings += 1;
                     if pongs > 0 {
                         pongs -= 1;
-                        hears_stream(bench, flow, b"\r\n");
+                        bench.hears_stream(flow, b"\r\n");
                     }
                 }
                 NetOutput::Send { bytes, .. } if bytes == b"\r\n" => panic!("no pong for a pong"),
@@ -435,7 +427,7 @@ fn pings_until_closed(bench: &mut Bench, flow: Flow, mut pongs: u32) -> (usize, 
 #[test]
 fn a_connection_of_ours_is_pinged_and_ends_when_nothing_comes_back() {
     let (mut bench, flow, invite) = calling_by_tcp(Duration::ZERO);
-    hears_stream(&mut bench, flow, &reply(&invite, 486, "b").to_bytes());
+    bench.hears_stream(flow, &reply(&invite, 486, "b").to_bytes());
     bench.sent();
     let (pings, after) = pings_until_closed(&mut bench, flow, 0);
     assert_eq!(after, Duration::from_secs(600));
@@ -447,7 +439,7 @@ fn a_connection_of_ours_is_pinged_and_ends_when_nothing_comes_back() {
 #[test]
 fn a_connection_by_which_no_request_is_answered_ends_with_the_first() {
     let (mut bench, flow, invite) = calling_by_tcp(Duration::from_secs(30));
-    hears_stream(&mut bench, flow, &reply(&invite, 486, "b").to_bytes());
+    bench.hears_stream(flow, &reply(&invite, 486, "b").to_bytes());
     bench.sent();
     let (_, after) = pings_until_closed(&mut bench, flow, 0);
     assert!(after <= Duration::from_secs(63), "{after:?}");
@@ -463,7 +455,7 @@ fn a_connection_by_which_no_request_is_answered_ends_with_the_first() {
 #[test]
 fn a_peer_that_has_sent_pongs_and_sends_none_is_gone_after_ten_seconds() {
     let (mut bench, flow, invite) = calling_by_tcp(Duration::ZERO);
-    hears_stream(&mut bench, flow, &reply(&invite, 486, "b").to_bytes());
+    bench.hears_stream(flow, &reply(&invite, 486, "b").to_bytes());
     bench.sent();
     let (pings, after) = pings_until_closed(&mut bench, flow, 2);
     assert_eq!((pings, after), (3, Duration::from_secs(3 * 95 + 10)));
@@ -474,14 +466,14 @@ fn a_peer_that_has_sent_pongs_and_sends_none_is_gone_after_ten_seconds() {
 #[test]
 fn a_connection_is_not_closed_for_silence_while_an_answer_is_awaited() {
     let (mut bench, flow, invite) = calling_by_tcp(Duration::ZERO);
-    hears_stream(&mut bench, flow, &reply(&invite, 486, "b").to_bytes());
+    bench.hears_stream(flow, &reply(&invite, 486, "b").to_bytes());
     bench.after(Duration::from_secs(599));
     while bench.sip.poll_output().is_some() {}
     bench.events.clear();
     bench.tells(callee(2), offer_to(number("+15550199"), Some("south")));
     let invite = bench.sent().remove(0);
     bench.after(Duration::from_secs(10));
-    hears_stream(&mut bench, flow, &reply(&invite, 180, "b").to_bytes());
+    bench.hears_stream(flow, &reply(&invite, 180, "b").to_bytes());
     assert_eq!(bench.event(), LegEvent::Ringing);
     assert!(bench.said().is_empty());
 }

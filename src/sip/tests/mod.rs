@@ -170,6 +170,12 @@ impl Bench {
         self.collect();
     }
 
+    fn hears_stream(&mut self, flow: Flow, bytes: &[u8]) {
+        let bytes = bytes.to_vec();
+        self.sip.handle(self.now, NetInput::Stream { flow, bytes });
+        self.collect();
+    }
+
     fn collect(&mut self) {
         while let Some(event) = self.sip.poll_event() {
             self.events.push_back(event);

@@ -263,6 +263,72 @@ fn the_account_is_called_for_whom_the_call_was_meant() {
     );
 }
 
+/// Registers by a new connection; returns how long that took to begin, and the connection.
+fn registers_by_tcp(bench: &mut Bench) -> (Duration, Flow) {
+    let start = bench.now;
+    let flow = loop {
+        if let Some(NetOutput::Connect { flow, .. }) = bench.sip.poll_output() {
+            break flow;
+        }
+        assert!(
+            bench.now < start + Duration::from_secs(700),
+            "nothing comes"
+        );
+        bench.after(ms(100));
+    };
+    let took = bench.now - start;
+    bench.sip.handle(bench.now, NetInput::Connected { flow });
+    let request = one(bench);
+    assert_eq!(short(&request), "REGISTER");
+    let ours = request.header(Name::Contact).unwrap();
+    let mut response = reply(&request, 200, "reg");
+    response
+        .headers
+        .set(Name::Contact, &format!("{ours};expires=600"));
+    bench.hears_stream(flow, &response.to_bytes());
+    (took, flow)
+}
+
+/// RFC 5626 §4.5: calls to us would have come by the connection that is gone.
+#[test]
+fn a_registration_is_made_anew_when_its_connection_is_gone() {
+    let mut bench = Bench::with(|trunk| {
+        trunk.register = true;
+        trunk.transport = Some(SipTransport::Tcp);
+        trunk.username = Some("u1".into());
+        trunk.password = Some(Secret("zanzibar".into()));
+    });
+    let (_, flow) = registers_by_tcp(&mut bench);
+    bench.after(Duration::from_secs(200));
+    while bench.sip.poll_output().is_some() {}
+    let connection = flow.connection.unwrap();
+    bench.sip.handle(bench.now, NetInput::Closed { connection });
+    assert!(bench.sip.trunk_is_up("south"));
+    let (took, mut flow) = registers_by_tcp(&mut bench);
+    assert!(took <= Duration::from_secs(10), "{took:?}");
+    // Whoever closes each connection is not asked all the time.
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        bench.after(ms(100));
+        let connection = flow.connection.unwrap();
+        bench.sip.handle(bench.now, NetInput::Closed { connection });
+        let (took, next) = registers_by_tcp(&mut bench);
+        waits.push(took);
+        flow = next;
+    }
+    assert!(waits[0] <= Duration::from_secs(21), "{waits:?}");
+    assert!(waits[5] >= Duration::from_secs(150), "{waits:?}");
+    // A stopping gateway does not come back.
+    bench.sip.unregister(bench.now);
+    let last = one(&mut bench);
+    bench.hears_stream(flow, &reply(&last, 200, "reg").to_bytes());
+    let connection = flow.connection.unwrap();
+    bench.sip.handle(bench.now, NetInput::Closed { connection });
+    bench.after(Duration::from_secs(700));
+    assert!(bench.said().is_empty());
+    bench.is_quiet();
+}
+
 /// Two accounts at one server: what comes names in its Request-URI which of them it is for.
 fn two_accounts() -> Bench {
     let account = |name: &str, user: &str| {

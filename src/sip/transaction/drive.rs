@@ -359,7 +359,7 @@ impl Sip {
             }
             (Tell::TimedOut, _) => {
                 // First, so that what is tried next does not go the same way.
-                self.unanswered(sent, flow);
+                self.unanswered(now, sent, flow);
                 self.request_fared(now, client, user, Outcome::TimedOut);
             }
             (Tell::Unreachable, _) => self.request_fared(now, client, user, Outcome::Unreachable),
