@@ -199,19 +199,26 @@ impl Sip {
     /// The trunk that an address belongs to: by its networks, else by its servers. Of several
     /// accounts there, it is the one that the Request-URI names.
     pub(super) fn trunk_of(&self, ip: IpAddr, asked: Option<&str>) -> Option<usize> {
-        let ip = ip.to_canonical();
-        let serves = |trunk: &Trunk| {
-            let mut places = self.locator.places(trunk.target).iter();
-            places.any(|place| place.remote.ip().to_canonical() == ip)
-        };
         let user = asked
             .and_then(|uri| Uri::parse(uri).ok())
             .map(|uri| uri.user());
         let is_named = |trunk: &Trunk| user.as_ref().is_some_and(|user| trunk.is_our_account(user));
         let first = |wanted: &dyn Fn(&Trunk) -> bool| self.trunks.iter().position(wanted);
-        first(&|trunk| is_named(trunk) && (trunk.covers(ip) || serves(trunk)))
+        first(&|trunk| is_named(trunk) && (trunk.covers(ip) || self.serves(trunk, ip)))
             .or_else(|| first(&|trunk| trunk.covers(ip)))
-            .or_else(|| first(&serves))
+            .or_else(|| first(&|trunk| self.serves(trunk, ip)))
+    }
+
+    fn serves(&self, trunk: &Trunk, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let mut places = self.locator.places(trunk.target).iter();
+        places.any(|place| place.remote.ip().to_canonical() == ip)
+    }
+
+    /// True if an address is one of the trunk's own, and not just where the trunk sends us.
+    pub(super) fn is_of_trunk(&self, trunk: Option<usize>, ip: IpAddr) -> bool {
+        let trunk = trunk.and_then(|index| self.trunks.get(index));
+        trunk.is_some_and(|trunk| trunk.covers(ip) || self.serves(trunk, ip))
     }
 
     /// Asks for the addresses of a trunk, and again in a while.

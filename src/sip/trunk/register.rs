@@ -200,7 +200,7 @@ impl Sip {
             let Some(mut request) = self.write_register(index) else {
                 break;
             };
-            self.authorize(Some(index), &mut request);
+            self.authorize(Some(index), &hop, &mut request);
             if let Ok(client) = self.send_request(now, request, &hop, User::Register(index)) {
                 if let Some(registration) = self.registration(index) {
                     registration.asked = Some((client, hop));
@@ -293,7 +293,7 @@ impl Sip {
         }
         match outcome {
             Outcome::Response(response) => {
-                self.note_accepted(Some(index), response);
+                self.note_accepted(Some(index), client, response);
                 match response.status().unwrap_or(0) {
                     200..300 => self.registered(now, index, client, &hop, response),
                     503 => {
