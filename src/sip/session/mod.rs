@@ -346,9 +346,16 @@ impl Sip {
             Some(_) => SizeRule::Keep,
             None => SizeRule::TcpIfLarge,
         };
+        // RFC 5923: a connection with the same host serves, if the transport is the one asked for.
+        let stands = asked.is_none_or(|asked| asked == flow.transport)
+            && flow.transport.is_reliable()
+            && self.transports.stands(flow);
         let Some(ip) = literal(uri.host()).filter(|ip| !ip.is_unspecified() && !ip.is_multicast())
         else {
-            return match self.locator.known(uri.host()) {
+            return match self.server_of(uri.host(), asked, Some(flow.remote)) {
+                Some(place) if place.remote.ip() == flow.remote.ip() && stands => {
+                    hop(back, SizeRule::Keep)
+                }
                 Some(mut place) => {
                     if let Some(port) = uri.port() {
                         place.remote.set_port(port);
@@ -358,9 +365,7 @@ impl Sip {
                 None => hop(back, SizeRule::Keep),
             };
         };
-        let same_host = ip == flow.remote.ip();
-        let fits_flow = asked.is_none_or(|asked| asked == flow.transport);
-        if same_host && fits_flow && flow.transport.is_reliable() && self.transports.stands(flow) {
+        if ip == flow.remote.ip() && stands {
             return hop(back, SizeRule::Keep);
         }
         let port = uri.port().unwrap_or(transport.default_port());

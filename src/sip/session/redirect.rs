@@ -150,7 +150,7 @@ impl Sip {
                 })
             }
             None if by_proxy => None,
-            None => self.locator.known(uri.host()),
+            None => self.server_of(uri.host(), asked, None),
         };
         match (place, trunk) {
             (Some(place), _) => Some(VecDeque::from([Hop {

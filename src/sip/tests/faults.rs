@@ -348,8 +348,8 @@ fn a_large_invite_goes_by_tcp_and_back_to_udp_if_that_fails() {
     bench.is_quiet();
 }
 
-#[test]
-fn a_trunk_by_name_is_located_ahead_of_its_calls_and_fails_over() {
+/// A room whose trunk has two servers by name.
+fn with_two_servers() -> Bench {
     let mut bench = Bench::with(|trunk| {
         trunk.host = "sip.example.org".into();
     });
@@ -362,6 +362,12 @@ fn a_trunk_by_name_is_located_ahead_of_its_calls_and_fails_over() {
     bench
         .sip
         .handle(bench.now, NetInput::Resolved { query, records });
+    bench
+}
+
+#[test]
+fn a_trunk_by_name_is_located_ahead_of_its_calls_and_fails_over() {
+    let mut bench = with_two_servers();
     bench.tells(callee(LEG), offer_to(number("+15550199"), Some("south")));
     let (flow, invite) = bench.sent_to().remove(0);
     assert_eq!(
@@ -375,6 +381,58 @@ fn a_trunk_by_name_is_located_ahead_of_its_calls_and_fails_over() {
         flow.remote,
         "198.51.100.2:5060".parse::<std::net::SocketAddr>().unwrap()
     );
+}
+
+/// RFC 3263 §4: what is in the middle of something goes to the server that has it, though the name
+/// has others before it.
+#[test]
+fn a_call_stays_with_its_server_where_that_goes_by_the_name_of_all() {
+    let named = |text: String| text.replace("@198.51.100.1:5060", "@sip.example.org");
+    let mut bench = with_two_servers();
+    bench.tells(callee(LEG), offer_to(number("+15550199"), Some("south")));
+    let first = bench.sent().remove(0);
+    bench.answers(&first, 503);
+    let second = bench.sent().pop().unwrap();
+    let answer =
+        text(&ok(&second, "b")).replace("<sip:b@198.51.100.1:5060>", "<sip:b@sip.example.org>");
+    bench.hears_from("198.51.100.2:5060", &answer);
+    let (flow, ack) = bench.sent_to().remove(0);
+    assert_eq!(
+        (short(&ack).as_str(), ack.request_uri()),
+        ("ACK", Some("sip:b@sip.example.org"))
+    );
+    assert_eq!(flow.remote.to_string(), "198.51.100.2:5060");
+    // And so where the second server calls us, by a name in Record-Route.
+    let mut bench = with_two_servers();
+    let invite = named(raw::invite("z9hG4bK1", raw::SDP)).replace(
+        "Contact: ",
+        "Record-Route: <sip:sip.example.org;lr>\nContact: ",
+    );
+    bench.hears_from("198.51.100.2:5060", &invite);
+    let leg = bench.events.pop_front().expect("a call").0;
+    bench.tells(leg, LegCommand::Answer(description(5000)));
+    let tag = bench.sent().last().unwrap().to_tag().unwrap().to_owned();
+    let ack = raw::within("ACK", "z9hG4bKa", 10, &tag, "");
+    bench.hears_from("198.51.100.2:5060", &ack);
+    bench.tells(leg, LegCommand::End(End::from(EndReason::Hangup)));
+    let (flow, bye) = bench.sent_to().pop().unwrap();
+    assert_eq!(short(&bye), "BYE");
+    assert_eq!(flow.remote.to_string(), "198.51.100.2:5060");
+}
+
+/// Where the server that had the call is none of the name's any more, one that works has it.
+#[test]
+fn a_request_to_a_name_goes_to_a_server_that_has_not_failed() {
+    let mut bench = with_two_servers();
+    bench.tells(callee(LEG), offer_to(number("+15550199"), Some("south")));
+    let first = bench.sent().remove(0);
+    bench.answers(&first, 503);
+    let second = bench.sent().pop().unwrap();
+    let moved = text(&reply(&second, 302, "b")).replace("@198.51.100.1:5060", "@sip.example.org");
+    bench.hears_from("198.51.100.2:5060", &moved);
+    let (flow, third) = bench.sent_to().remove(1);
+    assert_eq!(third.request_uri(), Some("sip:b@sip.example.org"));
+    assert_eq!(flow.remote.to_string(), "198.51.100.2:5060");
 }
 
 /// A room whose trunk is spoken to by TCP, and the connection that its first call has opened.

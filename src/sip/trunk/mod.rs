@@ -7,7 +7,7 @@ pub mod identity;
 pub mod register;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
@@ -219,6 +219,27 @@ impl Sip {
     pub(super) fn is_of_trunk(&self, trunk: Option<usize>, ip: IpAddr) -> bool {
         let trunk = trunk.and_then(|index| self.trunks.get(index));
         trunk.is_some_and(|trunk| trunk.covers(ip) || self.serves(trunk, ip))
+    }
+
+    /// The server of a host name that a URI in the middle of something means: the one that has it
+    /// already (RFC 3263 §4), else the first that has not failed lately.
+    pub(super) fn server_of(
+        &self,
+        host: &str,
+        asked: Option<SipTransport>,
+        has_it: Option<SocketAddr>,
+    ) -> Option<Place> {
+        let failed = |place: &Place| self.trunks.iter().any(|trunk| trunk.has_failed(*place));
+        let same_ip = |place: &Place| Some(place.remote.ip()) == has_it.map(|remote| remote.ip());
+        let places = self.locator.known(host).iter();
+        places.copied().min_by_key(|place| {
+            (
+                !same_ip(place),
+                Some(place.remote) != has_it,
+                asked.is_some_and(|asked| asked != place.transport),
+                failed(place),
+            )
+        })
     }
 
     /// Asks for the addresses of a trunk, and again in a while.
