@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tracing::{debug, trace};
 
-use crate::net::Flow;
+use crate::net::{Flow, SipTransport};
 use crate::pii::Pii;
 
 use super::transaction::ServerInput;
@@ -224,7 +224,14 @@ impl Sip {
             return true;
         }
         let scheme = request.request_uri().map(Uri::check);
-        if !matches!(scheme, Some(Ok(Scheme::Sip | Scheme::Sips | Scheme::Tel))) {
+        let flow = self.servers.get(server).map(|entry| entry.flow.transport);
+        let known = match scheme {
+            // RFC 3261 §26.2.2: it asks for TLS on the whole way.
+            Some(Ok(Scheme::Sips)) => flow == Some(SipTransport::Tls),
+            Some(Ok(Scheme::Sip | Scheme::Tel)) => true,
+            Some(Ok(Scheme::Urn | Scheme::Other) | Err(_)) | None => false,
+        };
+        if !known {
             self.respond(now, server, 416, None, |r| r);
             return true;
         }
