@@ -402,7 +402,10 @@ mod tests {
             <feature var='urn:xmpp:idle:1'/><feature var='urn:xmpp:jingle-message:0'/>\
             <feature var='urn:xmpp:jingle:1'/>";
         let real = ver(&query(client)).unwrap();
-        let merged = client.replace("'/><feature var='urn:xmpp:jingle-m", "&lt;urn:xmpp:jingle-m");
+        let merged = client.replace(
+            "'/><feature var='urn:xmpp:jingle-m",
+            "&lt;urn:xmpp:jingle-m",
+        );
         assert_ne!(merged, client);
         assert_eq!(ver(&query(&merged)), None);
         let named = |name: &str| {

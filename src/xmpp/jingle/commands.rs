@@ -9,8 +9,8 @@ use super::content::{self, Side};
 use super::message::Verb;
 use super::session::{Key, Origin, Session, State, Wire};
 use super::{
-    FIRST_RINGING, Jingle, LINK_GRACE, OFFER_LIMIT, RINGING_AGAIN, Timer, What, answer, info, message,
-    send_message, transport,
+    FIRST_RINGING, Jingle, LINK_GRACE, OFFER_LIMIT, RINGING_AGAIN, Timer, What, answer, info,
+    message, send_message, transport,
 };
 use crate::address::{Address, contact};
 use crate::description::{Description, Media, TransportInfo};

@@ -221,7 +221,10 @@ fn a_client_that_goes_offline_has_half_a_minute() {
     assert_eq!(gw.ends(), [EndReason::PeerGone]);
     let asked = gw.find("session-info");
     let jingle = asked.get_child("jingle", NS_JINGLE).unwrap();
-    assert_eq!((jingle.attr("sid"), jingle.children().count()), (Some("s"), 0));
+    assert_eq!(
+        (jingle.attr("sid"), jingle.children().count()),
+        (Some("s"), 0)
+    );
     gw.waits(60);
     assert!(gw.events().is_empty());
     gw.jingle.peer_unavailable(gw.now, &user);
