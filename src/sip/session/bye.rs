@@ -37,6 +37,7 @@ impl Sip {
             handshake,
             exchange,
             next: _,
+            holds: _,
             keys: _,
             refresh: _,
             referred: _,

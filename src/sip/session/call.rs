@@ -383,6 +383,7 @@ impl Sip {
             handshake: Handshake::Done,
             exchange: Exchange::Idle,
             next: None,
+            holds: false,
             referred: None,
             abilities: Abilities::of(response),
             referring: None,

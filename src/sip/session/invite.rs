@@ -297,7 +297,7 @@ impl Sip {
                 None => session.state = State::Offered(offered),
             },
             State::Up(mut up) => {
-                self.answer_offer(now, session, &mut up, &answer);
+                self.answer_offer(now, session, &mut up, answer);
                 session.state = State::Up(up);
                 self.next_offer(now, session);
             }
@@ -345,6 +345,7 @@ impl Sip {
             handshake,
             exchange: Exchange::Idle,
             next: None,
+            holds: false,
             referred: None,
             abilities,
             referring: None,

@@ -100,6 +100,8 @@ pub struct Up {
     pub exchange: Exchange,
     /// An offer of ours that waits until the one under way is done.
     pub next: Option<Description>,
+    /// Our own side has put the call on hold.
+    pub holds: bool,
     /// How keys reach the peer.
     pub keys: KeyWay,
     /// The session timer.

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod faults;
+mod holds;
 mod pair;
 mod raw;
 mod referring;
