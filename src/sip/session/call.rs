@@ -384,6 +384,7 @@ impl Sip {
             exchange: Exchange::Idle,
             next: None,
             holds: false,
+            overtaken: None,
             referred: None,
             abilities: Abilities::of(response),
             referring: None,

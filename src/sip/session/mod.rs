@@ -102,6 +102,8 @@ pub struct Up {
     pub next: Option<Description>,
     /// Our own side has put the call on hold.
     pub holds: bool,
+    /// A provisional response that our 2xx has overtaken.
+    pub overtaken: Option<prack::Overtaken>,
     /// How keys reach the peer.
     pub keys: KeyWay,
     /// The session timer.
