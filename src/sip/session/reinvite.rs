@@ -244,7 +244,7 @@ impl Sip {
                         return;
                     }
                 };
-                let refresh = Refresh::of_response(response);
+                let refresh = up.refresh.renewed(response, self.timer_in(client));
                 up.refresh = refresh;
                 self.start_refresh(now, session.id, refresh);
                 match heard(response) {
@@ -356,6 +356,7 @@ impl Sip {
         request: &Message,
     ) {
         let server = asked.server;
+        let wish = self.asked_timer(session.trunk);
         let (said, tag) = (
             session.said.description().cloned(),
             session.local_tag.clone(),
@@ -368,7 +369,7 @@ impl Sip {
             return self.respond_later(now, server, status);
         }
         shelve(up);
-        let (refresh, timer) = match Refresh::of_request(request) {
+        let (refresh, timer) = match up.refresh.of_reinvite(request, wish) {
             Ok(agreed) => agreed,
             Err(min) => {
                 return self.respond(now, server, 422, None, |r| {
@@ -431,7 +432,16 @@ impl Sip {
                 return self.respond(now, server, status, None, |r| r.with(Name::Accept, ACCEPT));
             }
         };
-        let (refresh, timer) = match Refresh::of_request(request) {
+        let before = match &session.state {
+            State::Up(up) => up.refresh,
+            State::Calling(_)
+            | State::Cancelling(..)
+            | State::Offered(_)
+            | State::Leaving(_)
+            | State::Over => Refresh::Off,
+        };
+        let wish = self.asked_timer(session.trunk);
+        let (refresh, timer) = match before.of_reinvite(request, wish) {
             Ok(agreed) => agreed,
             Err(min) => {
                 return self.respond(now, server, 422, None, |r| {

@@ -9,6 +9,7 @@ mod referring;
 mod register;
 mod reliable;
 mod texts;
+mod timers;
 mod transfers;
 
 use std::collections::VecDeque;

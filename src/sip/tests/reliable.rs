@@ -177,7 +177,7 @@ fn reliable(invite: &Message, status: u16, tag: &str, rseq: u32) -> Message {
         .with(Name::RSeq, rseq.to_string())
 }
 
-fn with_sdp(message: Message, port: u16) -> Message {
+pub(super) fn with_sdp(message: Message, port: u16) -> Message {
     let sdp = format!(
         "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
          m=audio {port} RTP/AVP 8\r\n"
