@@ -11,6 +11,7 @@ use crate::sip::wire::{Message, Method, Name};
 use crate::sip::{Sip, TimerKey};
 
 use super::ack::Handshake;
+use super::prack::Overtaken;
 use super::timer::SessionTimer;
 use super::{Session, State, Up};
 
@@ -24,6 +25,8 @@ pub struct Leaving {
     pub dialog: Dialog,
     /// §15: a callee may not say BYE before its 2xx was acknowledged or has timed out.
     pub handshake: Handshake,
+    /// A provisional response that our 2xx has overtaken.
+    pub overtaken: Option<Overtaken>,
     /// Why, as a Reason value.
     why: Option<String>,
     challenges: u8,
@@ -37,6 +40,8 @@ impl Sip {
             handshake,
             exchange,
             next: _,
+            holds: _,
+            overtaken,
             keys: _,
             refresh: _,
             referred: _,
@@ -55,6 +60,7 @@ impl Sip {
         let leaving = Box::new(Leaving {
             dialog,
             handshake,
+            overtaken,
             why: end.map(reason::header),
             challenges: 0,
         });

@@ -383,6 +383,8 @@ impl Sip {
             handshake: Handshake::Done,
             exchange: Exchange::Idle,
             next: None,
+            holds: false,
+            overtaken: None,
             referred: None,
             abilities: Abilities::of(response),
             referring: None,

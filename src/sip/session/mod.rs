@@ -100,6 +100,10 @@ pub struct Up {
     pub exchange: Exchange,
     /// An offer of ours that waits until the one under way is done.
     pub next: Option<Description>,
+    /// Our own side has put the call on hold.
+    pub holds: bool,
+    /// A provisional response that our 2xx has overtaken.
+    pub overtaken: Option<prack::Overtaken>,
     /// How keys reach the peer.
     pub keys: KeyWay,
     /// The session timer.

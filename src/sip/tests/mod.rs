@@ -2,12 +2,14 @@
 
 mod chaos;
 mod faults;
+mod holds;
 mod pair;
 mod raw;
 mod referring;
 mod register;
 mod reliable;
 mod texts;
+mod timers;
 mod transfers;
 
 use std::collections::VecDeque;

@@ -58,6 +58,40 @@ fn a_caller_that_requires_it_gets_reliable_ringing_until_its_prack() {
     bench.is_quiet();
 }
 
+/// RFC 3262 §3: a client that answers at once, or a PRACK that was lost.
+#[test]
+fn a_prack_that_our_answer_has_overtaken_is_heard() {
+    for leaves in [false, true] {
+        let mut bench = Bench::new();
+        let leg = offered(&mut bench, &format!("Require: 100rel\n{SDP}"));
+        bench.tells(leg, LegCommand::Ring);
+        let ringing = bench.sent().remove(0);
+        let (tag, number) = (ringing.to_tag().unwrap().to_owned(), rseq(&ringing));
+        bench.tells(leg, LegCommand::Answer(description(5000)));
+        assert_eq!(bench.said(), ["200"]);
+        if leaves {
+            bench.tells(leg, LegCommand::End(End::from(EndReason::Hangup)));
+        }
+        let rack = |number: u32| format!("{number} 10 INVITE");
+        bench.hears(&within_prack(&tag, 11, &rack(number + 1)));
+        assert_eq!(bench.said(), ["481"]);
+        bench.hears(&within_prack(&tag, 12, &rack(number)));
+        bench.hears(&within_prack(&tag, 12, &rack(number)));
+        assert_eq!(bench.said(), ["200", "200"], "and its repetition");
+        bench.hears(&within_prack(&tag, 13, &rack(number)));
+        assert_eq!(bench.said(), ["481"]);
+        bench.hears(&within("ACK", "z9hG4bKa", 10, &tag, ""));
+        match leaves {
+            true => assert_eq!(bench.said(), ["BYE"]),
+            false => {
+                bench.hears(&within("BYE", "z9hG4bKb", 14, &tag, ""));
+                assert_eq!(bench.said(), ["200"]);
+            }
+        }
+        bench.is_quiet();
+    }
+}
+
 #[test]
 fn without_a_prack_the_call_is_refused() {
     let mut bench = Bench::new();
@@ -143,7 +177,7 @@ fn reliable(invite: &Message, status: u16, tag: &str, rseq: u32) -> Message {
         .with(Name::RSeq, rseq.to_string())
 }
 
-fn with_sdp(message: Message, port: u16) -> Message {
+pub(super) fn with_sdp(message: Message, port: u16) -> Message {
     let sdp = format!(
         "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
          m=audio {port} RTP/AVP 8\r\n"
