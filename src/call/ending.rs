@@ -63,23 +63,41 @@ impl Calls {
             self.close(now, *call, end, EndedBy::Caller);
             return;
         }
-        let answered = call.state.is_answered();
+        // Sound before the answer is none.
+        let answered = call.answered.is_some();
         call.callees.retain(|callee| callee.leg != leg);
+        let end = match answered {
+            true => end,
+            false => telling_more(call.best_end.take(), end),
+        };
         if !answered && !call.callees.is_empty() {
+            call.best_end = Some(end);
             self.calls.insert(id, call);
             return;
         }
         if !answered && is_worth_another_trunk(end.reason) && !call.trunks.is_empty() {
-            if let Some(trunk) = call.trunk.take() {
-                self.uncount_trunk(&trunk);
+            let tried = call.trunk.take();
+            if let Some(trunk) = &tried {
+                self.uncount_trunk(trunk);
             }
             self.drop_video(&mut call);
+            if let (false, Some(encoding)) = (self.may_differ(), call.caller_media.encoding) {
+                // It was answered for the sound before.
+                call.encodings = vec![encoding];
+            }
             // The next trunk needs the bridge's callee side for itself, and gets a port of its own.
             match self.try_next_trunk(now, &mut call) {
                 Ok(()) => {
                     self.calls.insert(id, call);
                 }
-                Err(_) => self.close(now, *call, end, EndedBy::Callee),
+                Err(_) => {
+                    if let Some(trunk) = tried {
+                        // The record says where it failed.
+                        *self.trunk_calls.entry(trunk.clone()).or_default() += 1;
+                        call.trunk = Some(trunk);
+                    }
+                    self.close(now, *call, end, EndedBy::Callee);
+                }
             }
             return;
         }
@@ -145,6 +163,37 @@ impl Calls {
             self.uncount_trunk(trunk);
         }
         self.forget_peers(call);
+    }
+}
+
+/// Of the ends of two callees the one that tells the caller more (RFC 3261 §16.7): first what a person
+/// has done, last that there is nobody.
+fn telling_more(before: Option<End>, end: End) -> End {
+    let rank = |end: &End| match end.reason {
+        EndReason::Busy => 0,
+        EndReason::Declined => 1,
+        EndReason::NoAnswer => 2,
+        EndReason::Unavailable => 3,
+        EndReason::Hangup
+        | EndReason::Cancelled
+        | EndReason::AnsweredElsewhere
+        | EndReason::Forbidden
+        | EndReason::NotAcceptable
+        | EndReason::NoRoute
+        | EndReason::Security
+        | EndReason::Connectivity
+        | EndReason::Silent
+        | EndReason::TooLong
+        | EndReason::PeerGone
+        | EndReason::Overloaded
+        | EndReason::ProtocolError
+        | EndReason::Failed
+        | EndReason::Shutdown => 4,
+        EndReason::NotFound => 5,
+    };
+    match before {
+        Some(before) if rank(&before) <= rank(&end) => before,
+        Some(_) | None => end,
     }
 }
 

@@ -64,12 +64,16 @@ pub(super) struct Call {
     pub(super) display_name: Option<String>,
     /// The user whose limits the call counts against.
     pub(super) user: Option<BareJid>,
+    /// It counts only because of a transfer that may come to nothing.
+    pub(super) counts_for_transfer: bool,
     pub(super) state: State,
     pub(super) offering: Offering,
     pub(super) caller: LegId,
     pub(super) caller_media: SideMedia,
     /// Every callee that may still answer; the one that did, once one did.
     pub(super) callees: Vec<Callee>,
+    /// What callees ended with that the call did not wait for, as far as it tells most.
+    pub(super) best_end: Option<End>,
     /// The leg that is to take the place of another.
     pub(super) moving: Option<Moving>,
     /// The telephone that stays is asked to call somebody in the place of a user.
@@ -78,6 +82,8 @@ pub(super) struct Call {
     pub(super) trunks: VecDeque<String>,
     /// What callees see as the caller.
     pub(super) shown_caller: Address,
+    /// The user is concealed from whom it calls, and from everybody whom that one brings in.
+    pub(super) conceals: bool,
     /// The trunk in use.
     pub(super) trunk: Option<String>,
     /// The trunk of a leg that came into the place of a user's.

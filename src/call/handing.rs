@@ -9,7 +9,6 @@ use jid::BareJid;
 
 use super::entry::{Call, Callee, State};
 use super::negotiate::{self, Encoding};
-use super::place::limit_end;
 use super::record::EndedBy;
 use super::side::SideMedia;
 use super::{CallTimer, Calls, ending};
@@ -45,19 +44,18 @@ impl Calls {
             .dialplan
             .outgoing(&user, to)
             .map_err(|refusal| End::because(refusal.reason, refusal.text))?;
-        let access = &self.config.access;
-        // It counts as a call in a minute, and runs in the place of the one that it ends.
-        self.users
-            .open(now, &user, u32::MAX, access.calls_per_minute)
-            .map_err(limit_end)?;
-        self.users.close(&user);
+        self.count_transfer(now, call, &user)?;
         let trunk = call.trunk_of(stays);
         // Another trunk's number means nothing to the telephones of this one.
         if trunk.is_some_and(|trunk| outgoing.trunks.contains(trunk)) {
             self.refer(now, call, leg, stays, to.clone(), None);
             return Ok(());
         }
-        self.begin_transfer(now, call, leg, &user, to, None)
+        let begun = self.begin_transfer(now, call, leg, &user, to, None);
+        if begun.is_err() {
+            self.uncount_transfer(call);
+        }
+        begun
     }
 
     /// A user wants the two whom it talks to to talk to each other.
@@ -183,6 +181,7 @@ impl Calls {
                 (Ok(()), false) => Ok(()),
                 (Err(end), true) => Err(end),
                 (Err(end), false) => {
+                    table.uncount_transfer(call);
                     table.tell(by, LegCommand::Transfer(Transfer::Failed(end)));
                     Ok(())
                 }
@@ -203,14 +202,16 @@ impl Calls {
         let stays = call.leg(call.side_of(leg).other()).ok_or_else(gone)?;
         let spoken = call.media_mut(stays).and_then(|media| media.encoding);
         let spoken: Vec<Encoding> = spoken.into_iter().collect();
+        let other = self.calls.get(&id).ok_or_else(gone)?;
+        let side = other.side_of(with);
+        let far = other.leg(side.other()).ok_or_else(gone)?;
         let local = self.local_end(now, call, Room::Sip)?;
         let mut other = self.calls.remove(&id).ok_or_else(gone)?;
-        let side = other.side_of(with);
-        let Some(far) = other.leg(side.other()) else {
-            self.calls.insert(id, other);
-            return Err(gone());
-        };
-        // Its count goes with it.
+        // Its counts go with it.
+        call.counts_for_transfer = false;
+        if call.user.is_none() {
+            call.user = other.user.take();
+        }
         let trunk = other.take_trunk_of(far);
         let mut media = SideMedia::new(local, self.keying(trunk.as_deref()), true);
         media.habits = self.habits(trunk.as_deref());

@@ -212,12 +212,13 @@ impl Calls {
         self.draining = true;
     }
 
-    /// Ends every call.
+    /// Ends every call, and gives every text up.
     pub fn end_all(&mut self, now: Instant, reason: EndReason) {
         let calls: Vec<CallId> = self.calls.keys().copied().collect();
         for call in calls {
             self.end_call(now, call, End::from(reason), EndedBy::Gateway);
         }
+        self.end_texts();
     }
 
     /// Calls that are not over.
@@ -225,9 +226,9 @@ impl Calls {
         self.calls.len()
     }
 
-    /// True if there is none, and none waits for its bridge.
+    /// True if there is none, none waits for its bridge, and no text is under way.
     pub fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.closing.is_empty()
+        self.calls.is_empty() && self.closing.is_empty() && self.texts.len() == 0
     }
 
     /// The call that a leg belongs to.

@@ -73,16 +73,19 @@ impl Calls {
             to: to.clone(),
             display_name,
             user,
+            counts_for_transfer: false,
             state: State::Offered,
             offering: offering.clone(),
             caller: leg,
             // Replaced below, once nothing can fail but the want of ports.
             caller_media: SideMedia::new(LocalEnd::Rtp { port: 0 }, keying, false),
             callees: Vec::new(),
+            best_end: None,
             moving: None,
             referring: None,
             trunks,
             shown_caller,
+            conceals: *conceals,
             trunk: None,
             second_trunk: None,
             encodings,
@@ -132,16 +135,21 @@ impl Calls {
         match user {
             Some(user) => {
                 let outgoing = self.dialplan.outgoing(user, to).map_err(refused)?;
-                let mut trunks = outgoing.trunks;
-                // Last, not never: what we know of a trunk may be old, and the caller has no other.
-                trunks.sort_by_key(|name| self.down.contains(name));
-                Ok((Vec::new(), trunks.into(), outgoing.caller))
+                let trunks = self.by_health(outgoing.trunks);
+                Ok((Vec::new(), trunks, outgoing.caller))
             }
             None => {
                 let incoming = self.dialplan.incoming(to).map_err(refused)?;
                 Ok((incoming.users, VecDeque::new(), from.clone()))
             }
         }
+    }
+
+    /// Trunks in the order in which to try them, those that are known to be down last: not never,
+    /// since what we know may be old, and the caller has no other.
+    pub(super) fn by_health(&self, mut trunks: Vec<String>) -> VecDeque<String> {
+        trunks.sort_by_key(|name| self.down.contains(name));
+        trunks.into()
     }
 
     /// Takes our ends of media and sends the offers.
@@ -182,31 +190,35 @@ impl Calls {
 
     /// Offers the call to the next trunk that has room and an encoding in common.
     pub(super) fn try_next_trunk(&mut self, now: Instant, call: &mut Call) -> Result<(), End> {
+        let (name, offer) = self.next_trunk(&mut call.trunks, &call.encodings)?;
+        self.count_trunk(call, &name)?;
+        let to = call.to.clone();
+        self.offer_to(now, call, Room::Sip, to, Some(name), &offer, true)
+    }
+
+    /// The next trunk that has room and something in common with what is spoken, and what to offer it.
+    pub(super) fn next_trunk(
+        &self,
+        trunks: &mut VecDeque<String>,
+        spoken: &[Encoding],
+    ) -> Result<(String, Vec<Encoding>), End> {
         let mut last = End::because(EndReason::NoRoute, "no trunk for this call");
-        while let Some(name) = call.trunks.pop_front() {
+        while let Some(name) = trunks.pop_front() {
             let Some(trunk) = self.config.trunks.iter().find(|trunk| trunk.name == name) else {
                 continue;
             };
-            let allowed: Vec<Encoding> = trunk
-                .codecs
-                .iter()
-                .filter_map(|name| Encoding::named(name))
-                .collect();
+            let named = trunk.codecs.iter();
+            let allowed: Vec<Encoding> = named.filter_map(|name| Encoding::named(name)).collect();
             let transcode = self.config.media.transcode;
-            let offer = negotiate::offerable(transcode, Room::Sip, &call.encodings, &allowed);
+            let offer = negotiate::offerable(transcode, Room::Sip, spoken, &allowed);
             if offer.is_empty() {
-                last = End::because(
-                    EndReason::NotAcceptable,
-                    format!("no codec in common with trunk {name}"),
-                );
-                continue;
-            }
-            if let Err(end) = self.count_trunk(call, &name) {
+                let text = format!("no codec in common with trunk {name}");
+                last = End::because(EndReason::NotAcceptable, text);
+            } else if let Err(end) = self.has_room(&name) {
                 last = end;
-                continue;
+            } else {
+                return Ok((name, offer));
             }
-            let to = call.to.clone();
-            return self.offer_to(now, call, Room::Sip, to, Some(name), &offer, true);
         }
         Err(last)
     }
@@ -336,22 +348,22 @@ impl Calls {
     }
 
     fn count_trunk(&mut self, call: &mut Call, name: &str) -> Result<(), End> {
-        let max = self
-            .config
-            .trunks
-            .iter()
-            .find(|t| t.name == name)
-            .and_then(|t| t.max_calls);
-        let count = self.trunk_calls.entry(name.to_owned()).or_default();
-        if max.is_some_and(|max| *count >= max) {
-            return Err(End::because(
-                EndReason::Overloaded,
-                format!("trunk {name} is full"),
-            ));
-        }
-        *count += 1;
+        self.has_room(name)?;
+        *self.trunk_calls.entry(name.to_owned()).or_default() += 1;
         call.trunk = Some(name.to_owned());
         Ok(())
+    }
+
+    fn has_room(&self, name: &str) -> Result<(), End> {
+        let known = self.config.trunks.iter().find(|trunk| trunk.name == name);
+        let running = self.trunk_calls.get(name).copied().unwrap_or(0);
+        match known.and_then(|trunk| trunk.max_calls) {
+            Some(max) if running >= max => {
+                let text = format!("trunk {name} is full");
+                Err(End::because(EndReason::Overloaded, text))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 }
 

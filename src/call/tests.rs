@@ -384,6 +384,27 @@ fn one_user_who_declines_leaves_the_others_ringing() {
 }
 
 #[test]
+fn of_several_users_the_end_counts_that_tells_most() {
+    use EndReason::{Busy, Declined, NoAnswer, NotFound, Unavailable};
+    for (ends, told) in [
+        ([Busy, NotFound], Busy),
+        ([NotFound, Busy], Busy),
+        ([NotFound, Unavailable], Unavailable),
+        ([NoAnswer, Unavailable], NoAnswer),
+        ([Declined, NotFound], Declined),
+        ([NotFound, NotFound], NotFound),
+    ] {
+        let mut desk = Desk::new();
+        desk.event(TRUNK, calls_in());
+        for ((leg, ..), end) in desk.offers().into_iter().zip(ends) {
+            desk.event(leg, LegEvent::Ended(end.into()));
+        }
+        assert_eq!(desk.told(), [(TRUNK, LegCommand::End(told.into()))]);
+        desk.assert_empty();
+    }
+}
+
+#[test]
 fn an_offer_without_dtls_is_refused() {
     let mut desk = Desk::new();
     let mut offer = ice(vec![pcmu()], Setup::Actpass);

@@ -169,7 +169,7 @@ impl Calls {
         if trunks.is_empty() {
             return Err(Why::CallsOnly.into());
         }
-        trunks.sort_by_key(|name| self.down.contains(name));
+        let trunks = self.by_health(trunks);
         self.keep_pace(now, &Address::Xmpp(user.clone()))?;
         if conceals {
             text.from = Address::Anonymous;
@@ -179,7 +179,7 @@ impl Calls {
         let outgoing = Outgoing {
             came,
             text,
-            trunks: trunks.into(),
+            trunks,
             leg: in_call,
         };
         match self.texts.waiting.get_mut(&reader) {
@@ -297,12 +297,35 @@ impl Calls {
         copies.best = match (copies.best, fate) {
             (Ok(best), Ok(taken)) => Ok(best.max(taken)),
             (Ok(best), Err(_)) => Ok(best),
-            (Err(_), fate) => fate,
+            (Err(_), Ok(taken)) => Ok(taken),
+            // That one of the readers is none tells least.
+            (Err(best), Err(failed)) => Err(match best.why {
+                Why::NotFound => failed,
+                _ => best,
+            }),
         };
         let best = copies.best;
         if copies.left == 0 || best == Ok(Taken::Delivered) {
             self.texts.copies.remove(&came);
             self.report(came, best);
+        }
+    }
+
+    /// Gives up what is under way: what has gone out may have arrived, what waited has not.
+    pub(super) fn end_texts(&mut self) {
+        let sending = std::mem::take(&mut self.texts.sending);
+        let out = sending.into_values().filter_map(|sending| match sending {
+            Sending::Out(outgoing) => Some(outgoing.came),
+            Sending::Copy(_) => None,
+        });
+        let copies = std::mem::take(&mut self.texts.copies);
+        let sent: Vec<TextId> = out.chain(copies.into_keys()).collect();
+        for came in sent {
+            self.report(came, Err(Why::Unanswered.into()));
+        }
+        let waiting = std::mem::take(&mut self.texts.waiting);
+        for outgoing in waiting.into_values().flatten() {
+            self.report(outgoing.came, Err(Why::NoRoute.into()));
         }
     }
 

@@ -1,16 +1,18 @@
 //! Calls that move on: a peer asks us to call somebody in its place (a transfer), or somebody comes
 //! in the place of a peer. The other side of the call notices nothing but the new voice.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use jid::BareJid;
 
+use super::endpoints::LocalEnd;
 use super::entry::{Call, Callee, State};
 use super::negotiate::{self, Encoding};
 use super::place::limit_end;
 use super::record::EndedBy;
 use super::side::SideMedia;
-use super::{CallTimer, Calls};
+use super::{CallTimer, Calls, ending};
 use crate::address::Address;
 use crate::border::Side;
 use crate::description::{Description, Transport};
@@ -28,6 +30,17 @@ pub(super) struct Moving {
     pub(super) callee: Callee,
     /// Its trunk.
     pub(super) trunk: String,
+    wanted: Wanted,
+}
+
+/// Who is called in a transfer, and how.
+#[derive(Debug)]
+struct Wanted {
+    from: Address,
+    to: Address,
+    replaces: Option<String>,
+    /// Trunks that were not tried yet.
+    trunks: VecDeque<String>,
 }
 
 impl Calls {
@@ -71,13 +84,47 @@ impl Calls {
         self.dialplan
             .outgoing(&user, to)
             .map_err(|refusal| End::because(refusal.reason, refusal.text))?;
-        // It counts as a call of the user in a minute, and runs in the place of the one that it ends.
-        let per_minute = self.config.access.calls_per_minute;
+        self.count_transfer(now, call, &user)?;
+        let begun = self.begin_transfer(now, call, leg, &user, to, replaces);
+        if begun.is_err() {
+            self.uncount_transfer(call);
+        }
+        begun
+    }
+
+    /// Counts a call that is made within another one: against those of the user in a minute; and, since
+    /// it runs in the place of the one that it ends, against those at a time unless that one does.
+    pub(super) fn count_transfer(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        user: &BareJid,
+    ) -> Result<(), End> {
+        let access = &self.config.access;
+        let (at_a_time, per_minute) = match call.user {
+            Some(_) => (u32::MAX, access.calls_per_minute),
+            None => (access.max_calls_per_user, access.calls_per_minute),
+        };
         self.users
-            .open(now, &user, u32::MAX, per_minute)
+            .open(now, user, at_a_time, per_minute)
             .map_err(limit_end)?;
-        self.users.close(&user);
-        self.begin_transfer(now, call, leg, &user, to, replaces)
+        match call.user {
+            Some(_) => self.users.close(user),
+            None => {
+                call.user = Some(user.clone());
+                call.counts_for_transfer = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// The transfer came to nothing, so the call is none of the user's.
+    pub(super) fn uncount_transfer(&mut self, call: &mut Call) {
+        if std::mem::take(&mut call.counts_for_transfer)
+            && let Some(user) = call.user.take()
+        {
+            self.users.close(&user);
+        }
     }
 
     /// What is spoken where `leg` may be replaced; an error if this is no point of the call to do so.
@@ -104,15 +151,39 @@ impl Calls {
         to: &Address,
         replaces: Option<String>,
     ) -> Result<(), End> {
-        let encoding = Self::can_move(call, leg)?;
-        let stays = call.side_of(leg).other();
+        Self::can_move(call, leg)?;
         let outgoing = self
             .dialplan
             .outgoing(user, to)
             .map_err(|refusal| End::because(refusal.reason, refusal.text))?;
-        let trunk = self
-            .trunk_for(&outgoing.trunks, encoding)
-            .ok_or_else(|| End::because(EndReason::NoRoute, "no trunk for the transfer"))?;
+        let wanted = Wanted {
+            // Whom a hidden channel conceals is concealed from everybody whom the call comes to.
+            from: match call.conceals {
+                true => Address::Anonymous,
+                false => outgoing.caller,
+            },
+            to: to.clone(),
+            replaces,
+            trunks: self.by_health(outgoing.trunks),
+        };
+        self.next_move(now, call, leg, wanted)?;
+        let limit = now + self.config.call.ring_limit;
+        self.timers.set((call.id, CallTimer::Transfer), limit);
+        Ok(())
+    }
+
+    /// Calls over the next trunk that will do.
+    fn next_move(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        by: LegId,
+        mut wanted: Wanted,
+    ) -> Result<(), End> {
+        let stays = call.side_of(by).other();
+        let spoken = call.side_mut(stays).and_then(|media| media.encoding);
+        let spoken: Vec<Encoding> = spoken.into_iter().collect();
+        let (trunk, encodings) = self.next_trunk(&mut wanted.trunks, &spoken)?;
         let local = self.local_end(now, call, Room::Sip)?;
         *self.trunk_calls.entry(trunk.clone()).or_default() += 1;
         self.last_leg += 1;
@@ -123,51 +194,35 @@ impl Calls {
         };
         let mut media = SideMedia::new(local, self.keying(Some(&trunk)), true);
         media.habits = self.habits(Some(&trunk));
-        let mut stream = self.offered_stream(call.worker, Room::Sip, &media, &[encoding]);
+        let mut stream = self.offered_stream(call.worker, Room::Sip, &media, &encodings);
         let beyond = call.side_mut(stays).and_then(|media| media.peer.as_ref());
         negotiate::ask_for_packets(&mut stream, beyond);
         media.ours = Some(stream.clone());
         self.by_leg.insert(callee, call.id);
+        let command = LegCommand::Offer {
+            from: wanted.from.clone(),
+            to: wanted.to.clone(),
+            display_name: None,
+            offer: Description {
+                streams: vec![stream],
+                bundle: false,
+            },
+            trunk: Some(trunk.clone()),
+            replaces: wanted.replaces.clone(),
+        };
         call.moving = Some(Moving {
-            by: leg,
+            by,
             gone: false,
             callee: Callee {
                 leg: callee,
                 user: None,
                 media,
             },
-            trunk: trunk.clone(),
+            trunk,
+            wanted,
         });
-        self.timers.set(
-            (call.id, CallTimer::Transfer),
-            now + self.config.call.ring_limit,
-        );
-        let command = LegCommand::Offer {
-            from: outgoing.caller,
-            to: to.clone(),
-            display_name: None,
-            offer: Description {
-                streams: vec![stream],
-                bundle: false,
-            },
-            trunk: Some(trunk),
-            replaces,
-        };
         self.tell(callee, command);
         Ok(())
-    }
-
-    /// The first trunk that has room and speaks what the call speaks.
-    fn trunk_for(&self, names: &[String], encoding: Encoding) -> Option<String> {
-        let fits = |name: &&String| {
-            let known = self.config.trunks.iter().find(|trunk| trunk.name == **name);
-            known.is_some_and(|trunk| {
-                let running = self.trunk_calls.get(*name).copied().unwrap_or(0);
-                let speaks = |codec: &String| Encoding::named(codec) == Some(encoding);
-                trunk.max_calls.is_none_or(|max| running < max) && trunk.codecs.iter().any(speaks)
-            })
-        };
-        names.iter().find(fits).cloned()
     }
 
     /// True for a leg that is called to take the place of another.
@@ -196,7 +251,9 @@ impl Calls {
                     gone,
                     mut callee,
                     trunk,
+                    wanted: _,
                 } = moving;
+                call.counts_for_transfer = false;
                 table.pass_trunk(call, by, callee.leg, trunk);
                 table.tell(by, LegCommand::Transfer(Transfer::Done));
                 if let (true, Some(media)) = (gone, call.media_mut(by)) {
@@ -285,16 +342,41 @@ impl Calls {
     }
 
     fn transfer_failed(&mut self, now: Instant, id: CallId, end: End) {
-        self.timers.stop(&(id, CallTimer::Transfer));
-        let moving = self.calls.get_mut(&id).and_then(|call| call.moving.take());
-        let Some(moving) = moving else {
+        let Some(mut call) = self.calls.remove(&id) else {
+            return;
+        };
+        let Some(moving) = call.moving.take() else {
+            self.calls.insert(id, call);
             return;
         };
         self.drop_moving(&moving, &end);
-        match moving.gone {
-            true => self.end_call(now, id, end, EndedBy::Callee),
-            false => self.tell(moving.by, LegCommand::Transfer(Transfer::Failed(end))),
+        let Moving {
+            by,
+            gone,
+            callee,
+            wanted,
+            trunk: _,
+        } = moving;
+        // No worker has heard of it, unless it has had the place already.
+        if let (false, LocalEnd::Rtp { port }) = (gone, callee.media.local) {
+            call.ports.retain(|taken| *taken != port);
+            self.endpoints.give_port(now, port);
         }
+        let again = ending::is_worth_another_trunk(end.reason)
+            && self.next_move(now, &mut call, by, wanted).is_ok();
+        match (again, gone) {
+            (true, false) => {}
+            (true, true) => {
+                self.keep_place(&mut call, by);
+            }
+            (false, true) => return self.close(now, *call, end, EndedBy::Callee),
+            (false, false) => {
+                self.timers.stop(&(id, CallTimer::Transfer));
+                self.uncount_transfer(&mut call);
+                self.tell(by, LegCommand::Transfer(Transfer::Failed(end)));
+            }
+        }
+        self.calls.insert(id, call);
     }
 
     /// Gives up the leg that was to take a place.
@@ -308,7 +390,12 @@ impl Calls {
     /// Puts `new` in the place of `old`, which takes its leave.
     pub(super) fn take_place(&mut self, call: &mut Call, old: LegId, new: Callee) -> Side {
         let side = call.side_of(old);
+        let was_held = call.media_mut(old).is_some_and(|media| media.is_held());
         self.drop_video(call);
+        if let (true, Some(stays)) = (was_held, call.leg(side.other())) {
+            // Who had put it on hold has gone.
+            self.tell(stays, LegCommand::Hold(false));
+        }
         match side {
             Side::Caller => {
                 call.caller = new.leg;
@@ -342,7 +429,9 @@ impl Calls {
                     Transport::Rtp(rtp) => keying.check(rtp).is_ok(),
                     Transport::Ice(_) => false,
                 };
-                keyed && spoken.is_some_and(|e| negotiate::encodings(audio).contains(&e))
+                let offered = negotiate::encodings(audio);
+                let fits = spoken.is_some_and(|spoken| offered.contains(&spoken));
+                keyed && (fits || table.may_differ() && !offered.is_empty())
             });
             if !running || !speaks || call.moving.is_some() {
                 return Ok(());
@@ -359,6 +448,10 @@ impl Calls {
                 user: None,
                 media,
             };
+            if let Some(trunk) = trunk {
+                *table.trunk_calls.entry(trunk.to_owned()).or_default() += 1;
+                table.pass_trunk(call, old, leg, trunk.to_owned());
+            }
             let side = table.take_place(call, old, new);
             let answer = table.take_offer(now, call, leg, offer)?;
             table.configure(call, side);

@@ -238,7 +238,7 @@ impl Gateway {
         rooms.into_iter().flatten().min()
     }
 
-    /// True if no call runs.
+    /// True if no call runs and no text is under way.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty()
     }

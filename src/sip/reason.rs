@@ -146,6 +146,8 @@ pub fn end_of_response(response: &Message, was_ringing: bool) -> End {
     match end.q850.and_then(reason_of_cause) {
         // 16 is written by default by many trunks: it says nothing beside a refusal.
         Some(EndReason::Hangup) | None => {}
+        // 21 is what a 403 is mapped to by itself (RFC 3398 §8.2.6.1).
+        Some(EndReason::Declined) if end.reason == EndReason::Forbidden => {}
         Some(reason) if vague => end.reason = reason,
         Some(_) => {}
     }
@@ -316,6 +318,10 @@ mod tests {
         assert_eq!(response(480, "q.850 ; cause=1").reason, EndReason::NotFound);
         assert_eq!(response(486, "Q.850;cause=16").reason, EndReason::Busy);
         assert_eq!(response(503, "Q.850;cause=999").reason, EndReason::NoRoute);
+        // What both are mapped to.
+        assert_eq!(response(403, "Q.850;cause=21").reason, EndReason::Forbidden);
+        assert_eq!(response(603, "Q.850;cause=21").reason, EndReason::Declined);
+        assert_eq!(response(403, "Q.850;cause=17").reason, EndReason::Busy);
         assert_eq!(response(404, "x").text.as_deref(), Some("Not Found"));
     }
 

@@ -304,8 +304,15 @@ impl Uri {
         if host == "anonymous.invalid" || dialled.eq_ignore_ascii_case("anonymous") {
             return Some(Address::Anonymous);
         }
+        // What goes with a number is about its way there (RFC 4694), and no part of it.
+        let is_number = dialled
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b"+*#".contains(&b));
         Some(Address::Sip(SipAddress {
-            user: self.user(),
+            user: match is_number && !dialled.is_empty() {
+                true => dialled,
+                false => self.user(),
+            },
             host,
             port: self.port(),
         }))
@@ -585,6 +592,22 @@ mod tests {
         assert_eq!(uri("tel:7042;phone-context=+1555").to_address(), None);
         assert_eq!(uri("tel:7042;phone-context=+1555").dialled(), "7042");
         assert_eq!(uri("tel:*31#7042").dialled(), "*31#7042");
+    }
+
+    #[test]
+    fn what_goes_with_a_number_is_no_part_of_it() {
+        let user = |text: &str| match uri(text).to_address() {
+            Some(Address::Sip(address)) => address.user,
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(
+            user("sip:15550001000;npdi=yes;rn=+15559990000@h"),
+            "15550001000"
+        );
+        assert_eq!(user("sip:1-555-000-1000@h"), "15550001000");
+        assert_eq!(user("sip:5551234;cpc=ordinary@h"), "5551234");
+        assert_eq!(user("sip:*31#7042@h"), "*31#7042");
+        assert_eq!(user("sip:romeo;day=tuesday@h"), "romeo;day=tuesday");
     }
 
     #[test]

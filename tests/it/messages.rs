@@ -250,6 +250,34 @@ fn a_text_while_the_server_is_away_comes_back() {
 }
 
 #[test]
+fn a_gateway_that_stops_waits_for_texts_and_says_what_became_of_them() {
+    for (grace, refused) in [
+        (Duration::from_secs(60), vec!["remote-server-timeout"; 3]),
+        (
+            Duration::from_secs(2),
+            vec![
+                "remote-server-timeout",
+                "remote-server-not-found",
+                "remote-server-not-found",
+            ],
+        ),
+    ] {
+        let mut world = with_user(world::config());
+        world.phone.habits.is_deaf = true;
+        for n in 0..3 {
+            world.writes(ms(n), 0, &format!("text {n}"));
+        }
+        world.stop_gateway(ms(500), grace);
+        world.run_until(ms(1_000));
+        assert!(!world.gateway.is_idle());
+        world.run();
+        assert_eq!(world.clients[0].refused, refused);
+        assert!(world.gateway.is_idle());
+        world.assert_nothing_is_left(0);
+    }
+}
+
+#[test]
 fn nothing_of_a_text_is_in_the_log() {
     let mut world = with_user(world::config());
     world.phone.habits.refuses_texts = Some(500);

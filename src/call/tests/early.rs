@@ -45,6 +45,38 @@ fn early_sound_that_comes_to_nothing_is_no_answered_call() {
     assert_eq!(desk.told(), [(JULIET, LegCommand::Progress(None))]);
 }
 
+#[test]
+fn a_trunk_that_fails_after_some_sound_is_followed_by_the_next() {
+    for described in [true, false] {
+        let mut desk = Desk::with(|config| config.trunks[0].early_media = true);
+        let offer = ice(vec![pcmu()], Setup::Actpass);
+        desk.event(
+            JULIET,
+            dials(match described {
+                true => Offering::Described(offer.clone()),
+                false => later(),
+            }),
+        );
+        let (first, ..) = desk.offers().remove(0);
+        desk.event(first, LegEvent::Progress(Some(rtp(vec![pcmu()]))));
+        if !described {
+            desk.event(JULIET, LegEvent::Updated(offer));
+        }
+        desk.told();
+        desk.event(first, LegEvent::Ended(EndReason::NoRoute.into()));
+        let (second, _, trunk) = desk.offers().remove(0);
+        assert_eq!(trunk.as_deref(), Some("second"));
+        desk.event(second, LegEvent::Answered(rtp(vec![pcmu()])));
+        assert_eq!(desk.told(), [], "Juliet has her answer");
+        assert!(desk.last_spec(Side::Callee).silence_limit.is_some());
+        desk.event(second, LegEvent::Ended(EndReason::Hangup.into()));
+        desk.close_bridges();
+        assert_eq!(desk.records[0].trunk.as_deref(), Some("second"));
+        assert!(desk.records[0].answered_after.is_some());
+        desk.assert_empty();
+    }
+}
+
 /// Juliet hears the sound of a trunk's phone before it answers, in PCMU; the phone.
 fn hears_early(transcode: Transcode) -> (Desk, LegId) {
     let mut desk = Desk::with(|config| {

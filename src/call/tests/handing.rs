@@ -330,3 +330,73 @@ fn nobody_joins_the_call_of_another() {
     desk.event(other, LegEvent::Ended(EndReason::Hangup.into()));
     desk.assert_empty();
 }
+
+/// Romeo calls Juliet, who answers; his leg and hers.
+fn called(desk: &mut Desk) -> (LegId, LegId) {
+    desk.event(TRUNK, calls_in());
+    let (juliet, ..) = desk.offers().remove(0);
+    desk.event(juliet, LegEvent::Answered(ice(vec![pcmu()], Setup::Active)));
+    desk.media(MediaEvent::Connected {
+        bridge: BridgeId(1),
+        side: Side::Callee,
+    });
+    desk.told();
+    (TRUNK, juliet)
+}
+
+#[test]
+fn a_call_that_became_one_of_the_user_counts_as_one() {
+    let user_calls = |desk: &Desk| desk.calls.census().user_calls;
+    for answers in [true, false] {
+        let mut desk = Desk::with(|config| config.access.max_calls_per_user = 1);
+        let (romeo, juliet) = called(&mut desk);
+        assert_eq!(user_calls(&desk), 0);
+        desk.event(juliet, to("+15559990000"));
+        desk.told();
+        desk.event(romeo, LegEvent::ReferRefused);
+        let (new, ..) = desk.offers().remove(0);
+        assert_eq!(user_calls(&desk), 1);
+        match answers {
+            true => desk.event(new, LegEvent::Answered(rtp(vec![pcmu()]))),
+            false => desk.event(new, LegEvent::Ended(EndReason::Busy.into())),
+        }
+        desk.told();
+        assert_eq!(user_calls(&desk), usize::from(answers));
+        let again = LegId {
+            number: 7,
+            ..JULIET
+        };
+        desk.event(again, dials(later()));
+        let refused = matches!(desk.told().as_slice(), [(_, LegCommand::End(_))]);
+        assert_eq!(refused, answers);
+        desk.event(again, LegEvent::Ended(EndReason::Hangup.into()));
+        desk.event(romeo, LegEvent::Ended(EndReason::Hangup.into()));
+        desk.assert_empty();
+    }
+}
+
+#[test]
+fn a_call_that_is_joined_to_another_goes_on_counting() {
+    let mut desk = Desk::new();
+    let (romeo, juliet) = called(&mut desk);
+    let phone = talking_by(&mut desk, 2);
+    assert_eq!(desk.calls.census().user_calls, 1);
+    let outgoing = LegId {
+        number: 2,
+        ..JULIET
+    };
+    desk.event(juliet, LegEvent::Join { with: outgoing });
+    desk.told();
+    desk.event(romeo, LegEvent::ReferRefused);
+    desk.event(phone, LegEvent::UpdateAnswered(rtp(vec![pcmu()])));
+    desk.close_bridges();
+    assert_eq!(desk.calls.census().calls, 1);
+    assert_eq!(desk.calls.census().user_calls, 1);
+    desk.event(phone, LegEvent::Ended(EndReason::Hangup.into()));
+    desk.assert_empty();
+}
+
+/// Juliet talks to a phone in the second call of the desk.
+fn talking_by(desk: &mut Desk, number: u64) -> LegId {
+    talking(desk, LegId { number, ..JULIET }, pcmu())
+}

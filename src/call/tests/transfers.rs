@@ -214,3 +214,162 @@ fn somebody_comes_in_the_place_of_a_leg() {
     desk.event(TRUNK, LegEvent::Ended(EndReason::Hangup.into()));
     desk.assert_empty();
 }
+
+/// What a transfer comes to at once, besides an offer: how it failed.
+fn failed(desk: &mut Desk) -> EndReason {
+    match desk.told().as_slice() {
+        [(_, LegCommand::Transfer(Transfer::Failed(end)))] => end.reason,
+        told => panic!("{told:?}"),
+    }
+}
+
+#[test]
+fn whom_a_channel_conceals_a_transfer_does_not_reveal() {
+    let mut desk = Desk::new();
+    let mut call = dials(Offering::Described(ice(vec![pcmu()], Setup::Actpass)));
+    if let LegEvent::Offered { conceals, .. } = &mut call {
+        *conceals = true;
+    }
+    desk.event(JULIET, call);
+    let (phone, ..) = desk.offers().remove(0);
+    desk.event(phone, LegEvent::Answered(rtp(vec![pcmu()])));
+    desk.told();
+    desk.event(phone, transfer_to("+15559990000"));
+    let told = desk.told();
+    let [(_, LegCommand::Offer { from, .. })] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(*from, Address::Anonymous);
+}
+
+#[test]
+fn a_transfer_that_fails_gives_its_port_back() {
+    let mut desk = Desk::new();
+    let phone = talking(&mut desk);
+    for _ in 0..6 {
+        desk.event(phone, transfer_to("+15559990000"));
+        let (new, ..) = desk.offers().remove(0);
+        assert_eq!(desk.calls.census().ports, 2);
+        desk.event(new, LegEvent::Ended(EndReason::Busy.into()));
+        assert_eq!(failed(&mut desk), EndReason::Busy);
+        assert_eq!(desk.calls.census().ports, 1);
+        // A port rests for a while.
+        desk.wait(Duration::from_secs(40));
+    }
+    desk.event(JULIET, LegEvent::Ended(EndReason::Hangup.into()));
+    desk.assert_empty();
+}
+
+#[test]
+fn a_transfer_takes_the_trunks_of_its_route_as_any_call() {
+    for gone in [false, true] {
+        let mut desk = Desk::new();
+        let phone = talking(&mut desk);
+        desk.calls.set_trunk_up("first".to_owned(), false);
+        desk.event(phone, transfer_to("+15559990000"));
+        let (new, _, trunk) = desk.offers().remove(0);
+        assert_eq!(trunk.as_deref(), Some("second"));
+        if gone {
+            desk.event(phone, LegEvent::Ended(EndReason::Hangup.into()));
+            desk.told();
+        }
+        desk.event(new, LegEvent::Ended(EndReason::NoRoute.into()));
+        let (new, _, trunk) = desk.offers().remove(0);
+        assert_eq!(trunk.as_deref(), Some("first"));
+        desk.event(new, LegEvent::Ended(EndReason::NoRoute.into()));
+        if gone {
+            let end = LegCommand::End(EndReason::NoRoute.into());
+            assert_eq!(desk.told(), [(JULIET, end)]);
+        } else {
+            assert_eq!(failed(&mut desk), EndReason::NoRoute);
+            desk.event(phone, transfer_to("+15559990000"));
+            let (new, ..) = desk.offers().remove(0);
+            desk.event(new, LegEvent::Ended(EndReason::NoRoute.into()));
+            let (new, ..) = desk.offers().remove(0);
+            desk.event(new, LegEvent::Answered(rtp(vec![pcmu()])));
+            desk.told();
+            desk.event(new, LegEvent::Ended(EndReason::Hangup.into()));
+            desk.told();
+        }
+        desk.assert_empty();
+    }
+}
+
+#[test]
+fn a_transfer_is_transcoded_as_any_call() {
+    let talks_opus = || {
+        let mut desk = Desk::with(|config| {
+            config.media.transcode = Transcode::PreferOpus;
+            config.trunks[0].codecs = vec!["PCMU".to_owned()];
+            config.trunks[1].codecs = vec!["PCMU".to_owned()];
+        });
+        let both = ice(vec![opus(), pcmu()], Setup::Actpass);
+        desk.event(JULIET, dials(Offering::Described(both)));
+        let (phone, ..) = desk.offers().remove(0);
+        desk.event(phone, LegEvent::Answered(rtp(vec![pcmu()])));
+        let told = desk.told();
+        let [(JULIET, LegCommand::Answer(answer))] = told.as_slice() else {
+            panic!("{told:?}")
+        };
+        assert_eq!(answer.streams[0].codecs[0].name, "opus");
+        (desk, phone)
+    };
+    let (mut desk, phone) = talks_opus();
+    desk.event(phone, transfer_to("+15559990000"));
+    let (new, offer, _) = desk.offers().remove(0);
+    assert_eq!(offer.streams[0].codecs[0].name, "PCMU");
+    desk.event(new, LegEvent::Answered(rtp(vec![pcmu()])));
+    let format = desk.last_spec(Side::Callee).format.clone().unwrap();
+    assert_eq!(format.encoding, "PCMU");
+    let (mut desk, phone) = talks_opus();
+    let replaces = LegEvent::Replaces {
+        old: phone,
+        offer: rtp(vec![pcmu()]),
+        trunk: Some("first".to_owned()),
+    };
+    desk.event(TRUNK, replaces);
+    let told = desk.told();
+    let [_, (TRUNK, LegCommand::Answer(answer))] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(answer.streams[0].codecs[0].name, "PCMU");
+}
+
+#[test]
+fn who_comes_over_another_trunk_counts_there() {
+    let mut desk = Desk::new();
+    let phone = talking(&mut desk);
+    let replaces = LegEvent::Replaces {
+        old: phone,
+        offer: rtp(vec![pcmu()]),
+        trunk: Some("second".to_owned()),
+    };
+    desk.event(TRUNK, replaces);
+    desk.told();
+    // Two have room at each.
+    for (n, trunk) in [(2, "first"), (3, "first"), (4, "second")] {
+        let leg = LegId {
+            number: n,
+            ..JULIET
+        };
+        desk.event(leg, dials(later()));
+        assert_eq!(desk.offers().remove(0).2.as_deref(), Some(trunk), "{n}");
+    }
+    desk.event(TRUNK, LegEvent::Ended(EndReason::Hangup.into()));
+    desk.close_bridges();
+    assert_eq!(desk.records[0].trunk.as_deref(), Some("second"));
+}
+
+#[test]
+fn who_was_on_hold_is_so_no_more_when_somebody_else_has_come() {
+    let mut desk = Desk::new();
+    let phone = talking(&mut desk);
+    let mut hold = rtp(vec![pcmu()]);
+    hold.streams[0].direction = Direction::Send;
+    desk.event(phone, LegEvent::Updated(hold));
+    assert!(desk.told().contains(&(JULIET, LegCommand::Hold(true))));
+    desk.event(phone, transfer_to("+15559990000"));
+    let (new, ..) = desk.offers().remove(0);
+    desk.event(new, LegEvent::Answered(rtp(vec![pcmu()])));
+    assert!(desk.told().contains(&(JULIET, LegCommand::Hold(false))));
+}

@@ -96,6 +96,28 @@ fn a_failing_trunk_is_followed_by_the_next_and_a_busy_callee_is_not() {
 }
 
 #[test]
+fn a_call_that_fails_says_at_which_trunk() {
+    let mut desk = Desk::new();
+    let leg = |number| LegId { number, ..JULIET };
+    desk.event(leg(1), dials(later()));
+    let (first, ..) = desk.offers().remove(0);
+    // The second one is full.
+    desk.calls.set_trunk_up("first".to_owned(), false);
+    for n in 2..=3 {
+        desk.event(leg(n), dials(later()));
+        assert_eq!(desk.offers()[0].2.as_deref(), Some("second"));
+    }
+    desk.event(first, LegEvent::Ended(EndReason::NoRoute.into()));
+    desk.close_bridges();
+    assert_eq!(desk.records[0].trunk.as_deref(), Some("first"));
+    assert_eq!(desk.records[0].end.reason, EndReason::NoRoute);
+    for n in 2..=3 {
+        desk.event(leg(n), LegEvent::Ended(EndReason::Cancelled.into()));
+    }
+    desk.assert_empty();
+}
+
+#[test]
 fn a_trunk_that_is_down_is_tried_last() {
     let mut desk = Desk::new();
     desk.calls.set_trunk_up("first".to_owned(), false);

@@ -217,7 +217,9 @@ impl Sip {
         };
         let account = uri.to_address();
         match (ours, &account) {
-            (true, Some(Address::Number(_))) | (false, _) => account,
+            (false, _) => account,
+            // A call that was diverted here may have another's number in To.
+            (true, Some(Address::Number(_))) => named(Name::PCalledPartyId).or(account),
             (true, _) => named(Name::PCalledPartyId)
                 .or_else(|| named(Name::To))
                 .or(account),

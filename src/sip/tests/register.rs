@@ -263,6 +263,41 @@ fn the_account_is_called_for_whom_the_call_was_meant() {
     );
 }
 
+#[test]
+fn an_account_that_is_a_number_is_called_for_another_where_the_network_says_so() {
+    for (header, called) in [
+        (
+            "P-Called-Party-ID: <sip:+15550001001@carrier.example>",
+            "+15550001001",
+        ),
+        // A call that was diverted has the number that was dialled first in To.
+        ("X-Nothing: x", "+15550001000"),
+    ] {
+        let mut bench = Bench::with(|trunk| {
+            trunk.register = true;
+            trunk.username = Some("+15550001000".into());
+            trunk.password = Some(Secret("zanzibar".into()));
+        });
+        bench.after(ms(0));
+        let request = one(&mut bench);
+        grants(&mut bench, &request, 600);
+        bench.hears(&format!(
+            "INVITE sip:+15550001000@192.0.2.1:5060 SIP/2.0
+            Via: SIP/2.0/UDP 198.51.100.1:5060;branch=z9hG4bKin
+            From: <sip:+15550100@carrier.example>;tag=a
+            To: <sip:+15550007777@carrier.example>
+            {header}
+            Call-ID: in
+            CSeq: 1 INVITE
+            Contact: <sip:198.51.100.1>"
+        ));
+        let LegEvent::Offered { to, .. } = bench.event() else {
+            panic!("a call");
+        };
+        assert_eq!(to, number(called));
+    }
+}
+
 /// Registers by a new connection; returns how long that took to begin, and the connection.
 fn registers_by_tcp(bench: &mut Bench) -> (Duration, Flow) {
     let start = bench.now;
@@ -480,6 +515,28 @@ fn a_remote_party_is_the_caller_unless_it_hides() {
         };
         assert_eq!(from, who);
     }
+}
+
+#[test]
+fn who_hides_in_from_is_hidden_whatever_the_network_asserts() {
+    let mut bench = Bench::new();
+    bench.hears(
+        "INVITE sip:+15550001000@192.0.2.1 SIP/2.0
+        Via: SIP/2.0/UDP 198.51.100.1:5060;branch=z9hG4bKin
+        From: \"Romeo\" <sip:anonymous@anonymous.invalid>;tag=a
+        To: <sip:+15550001000@carrier.example>
+        P-Asserted-Identity: <tel:+15550177>
+        Call-ID: in
+        CSeq: 1 INVITE
+        Contact: <sip:198.51.100.1>",
+    );
+    let LegEvent::Offered {
+        from, display_name, ..
+    } = bench.event()
+    else {
+        panic!("a call");
+    };
+    assert_eq!((from, display_name), (Address::Anonymous, None));
 }
 
 #[test]

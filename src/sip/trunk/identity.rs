@@ -149,10 +149,11 @@ pub fn caller(request: &Message, trusted: bool) -> (Address, Option<String>) {
         None
     };
     match (asserted, from) {
+        // Whoever hides it wants that kept (RFC 3323 §4.1.1.3), even where the network forgot to say so.
+        (_, Some((Address::Anonymous, _))) => (Address::Anonymous, None),
         (Some((who @ Address::Number(_), name)), from) => {
             (who, name.or(from.and_then(|(_, name)| name)))
         }
-        (_, Some((Address::Anonymous, _))) => (Address::Anonymous, None),
         (_, Some((who, name))) | (Some((who, name)), None) => (who, name),
         (None, None) => (Address::Anonymous, None),
     }
