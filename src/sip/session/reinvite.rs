@@ -163,6 +163,10 @@ impl Sip {
                 up.exchange = Exchange::Ours(ours);
                 session.state = State::Up(up);
             }
+            Err(_) if ours.cause == Cause::Refresh => {
+                session.state = State::Up(up);
+                self.refresh_again(now, session.id, None);
+            }
             Err(_) => {
                 let end = End::because(EndReason::NoRoute, "re-INVITE could not be sent");
                 self.end_leg(session, end.clone());
@@ -323,6 +327,13 @@ impl Sip {
                 ours.challenges += 1;
                 self.send_offer(now, session, ours);
             }
+            // RFC 4028 §7.4.
+            (422, Some(response))
+                if ours.challenges < MAX_CHALLENGES && up.refresh.lengthen(response) =>
+            {
+                ours.challenges += 1;
+                self.send_offer(now, session, ours);
+            }
             // RFC 3261 §12.2.1.2: the peer does not know the dialog, or is not there at all.
             (408 | 481, _) => {
                 let end = match response {
@@ -339,8 +350,10 @@ impl Sip {
                 if let Some(before) = &ours.before {
                     session.said.restore(before);
                 }
-                if ours.cause == Cause::Table {
-                    self.tell(session, LegEvent::UpdateRefused);
+                let refresh = up.refresh;
+                match ours.cause {
+                    Cause::Table => self.tell(session, LegEvent::UpdateRefused),
+                    Cause::Refresh => self.refresh_refused(now, session.id, refresh, response),
                 }
                 self.next_offer(now, session);
             }
