@@ -342,8 +342,8 @@ impl Sip {
         let asked = transport_of(&uri);
         let transport = asked.unwrap_or(SipTransport::Udp);
         let size = match asked {
-            Some(_) => SizeRule::Keep,
-            None => SizeRule::TcpIfLarge,
+            None if !dialog.tcp_failed => SizeRule::TcpIfLarge,
+            Some(_) | None => SizeRule::Keep,
         };
         let Some(ip) = literal(uri.host()).filter(|ip| !ip.is_unspecified() && !ip.is_multicast())
         else {
