@@ -81,8 +81,8 @@ impl Sip {
         if let Some(value) = &leaving.why {
             bye.push(Name::Reason, value);
         }
-        self.authorize(session.trunk, &mut bye);
         let hop = self.hop_of(&leaving.dialog);
+        self.authorize(session.trunk, &hop, &mut bye);
         session.state = match self.send_request(now, bye, &hop, User::Bye(session.id)) {
             Ok(_) => State::Leaving(leaving),
             Err(_) => State::Over,
@@ -92,8 +92,8 @@ impl Sip {
     /// Acknowledges nothing, but says BYE in a dialog that nobody wants: a fork that lost.
     pub(super) fn dismiss(&mut self, now: Instant, session: &Session, mut dialog: Dialog) {
         let mut bye = dialog.request(Method::Bye);
-        self.authorize(session.trunk, &mut bye);
         let hop = self.hop_of(&dialog);
+        self.authorize(session.trunk, &hop, &mut bye);
         // A fork that cannot be reached cannot be told.
         let _ = self.send_request(now, bye, &hop, User::Nobody);
     }

@@ -348,8 +348,8 @@ impl Sip {
             .dialog
             .request(Method::Prack)
             .with(Name::RAck, rack.to_string());
-        self.authorize(trunk, &mut prack);
         let hop = self.hop_of(&early.dialog);
+        self.authorize(trunk, &hop, &mut prack);
         // A PRACK that does not arrive makes the callee refuse the call.
         let _ = self.send_request(now, prack, &hop, User::Prack(session));
         true

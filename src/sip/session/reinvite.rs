@@ -156,8 +156,8 @@ impl Sip {
             .with(Name::Supported, SUPPORTED);
         request = up.refresh.ask(request);
         let mut request = request.with_body("application/sdp", session.said.offer(&ours.offer));
-        self.authorize(session.trunk, &mut request);
         let hop = self.hop_of(&up.dialog);
+        self.authorize(session.trunk, &hop, &mut request);
         match self.send_request(now, request, &hop, User::Reinvite(session.id)) {
             Ok(client) => {
                 session.invites.push(client);
@@ -206,7 +206,7 @@ impl Sip {
         self.on_session(id, |sip, session| {
             let status = match outcome {
                 Outcome::Response(response) => {
-                    sip.note_accepted(session.trunk, response);
+                    sip.note_accepted(session.trunk, client, response);
                     response.status().unwrap_or(0)
                 }
                 Outcome::TimedOut => 408,

@@ -365,7 +365,7 @@ impl Sip {
                     .with(Name::Supported, "timer");
                 let mut request = up.refresh.ask(request);
                 let hop = self.hop_of(&up.dialog);
-                self.authorize(session.trunk, &mut request);
+                self.authorize(session.trunk, &hop, &mut request);
                 let sent = self.send_request(now, request, &hop, User::Update(session.id));
                 if sent.is_err() {
                     self.refresh_again(now, session.id, None);

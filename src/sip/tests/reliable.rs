@@ -399,6 +399,105 @@ fn a_proxy_that_is_named_gets_the_same_request() {
     assert_eq!(flow.remote.to_string(), "198.51.100.9:5060");
 }
 
+/// Credentials are for the trunk's own servers (RFC 3261 §22): whoever else has an answer to a nonce
+/// can search for the password at leisure.
+#[test]
+fn a_redirection_takes_no_credentials_to_strangers() {
+    let mut bench = Bench::with(|trunk| {
+        trunk.username = Some("al".into());
+        trunk.password = Some(crate::config::Secret("geheim".into()));
+        trunk.caller_id = crate::config::CallerId::Asserted;
+    });
+    let challenge = |request: &Message, nonce: &str| {
+        let challenge = format!(r#"Digest realm="carrier", nonce="{nonce}", qop="auth""#);
+        text(&reply(request, 407, "c").with(Name::ProxyAuthenticate, challenge))
+    };
+    let moved = |request: &Message, to: &str| {
+        let mut moved = reply(request, 302, "m");
+        moved.headers.remove(Name::Contact);
+        text(&moved.with(Name::Contact, to))
+    };
+    let secrets = [
+        Name::Authorization,
+        Name::ProxyAuthorization,
+        Name::PAssertedIdentity,
+    ];
+    let (_, first) = calling(&mut bench);
+    bench.hears(&challenge(&first, "n1"));
+    let second = bench.sent().remove(1);
+    assert!(second.header(Name::ProxyAuthorization).is_some());
+    assert!(second.header(Name::PAssertedIdentity).is_some());
+    // Another port of the trunk's own server is the trunk.
+    bench.hears(&moved(&second, "<sip:x@198.51.100.1:5070>"));
+    let third = bench.sent().remove(1);
+    assert!(third.header(Name::ProxyAuthorization).is_some());
+    bench.hears_from(
+        "198.51.100.1:5070",
+        &moved(
+            &third,
+            "<sip:x@198.51.100.8>;q=0.9, <sip:y@198.51.100.1>;q=0.1",
+        ),
+    );
+    let (flow, strange) = bench.sent_to().remove(1);
+    assert_eq!(flow.remote.to_string(), "198.51.100.8:5060");
+    for secret in secrets {
+        assert_eq!(strange.header(secret), None, "{}", text(&strange));
+    }
+    // It asks in the name of the carrier: neither an answer, nor a nonce of its own.
+    bench.hears_from("198.51.100.8:5060", &challenge(&strange, "evil"));
+    let sent = bench.sent_to();
+    assert_eq!(
+        sent.iter().map(|(_, m)| short(m)).collect::<Vec<_>>(),
+        ["ACK", "INVITE"]
+    );
+    let (flow, last) = &sent[1];
+    assert_eq!(flow.remote.to_string(), SOUTH);
+    let credentials = last.header(Name::ProxyAuthorization).unwrap();
+    assert!(credentials.contains(r#"nonce="n1""#), "{credentials}");
+    assert!(last.header(Name::PAssertedIdentity).is_some());
+    bench.hears(&moved(last, "<sip:z@203.0.113.66>"));
+    let strange = bench.sent().remove(1);
+    bench.hears_from("203.0.113.66:5060", &challenge(&strange, "evil"));
+    assert_eq!(bench.said(), ["ACK"]);
+    assert!(matches!(bench.event(), LegEvent::Ended(_)));
+    bench.is_quiet();
+}
+
+/// RFC 3261 §8.1.2: a configured proxy is before everybody who is called.
+#[test]
+fn a_redirection_goes_by_the_proxy_that_is_configured() {
+    let mut bench = Bench::with(|trunk| {
+        trunk.outbound_proxy = Some(crate::config::values::TrunkUri {
+            host: "198.51.100.1".into(),
+            port: None,
+            transport: None,
+        });
+    });
+    let (_, invite) = calling(&mut bench);
+    let moved = |request: &Message, status: u16, to: &str| {
+        let mut moved = reply(request, status, "m");
+        moved.headers.remove(Name::Contact);
+        text(&moved.with(Name::Contact, to))
+    };
+    bench.hears(&moved(&invite, 302, "<sip:x@203.0.113.9>"));
+    let (flow, second) = bench.sent_to().remove(1);
+    assert_eq!(flow.remote.to_string(), SOUTH);
+    assert_eq!(second.request_uri(), Some("sip:x@203.0.113.9"));
+    assert_eq!(second.header(Name::Route), invite.header(Name::Route));
+    // Another proxy is named, and then a target: each gets the route that leads to it.
+    bench.hears(&moved(&second, 305, "<sip:203.0.113.7;lr>"));
+    let (flow, third) = bench.sent_to().remove(1);
+    assert_eq!(flow.remote.to_string(), "203.0.113.7:5060");
+    assert_eq!(third.header(Name::Route), Some("<sip:203.0.113.7;lr>"));
+    bench.hears_from(
+        "203.0.113.7:5060",
+        &moved(&third, 302, "<sip:y@203.0.113.9>"),
+    );
+    let (flow, last) = bench.sent_to().remove(1);
+    assert_eq!(flow.remote.to_string(), SOUTH);
+    assert_eq!(last.header(Name::Route), invite.header(Name::Route));
+}
+
 #[test]
 fn a_redirection_without_end_ends() {
     let mut bench = Bench::new();
