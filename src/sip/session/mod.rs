@@ -5,6 +5,7 @@
 //! seen the BYE, the CANCEL's end or the last late 2xx.
 
 pub mod ack;
+pub mod aside;
 pub mod bye;
 pub mod call;
 pub mod cancel;
