@@ -311,16 +311,22 @@ impl Calls {
             Ok(answer) => {
                 self.configure(call, side);
                 self.tell(leg, LegCommand::Answer(answer));
-                let held = call.media_mut(leg).is_some_and(|media| media.is_held());
-                let is_told = held != was_held && matches!(call.state, State::Up);
-                if let (true, Some(other)) = (is_told, call.leg(side.other())) {
-                    self.tell(other, LegCommand::Hold(held));
-                }
+                self.pass_hold(call, leg, was_held);
             }
             Err(end) => {
                 tracing::debug!(call = %call.id, reason = %end.reason, "new offer refused");
                 self.tell(leg, LegCommand::Refuse);
             }
+        }
+    }
+
+    /// Tells the other side if the peer of `leg` has put the call on hold, or taken it up again.
+    fn pass_hold(&mut self, call: &mut Call, leg: LegId, was_held: bool) {
+        let held = call.media_mut(leg).is_some_and(|media| media.is_held());
+        let is_told = held != was_held && matches!(call.state, State::Up);
+        let other = call.side_of(leg).other();
+        if let (true, Some(other)) = (is_told, call.leg(other)) {
+            self.tell(other, LegCommand::Hold(held));
         }
     }
 
@@ -334,11 +340,13 @@ impl Calls {
                     return Ok(());
                 }
             };
+            let was_held = call.media_mut(leg).is_some_and(|media| media.is_held());
             table.take_answer(call, side, answer)?;
             match renegotiating {
                 Some(offer) => table.answer_offer(now, call, &offer),
                 None => {
                     table.configure(call, side);
+                    table.pass_hold(call, leg, was_held);
                     table.reconcile(call, leg)
                 }
             }

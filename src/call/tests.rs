@@ -438,6 +438,24 @@ fn hold_of_one_side_is_told_to_the_other_and_silence_is_then_allowed() {
     assert!(desk.told().contains(&(JULIET, LegCommand::Hold(false))));
 }
 
+/// An ACK brings such an answer where a telephone takes the call up by a re-INVITE without an offer.
+#[test]
+fn hold_and_resume_in_an_answer_are_told_to_the_other_side_too() {
+    let mut desk = up();
+    let mut hold = rtp(vec![pcmu()]);
+    hold.streams[0].direction = Direction::Inactive;
+    desk.event(callee(), LegEvent::Updated(hold.clone()));
+    assert!(desk.told().contains(&(JULIET, LegCommand::Hold(true))));
+    desk.event(callee(), LegEvent::UpdateAnswered(rtp(vec![pcmu()])));
+    assert_eq!(desk.told(), [(JULIET, LegCommand::Hold(false))]);
+    assert!(desk.last_spec(Side::Callee).send);
+    desk.event(callee(), LegEvent::UpdateAnswered(hold.clone()));
+    assert_eq!(desk.told(), [(JULIET, LegCommand::Hold(true))]);
+    assert!(!desk.last_spec(Side::Callee).send);
+    desk.event(callee(), LegEvent::UpdateAnswered(hold));
+    assert_eq!(desk.told(), []);
+}
+
 #[test]
 fn an_ice_restart_is_answered_with_new_credentials_of_ours() {
     let mut desk = up();

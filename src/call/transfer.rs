@@ -7,6 +7,7 @@ use jid::BareJid;
 
 use super::entry::{Call, Callee, State};
 use super::negotiate::{self, Encoding};
+use super::place::limit_end;
 use super::record::EndedBy;
 use super::side::SideMedia;
 use super::{CallTimer, Calls};
@@ -66,7 +67,31 @@ impl Calls {
         let user = user.ok_or_else(|| {
             End::because(EndReason::Forbidden, "nobody stays who may make the call")
         })?;
+        Self::can_move(call, leg)?;
+        self.dialplan
+            .outgoing(&user, to)
+            .map_err(|refusal| End::because(refusal.reason, refusal.text))?;
+        // It counts as a call of the user in a minute, and runs in the place of the one that it ends.
+        let per_minute = self.config.access.calls_per_minute;
+        self.users
+            .open(now, &user, u32::MAX, per_minute)
+            .map_err(limit_end)?;
+        self.users.close(&user);
         self.begin_transfer(now, call, leg, &user, to, replaces)
+    }
+
+    /// What is spoken where `leg` may be replaced; an error if this is no point of the call to do so.
+    fn can_move(call: &mut Call, leg: LegId) -> Result<Encoding, End> {
+        let running = matches!(call.state, State::Up) && call.answered.is_some();
+        let is_idle = call.moving.is_none() && call.referring.is_none();
+        let stays = call.side_of(leg).other();
+        let spoken = call.side_mut(stays).and_then(|media| media.encoding);
+        spoken.filter(|_| running && is_idle).ok_or_else(|| {
+            End::because(
+                EndReason::NotAcceptable,
+                "no transfer at this point of a call",
+            )
+        })
     }
 
     /// Calls `to` in the place of `leg`, with the rights of `user`.
@@ -79,16 +104,8 @@ impl Calls {
         to: &Address,
         replaces: Option<String>,
     ) -> Result<(), End> {
-        let running = matches!(call.state, State::Up) && call.answered.is_some();
+        let encoding = Self::can_move(call, leg)?;
         let stays = call.side_of(leg).other();
-        let spoken = call.side_mut(stays).and_then(|media| media.encoding);
-        let is_idle = call.moving.is_none() && call.referring.is_none();
-        let (true, true, Some(encoding)) = (running, is_idle, spoken) else {
-            return Err(End::because(
-                EndReason::NotAcceptable,
-                "no transfer at this point of a call",
-            ));
-        };
         let outgoing = self
             .dialplan
             .outgoing(user, to)

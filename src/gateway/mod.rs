@@ -168,6 +168,7 @@ impl Gateway {
 
     /// Starts what runs without being asked: trunk addresses and health.
     pub fn start(&mut self, now: Instant) {
+        self.xmpp.link_down(now);
         self.sip.start(now);
         self.settle(now);
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
@@ -18,6 +19,12 @@ const WRITE_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a peer may take to agree on TLS, once the connection stands.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+/// How long what was sent may wait for the peer's system to take note of it: as long as a request
+/// may wait for its answer (RFC 3261 §17). Linux would try for a quarter of an hour.
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(32);
+/// After how much silence the peer's system is asked whether it is there, and how often.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a peer that connected may say nothing at all. After that the SIP room looks after it.
 const FIRST_WORD_LIMIT: Duration = Duration::from_secs(32);
 
@@ -56,7 +63,7 @@ impl Link {
     /// Serves a connection that a peer opened, until either side ends it.
     pub async fn accepted(self, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
         let (connection, inputs) = (self.connection, self.inputs.clone());
-        let _ = stream.set_nodelay(true);
+        prepare(&stream);
         match acceptor {
             None => self.serve(stream, Some(FIRST_WORD_LIMIT)).await,
             Some(acceptor) => {
@@ -158,6 +165,18 @@ async fn patience(limit: Option<Duration>) {
     }
 }
 
+/// Messages leave at once, and a peer that is gone without a word is noticed. A system that cannot
+/// do one of these does without it.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let socket = SockRef::from(stream);
+    let probes = TcpKeepalive::new()
+        .with_time(PROBE_AFTER)
+        .with_interval(PROBE_INTERVAL);
+    let _ = socket.set_tcp_keepalive(&probes);
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT));
+}
+
 async fn connect(from: Option<SocketAddr>, remote: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = match remote {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -167,7 +186,7 @@ async fn connect(from: Option<SocketAddr>, remote: SocketAddr) -> std::io::Resul
         socket.bind(SocketAddr::new(from.ip(), 0))?;
     }
     let stream = socket.connect(remote).await?;
-    let _ = stream.set_nodelay(true);
+    prepare(&stream);
     Ok(stream)
 }
 

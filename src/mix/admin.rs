@@ -162,6 +162,7 @@ impl Mix {
             _ => &mut settings.banned,
         };
         list.retain(|jid| !gone.contains(jid));
+        settings.end_invitations(node);
         self.out.result(head, None);
         self.settle(now, name, settings);
         let gone = gone.iter().map(|jid| {
@@ -185,6 +186,7 @@ impl Mix {
             Node::Allowed => settings.allowed = None,
             _ => settings.banned.clear(),
         }
+        settings.end_invitations(node);
         self.out.result(head, None);
         self.settle(now, name, settings);
         let purge = element("purge", NS_PUBSUB_EVENT).attr("node", node.as_str());
@@ -207,16 +209,18 @@ impl Mix {
     }
 
     /// Adds somebody to the allowed.
-    pub(super) fn let_in(&mut self, name: &str, jid: &BareJid) {
-        let Some(channel) = self.state.channels.get(name) else {
-            return;
-        };
-        let mut settings = channel.settings.clone();
-        settings.allowed.get_or_insert_default().insert(jid.clone());
+    pub(super) fn let_in(&mut self, name: &str, jid: &BareJid) -> Outcome {
+        let mut settings = self.channel(name)?.settings.clone();
+        let allowed = settings.allowed.get_or_insert_default();
+        allowed.insert(jid.clone());
+        if allowed.len() > MAX_LIST {
+            return Err(Condition::ResourceConstraint.into());
+        }
         self.set(name, settings);
         let news = item(NS_PUBSUB_EVENT, jid.as_str(), []);
         let news = items(NS_PUBSUB_EVENT, Node::Allowed, [news]);
         self.event(name, Node::Allowed, news, None);
+        Ok(())
     }
 
     fn set(&mut self, name: &str, settings: Settings) {

@@ -121,8 +121,7 @@ impl Mix {
             preferences: Default::default(),
             clients: Default::default(),
         };
-        self.joined(name, &id, participant);
-        self.tell_participant(name, &id);
+        self.renew(now, name, &id, participant);
         self.probe(now, name, &jid);
         Ok("The phone takes part.")
     }

@@ -1,7 +1,8 @@
 //! Who comes in: by the lists of a channel, or by an invitation (XEP-0407 §3).
 //!
 //! A token is made of who invites and who is invited, so none is kept; it is good as long as who
-//! invited may invite. A phone of this gateway comes by invitation only, which the XMPP room has got
+//! invited may invite, and nobody is taken from the allowed: else who was taken from them would come
+//! back by it. A phone of this gateway comes by invitation only, which the XMPP room has got
 //! from the inviter itself: that one needs no token.
 
 use jid::BareJid;
@@ -85,7 +86,8 @@ fn may_invite(channel: &Channel, inviter: &BareJid) -> bool {
 }
 
 fn token(channel: &Channel, inviter: &BareJid, invitee: &BareJid) -> String {
-    let text = format!("invitation\0{inviter}\0{invitee}");
+    let round = channel.settings.invitation_round;
+    let text = format!("invitation\0{inviter}\0{invitee}\0{round}");
     let secret = address::derived(&channel.settings.secret, &text);
     StableId::of(&secret, invitee).to_string()
 }

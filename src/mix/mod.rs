@@ -478,7 +478,7 @@ impl Mix {
             (IqType::Set, "update-subscription", NS_CORE) => {
                 self.update_subscription(head, payload, name)
             }
-            (IqType::Set, "setnick", NS_CORE) => self.set_nick(head, payload, name),
+            (IqType::Set, "setnick", NS_CORE) => self.set_nick(now, head, payload, name),
             (IqType::Get | IqType::Set, "user-preference", NS_ANON) => {
                 self.user_preference(now, kind, head, payload, name)
             }

@@ -8,6 +8,7 @@ use minidom::Element;
 
 use super::address::StableId;
 use super::clients::Nodes;
+use super::preferences::Preferences;
 use super::rights::Role;
 use super::store::{Change, Channel, Node, Participant};
 use super::{
@@ -64,7 +65,6 @@ impl Mix {
             preferences,
             clients: Default::default(),
         };
-        let changed = before.is_none_or(|p| p.nick != nick);
         let reported = form.map(|_| preferences.form("result", channel));
         let answer = element("join", &join.ns())
             .attr("id", id.as_str())
@@ -72,14 +72,10 @@ impl Mix {
             .children(nick.map(|nick| element("nick", NS_CORE).text(&nick).build()))
             .children(reported);
         if is_let_in {
-            self.let_in(name, &jid);
+            self.let_in(name, &jid)?;
         }
-        self.joined(name, &id, participant);
         self.out.result(head, Some(answer.build()));
-        if changed {
-            self.tell_participant(name, &id);
-            self.show_again(name, &id);
-        }
+        self.renew(now, name, &id, participant);
         if granted.contains(&Node::Presence) {
             self.show_all(name, &jid.clone().into());
         }
@@ -156,7 +152,13 @@ impl Mix {
     }
 
     /// Changes a nick (XEP-0369 §7.1.7). Without one the service gives one.
-    pub(super) fn set_nick(&mut self, head: &StanzaHead, wish: &Element, name: &str) -> Outcome {
+    pub(super) fn set_nick(
+        &mut self,
+        now: Instant,
+        head: &StanzaHead,
+        wish: &Element,
+        name: &str,
+    ) -> Outcome {
         let uuid = self.tokens.uuid();
         let (id, mut participant) = self.participant(name, head)?;
         let channel = self.channel(name)?;
@@ -164,16 +166,11 @@ impl Mix {
             Some(wanted) => free_nick(channel, &id, &wanted)?,
             None => uuid,
         };
-        let changed = participant.nick.as_ref() != Some(&nick);
         participant.nick = Some(nick.clone());
-        self.joined(name, &id, participant);
         let nick = element("nick", NS_CORE).text(&nick);
         let answer = element("setnick", NS_CORE).child(nick).build();
         self.out.result(head, Some(answer));
-        if changed {
-            self.tell_participant(name, &id);
-            self.show_again(name, &id);
-        }
+        self.renew(now, name, &id, participant);
         Ok(())
     }
 
@@ -229,7 +226,40 @@ impl Mix {
         }
     }
 
-    pub(super) fn joined(&mut self, name: &str, id: &StableId, participant: Participant) {
+    /// Somebody has joined, or has another nick or other preferences: tells the others what they see of
+    /// that.
+    pub(super) fn renew(
+        &mut self,
+        now: Instant,
+        name: &str,
+        id: &StableId,
+        participant: Participant,
+    ) {
+        let Some(channel) = self.state.channels.get(name) else {
+            return;
+        };
+        let before = channel.participants.get(id);
+        let renamed = before.is_none_or(|p| p.nick != participant.nick);
+        let wanted = participant.preferences;
+        let hides = |of: Preferences| channel.hides(of.visibility);
+        let shown_otherwise = before.is_some_and(|p| hides(p.preferences) != hides(wanted));
+        // XEP-0404 §2.4: its clients appear under other resources.
+        let clients = shown_otherwise.then(|| self.withdraw(name, id));
+        if wanted.hides_presence {
+            self.hide_all(name, id);
+        }
+        self.joined(name, id, participant);
+        if renamed || shown_otherwise {
+            self.tell_participant(name, id);
+        }
+        match clients {
+            Some(clients) => self.present_again(now, name, id, &clients),
+            None if renamed => self.show_again(name, id),
+            None => {}
+        }
+    }
+
+    fn joined(&mut self, name: &str, id: &StableId, participant: Participant) {
         self.change(Change::Joined {
             channel: name.to_owned(),
             id: id.clone(),

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use minidom::Element;
 
-use super::clients::Clients;
 use super::form::{self, Field};
 use super::store::{Channel, JidVisibility, Participant};
 use super::{Mix, NS_ANON, Outcome};
@@ -158,26 +157,10 @@ impl Mix {
             }
             IqType::Get | IqType::Result | IqType::Error => ("form", before),
         };
-        let shown_otherwise = channel.hides(before.visibility) != channel.hides(wanted.visibility);
         let answer = element("user-preference", NS_ANON).child(wanted.form(kind, channel));
         self.out.result(head, Some(answer.build()));
-        if wanted == before {
-            return Ok(());
-        }
-        let clients = match shown_otherwise {
-            // XEP-0404 §2.4: the client appears under another resource.
-            true => self.withdraw(name, &id),
-            false => Clients::default(),
-        };
-        if wanted.hides_presence {
-            self.hide_all(name, &id);
-        }
         participant.preferences = wanted;
-        self.joined(name, &id, participant);
-        if shown_otherwise {
-            self.tell_participant(name, &id);
-            self.present_again(now, name, &id, &clients);
-        }
+        self.renew(now, name, &id, participant);
         Ok(())
     }
 }

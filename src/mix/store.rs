@@ -159,6 +159,8 @@ pub struct Settings {
     pub retraction_rights: Access,
     /// Participants may let others in by inviting them (XEP-0407).
     pub invitations: bool,
+    /// Grows when somebody is taken from the allowed, which ends the invitations from before.
+    pub invitation_round: u64,
     /// Participants may write to each other through the channel.
     pub private_messages: bool,
     /// Which IQs are relayed.
@@ -193,12 +195,22 @@ impl Settings {
             user_retraction: false,
             retraction_rights: Access::Owners,
             invitations: false,
+            invitation_round: 0,
             private_messages: true,
             relay: RelayPolicy::default(),
             unlisted: false,
             changed_by: None,
             revision: 1,
             secret,
+        }
+    }
+}
+
+impl Settings {
+    /// Who was taken out of a list does not come back by an invitation from before.
+    pub(super) fn end_invitations(&mut self, list: Node) {
+        if list == Node::Allowed {
+            self.invitation_round += 1;
         }
     }
 }

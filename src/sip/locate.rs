@@ -140,14 +140,12 @@ impl Locator {
             .map_or(&[], |target| target.places.as_slice())
     }
 
-    /// The first address known for `host`, if it is one of the targets.
-    pub fn known(&self, host: &str) -> Option<Place> {
+    /// The servers known for `host`, best first, if it is one of the targets.
+    pub fn known(&self, host: &str) -> &[Place] {
         self.targets
             .iter()
-            .find(|target| target.host.eq_ignore_ascii_case(host))?
-            .places
-            .first()
-            .copied()
+            .find(|target| target.host.eq_ignore_ascii_case(host))
+            .map_or(&[], |target| target.places.as_slice())
     }
 
     /// True while a round of questions about `target` waits for answers.

@@ -11,6 +11,7 @@
 
 pub mod auth;
 pub mod dialog;
+mod flows;
 pub mod locate;
 pub mod reason;
 mod receive;
@@ -94,6 +95,8 @@ enum TimerKey {
     Connection(ConnectionId),
     /// The next ping of a connection that we opened.
     Ping(ConnectionId),
+    /// The end of the time that the answer to a ping has.
+    Pong(ConnectionId),
 }
 
 /// What is left to do before the room is quiet.
@@ -219,12 +222,10 @@ impl Sip {
             NetInput::Stream { flow, bytes } => self.receive_stream(now, flow, &bytes),
             NetInput::Connected { flow } => {
                 if let Some(connection) = flow.connection {
-                    self.transports.connected(connection);
-                    self.touch(now, connection);
-                    self.set_ping(now, connection);
+                    self.connected(now, connection);
                 }
             }
-            NetInput::Closed { connection } => self.connection_closed(connection),
+            NetInput::Closed { connection } => self.connection_closed(now, connection),
             NetInput::Unsent { flow } => self.fail_flow(flow),
             NetInput::Resolved { query, records } => self.resolved(query, Some(&records)),
             NetInput::Unresolved { query } => self.resolved(query, None),
@@ -268,16 +269,9 @@ impl Sip {
                 TimerKey::Register(trunk) => self.register(now, trunk),
                 TimerKey::Locate(trunk) => self.locate_trunk(now, trunk),
                 TimerKey::Penalty(trunk) => self.end_penalty(now, trunk),
-                TimerKey::Ping(connection) => {
-                    self.transports.ping(connection);
-                    self.set_ping(now, connection);
-                }
-                TimerKey::Connection(connection) => {
-                    self.timers.stop(&TimerKey::Ping(connection));
-                    if let Some(flow) = self.transports.close(connection) {
-                        self.fail_flow(flow);
-                    }
-                }
+                TimerKey::Ping(connection) => self.ping(now, connection),
+                TimerKey::Pong(connection) => self.close_connection(now, connection),
+                TimerKey::Connection(connection) => self.silent(now, connection),
             }
             self.settle(now);
         }
@@ -327,9 +321,12 @@ impl Sip {
         let of_trunks = (0..self.trunks.len())
             .flat_map(|index| kinds.map(|kind| kind(index)))
             .filter(|key| self.timers.deadline(key).is_some());
-        let pings = self.transports.ids().map(TimerKey::Ping);
-        let of_connections = pings.filter(|key| self.timers.deadline(key).is_some());
-        of_trunks.count() + self.transports.connections() + of_connections.count()
+        let kinds = [TimerKey::Connection, TimerKey::Ping, TimerKey::Pong];
+        let of_connections = self.transports.ids();
+        let of_connections = of_connections
+            .flat_map(|id| kinds.map(|kind| kind(id)))
+            .filter(|key| self.timers.deadline(key).is_some());
+        of_trunks.count() + of_connections.count()
     }
 
     /// The counters.
@@ -344,36 +341,5 @@ impl Sip {
                 Task::Unsent(client) => self.client_unsent(now, client),
             }
         }
-    }
-
-    fn touch(&mut self, now: Instant, connection: ConnectionId) {
-        let limit = if self.transports.is_opening(connection) {
-            transport::OPEN_LIMIT
-        } else {
-            transport::IDLE
-        };
-        self.timers
-            .set(TimerKey::Connection(connection), now + limit);
-    }
-
-    fn set_ping(&mut self, now: Instant, connection: ConnectionId) {
-        if self.transports.is_ours(connection) {
-            let key = TimerKey::Ping(connection);
-            self.timers.set(key, now + transport::PING);
-        }
-    }
-
-    fn connection_closed(&mut self, connection: ConnectionId) {
-        self.timers.stop(&TimerKey::Ping(connection));
-        self.timers.stop(&TimerKey::Connection(connection));
-        if let Some(flow) = self.transports.closed(connection) {
-            self.fail_flow(flow);
-        }
-    }
-
-    /// Tells all transactions of a flow that it does not work.
-    fn fail_flow(&mut self, flow: crate::net::Flow) {
-        let clients = self.clients.by_flow(flow);
-        self.tasks.extend(clients.into_iter().map(Task::Unsent));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tracing::{debug, trace};
 
-use crate::net::Flow;
+use crate::net::{Flow, SipTransport};
 use crate::pii::Pii;
 
 use super::transaction::ServerInput;
@@ -36,8 +36,16 @@ impl Sip {
         let Some(framer) = self.transports.framer(flow) else {
             return;
         };
-        framer.push(bytes);
-        self.touch(now, connection);
+        let pong = bytes == b"\r\n" && !framer.is_mid_message();
+        // Two pongs are no ping: whom we have connected to answers, and does not ask (RFC 5626 §3.5.1).
+        let pong = pong && self.transports.is_ours(connection);
+        self.heard(now, connection, pong);
+        if pong {
+            return;
+        }
+        if let Some(framer) = self.transports.framer(flow) {
+            framer.push(bytes);
+        }
         // The framer is asked anew each time: a message may close its own connection.
         while let Some(framed) = self.transports.framer(flow).and_then(|f| f.next()) {
             match framed {
@@ -46,25 +54,17 @@ impl Sip {
                 Framed::Refused(error) => self.unreadable(now, flow, error),
                 Framed::Broken(error) => {
                     self.unreadable(now, flow, error);
-                    self.connection_closed_by_us(connection);
+                    self.close_connection(now, connection);
                     return;
                 }
             }
         }
     }
 
-    fn connection_closed_by_us(&mut self, connection: crate::id::ConnectionId) {
-        self.timers.stop(&super::TimerKey::Connection(connection));
-        self.timers.stop(&super::TimerKey::Ping(connection));
-        if let Some(flow) = self.transports.close(connection) {
-            self.fail_flow(flow);
-        }
-    }
-
     fn unreadable(&mut self, now: Instant, flow: Flow, error: ParseError) {
         self.stats.unreadable += 1;
         debug!(fault = %error.fault, from = ?Pii(flow.remote), "message refused");
-        if self.mode == Mode::Trunks && self.trunk_of(flow.remote.ip()).is_none() {
+        if self.mode == Mode::Trunks && self.trunk_of(flow.remote.ip(), None).is_none() {
             return self.strangers.dropped(now, flow.remote.ip());
         }
         let ParseError { fault, request } = error;
@@ -124,7 +124,10 @@ impl Sip {
             Method::Cancel => self.servers.find(&key.cancelled()),
             _ => None,
         };
-        let trunk = self.trunk_of(flow.remote.ip());
+        let trunk = match dialog {
+            Some(session) => self.sessions.trunk_of(session),
+            None => self.trunk_of(flow.remote.ip(), request.request_uri()),
+        };
         let strange = self.mode == Mode::Trunks && trunk.is_none();
         if strange && dialog.is_none() && invite.is_none() {
             self.stats.unknown_sources += 1;
@@ -138,7 +141,7 @@ impl Sip {
             let Some(invite) = invite else {
                 return self.stateless(now, back, request, 481);
             };
-            let server = self.start_server(request, key, None, back);
+            let server = self.start_server(request, key, None, back, trunk);
             // RFC 3261 §9.2: with the tag of the INVITE's own response, which some callers take for
             // the call's.
             let tag = self.tag_of(invite);
@@ -146,7 +149,7 @@ impl Sip {
             return self.cancelled(now, invite, request);
         }
         if let Some(session) = dialog {
-            let server = self.start_server(request, key, None, back);
+            let server = self.start_server(request, key, None, back, trunk);
             if self.refused(now, server, request) {
                 return;
             }
@@ -187,7 +190,7 @@ impl Sip {
         if self.servers.is_merged(&merge) {
             return self.stateless(now, flow, request, 482);
         }
-        let server = self.start_server(request, key, Some(merge.into()), flow);
+        let server = self.start_server(request, key, Some(merge.into()), flow, trunk);
         let invite = request.method() == Some(&Method::Invite);
         if invite {
             self.respond(now, server, 100, None, |r| r);
@@ -221,7 +224,14 @@ impl Sip {
             return true;
         }
         let scheme = request.request_uri().map(Uri::check);
-        if !matches!(scheme, Some(Ok(Scheme::Sip | Scheme::Sips | Scheme::Tel))) {
+        let flow = self.servers.get(server).map(|entry| entry.flow.transport);
+        let known = match scheme {
+            // RFC 3261 §26.2.2: it asks for TLS on the whole way.
+            Some(Ok(Scheme::Sips)) => flow == Some(SipTransport::Tls),
+            Some(Ok(Scheme::Sip | Scheme::Tel)) => true,
+            Some(Ok(Scheme::Urn | Scheme::Other) | Err(_)) | None => false,
+        };
+        if !known {
             self.respond(now, server, 416, None, |r| r);
             return true;
         }

@@ -132,7 +132,7 @@ impl Sip {
     /// What we can do for whoever sent a request, for Allow.
     pub(super) fn allow_in(&self, server: ServerId) -> &'static str {
         let entry = self.servers.get(server);
-        self.allow(entry.and_then(|entry| self.trunk_of(entry.flow.remote.ip())))
+        self.allow(entry.and_then(|entry| entry.trunk))
     }
 
     fn takes_texts(&self, trunk: Option<usize>) -> bool {
@@ -328,7 +328,7 @@ impl Sip {
                 request.headers.set(Name::CSeq, &cseq.to_string());
                 sending.request.headers.set(Name::CSeq, &cseq.to_string());
             }
-            self.authorize(sending.trunk, &mut request);
+            self.authorize(sending.trunk, &sending.hop, &mut request);
             let size = request.to_bytes().len() + self.user_agent.len() + STILL_TO_COME;
             // Nobody knows the way to where it is sent on to.
             let known = sending.trunk.filter(|_| !sending.targets.have_led_away());
@@ -374,7 +374,7 @@ impl Sip {
         };
         let failed = match outcome {
             Outcome::Response(response) => {
-                self.note_accepted(sending.trunk, response);
+                self.note_accepted(sending.trunk, client, response);
                 let status = response.status().unwrap_or(0);
                 match status {
                     0..300 => {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::id::ConnectionId;
 use crate::net::{Flow, NetOutput, SipTransport};
@@ -20,12 +20,14 @@ const MAX_CONNECTIONS: usize = 4_096;
 const MAX_WAITING: usize = 256;
 /// Octets that wait for one connection to open.
 const MAX_WAITING_OCTETS: usize = 256 * 1024;
-/// A connection over which nothing was said for this long is closed. Longer than the keep-alive
+/// A connection over which a peer said nothing for this long is closed. Longer than the keep-alive
 /// intervals of RFC 5626 §4.4.1 (120 s) and of common peers.
 pub const IDLE: Duration = Duration::from_secs(600);
 /// How often a connection that we opened is pinged (RFC 5626 §4.4.1): a pong keeps it, and what is
 /// between us awake. Within the two minutes that NATs give TCP at the least (RFC 5626 §4.4).
 pub const PING: Duration = Duration::from_secs(95);
+/// How long a peer that answers pings may take to do so (RFC 5626 §4.4.1).
+pub const PONG_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection may take to open, TLS included.
 pub const OPEN_LIMIT: Duration = Duration::from_secs(10);
 /// RFC 3261 §18.1.1: requests above this size do not go by UDP if the path MTU is unknown.
@@ -41,6 +43,10 @@ struct Connection {
     is_ours: bool,
     /// Who the peer had to prove to be, if we asked.
     server_name: Option<String>,
+    /// When the peer last said something.
+    heard: Option<Instant>,
+    /// It has answered a ping.
+    answers_pings: bool,
     link: Link,
 }
 
@@ -214,6 +220,8 @@ impl Transports {
                 flow,
                 is_ours: true,
                 server_name: server_name.clone(),
+                heard: None,
+                answers_pings: false,
                 link,
             },
         );
@@ -290,6 +298,33 @@ impl Transports {
         }
     }
 
+    /// The peer of a connection has said something, a pong perhaps.
+    pub fn heard(&mut self, now: Instant, connection: ConnectionId, pong: bool) {
+        if let Some(known) = self.connections.get_mut(&connection) {
+            known.heard = Some(now);
+            known.answers_pings |= pong;
+        }
+    }
+
+    /// True if the peer of a connection has said something since `since`.
+    pub fn was_heard_since(&self, since: Instant, connection: ConnectionId) -> bool {
+        let known = self.connections.get(&connection);
+        known
+            .and_then(|known| known.heard)
+            .is_some_and(|at| at >= since)
+    }
+
+    /// True if the peer of a connection has ever answered a ping.
+    pub fn answers_pings(&self, connection: ConnectionId) -> bool {
+        let known = self.connections.get(&connection);
+        known.is_some_and(|known| known.answers_pings)
+    }
+
+    /// The flow of a connection.
+    pub fn flow_of(&self, connection: ConnectionId) -> Option<Flow> {
+        Some(self.connections.get(&connection)?.flow)
+    }
+
     /// A connection is gone; returns what flow it was.
     pub fn closed(&mut self, connection: ConnectionId) -> Option<Flow> {
         let gone = self.connections.remove(&connection)?;
@@ -324,6 +359,8 @@ impl Transports {
                     flow,
                     is_ours: false,
                     server_name,
+                    heard: None,
+                    answers_pings: false,
                     link,
                 },
             );

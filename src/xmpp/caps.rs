@@ -3,7 +3,8 @@
 //!
 //! A resource is asked once what its hash means, and not at all once any resource has told; a user
 //! with a hundred contacts here sends the same presence a hundred times. An answer that does not hash to
-//! what was announced counts for its sender alone (XEP-0115 §5.4), so nobody can spoil another's.
+//! what was announced counts for its sender alone (XEP-0115 §5.4), and so does one that holds a `<`, which
+//! separates the parts of what is hashed: two answers could hash alike. So nobody can spoil another's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,11 +48,11 @@ pub fn ver(query: &Element) -> Option<String> {
             let lang = child.attr_ns(&minidom::rxml::Namespace::XML, "lang");
             let lang = lang.unwrap_or_default();
             let line = [attr("category"), attr("type"), lang, attr("name")].join("/");
-            if !identities.insert(line) {
+            if !identities.insert(part(&line)?.to_owned()) {
                 return None;
             }
         } else if child.is("feature", NS_INFO) {
-            if !features.insert(child.attr("var")?.to_owned()) {
+            if !features.insert(part(child.attr("var")?)?.to_owned()) {
                 return None;
             }
         } else if child.is("x", NS_DATA) {
@@ -67,6 +68,11 @@ pub fn ver(query: &Element) -> Option<String> {
     let mut text: String = lines.flat_map(|line| [line, "<".to_owned()]).collect();
     text.extend(forms.into_values());
     Some(base64(&Sha1::digest(text.as_bytes())))
+}
+
+/// A part of the text that is hashed, unless it would read as several (XEP-0115 §5.1).
+fn part(text: &str) -> Option<&str> {
+    (!text.contains('<')).then_some(text)
 }
 
 /// A form's FORM_TYPE and its part of the text that is hashed. The outer `None` refuses the whole
@@ -96,12 +102,12 @@ fn form(x: &Element) -> Option<Option<(String, String)>> {
         .map(|f| (f.attr("var").unwrap_or_default(), values(f)))
         .collect();
     by_var.sort();
-    let mut text = format!("{form_type}<");
-    for (var, values) in by_var {
-        text.push_str(var);
+    let mut text = format!("{}<", part(&form_type)?);
+    for (var, values) in &by_var {
+        text.push_str(part(var)?);
         text.push('<');
         for value in values {
-            text.push_str(&value);
+            text.push_str(part(value)?);
             text.push('<');
         }
     }
@@ -256,11 +262,16 @@ impl Resources {
         }
     }
 
+    /// Nobody knows any more who is there: what was said while the link was lost has been missed.
+    pub fn forget_users(&mut self) {
+        self.users = Lru::new(MAX_USERS);
+    }
+
     /// A resource has answered what it announced.
     pub fn learnt(&mut self, jid: &FullJid, announced: &Announced, query: &Element) -> Abilities {
         let abilities = Abilities::read(query);
         if announced.verifiable && ver(query).is_some_and(|ver| ver == announced.ver) {
-            self.hashes.insert(announced.ver.clone(), abilities);
+            self.hashes.entry(announced.ver.clone(), || abilities);
         } else if let Some(present) = self
             .users
             .get_mut(&jid.to_bare())
@@ -383,6 +394,49 @@ mod tests {
         assert!(!resources.of(&b.to_bare())[0].abilities.unwrap().audio);
         let c = full("c@x.example/1");
         assert!(!resources.available(&c, Some(forged)), "the hash is known");
+    }
+
+    #[test]
+    fn two_features_written_as_one_have_no_hash() {
+        let client = "<identity category='client' type='phone'/>\
+            <feature var='urn:xmpp:idle:1'/><feature var='urn:xmpp:jingle-message:0'/>\
+            <feature var='urn:xmpp:jingle:1'/>";
+        let real = ver(&query(client)).unwrap();
+        let merged = client.replace(
+            "'/><feature var='urn:xmpp:jingle-m",
+            "&lt;urn:xmpp:jingle-m",
+        );
+        assert_ne!(merged, client);
+        assert_eq!(ver(&query(&merged)), None);
+        let named = |name: &str| {
+            format!("<identity category='client' type='pc' name='{name}'/><feature var='a'/>")
+        };
+        assert!(ver(&query(&named("x"))).is_some());
+        assert_eq!(ver(&query(&named("x&lt;a"))), None);
+        let form = |var: &str, value: &str, kind: &str| {
+            format!(
+                "<x xmlns='jabber:x:data'><field var='FORM_TYPE' type='hidden'>\
+                 <value>{kind}</value></field><field var='{var}'><value>{value}</value></field></x>"
+            )
+        };
+        assert!(ver(&query(&form("a", "b", "c"))).is_some());
+        for odd in [
+            form("a&lt;", "b", "c"),
+            form("a", "&lt;b", "c"),
+            form("a", "b", "c&lt;"),
+        ] {
+            assert_eq!(ver(&query(&odd)), None, "{odd}");
+        }
+
+        let mut resources = Resources::default();
+        let (mallory, alice) = (full("mallory@x.example/1"), full("alice@x.example/1"));
+        resources.available(&mallory, Some(announced(&real)));
+        resources.available(&alice, Some(announced(&real)));
+        resources.learnt(&mallory, &announced(&real), &query(&merged));
+        assert_eq!(resources.of(&alice.to_bare())[0].abilities, None);
+        resources.learnt(&alice, &announced(&real), &query(client));
+        let abilities = resources.of(&alice.to_bare())[0].abilities.unwrap();
+        assert!(abilities.invitations);
     }
 
     #[test]

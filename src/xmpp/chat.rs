@@ -79,6 +79,8 @@ pub(super) struct Chat {
 /// A text of a user.
 struct Open {
     head: StanzaHead,
+    /// Without an id nobody knows it again.
+    mark: Option<Mark>,
     wants_receipt: bool,
 }
 
@@ -109,18 +111,9 @@ impl Chat {
         self.timers.soonest()
     }
 
-    fn is_new(&mut self, head: &StanzaHead, body: &str) -> bool {
-        let Some(id) = head.id.clone() else {
-            return true;
-        };
-        let mut hasher = DefaultHasher::new();
-        (&head.to, body).hash(&mut hasher);
-        let mark = (head.from.clone(), id, hasher.finish());
-        let is_new = self.seen.get_mut(&mark).is_none();
-        if is_new {
-            self.seen.insert(mark, ());
-        }
-        is_new
+    /// True for what has come before, and is under way or has gone out.
+    fn knows(&mut self, mark: Option<&Mark>) -> bool {
+        mark.is_some_and(|mark| self.seen.get_mut(mark).is_some())
     }
 
     fn fared(&mut self, stanza: &str, fate: Fate) {
@@ -135,6 +128,12 @@ impl Chat {
         let sent = self.sent.get(stanza);
         sent.is_some_and(|(user, _)| *user == reader.to_bare())
     }
+}
+
+fn mark(head: &StanzaHead, body: &str) -> Option<Mark> {
+    let mut hasher = DefaultHasher::new();
+    (&head.to, body).hash(&mut hasher);
+    Some((head.from.clone(), head.id.clone()?, hasher.finish()))
 }
 
 /// What a message says to people; `None` if it says nothing.
@@ -191,7 +190,8 @@ impl Xmpp {
         to: Address,
     ) {
         let said = body.text();
-        if !self.chat.is_new(head, &said) {
+        let mark = mark(head, &said);
+        if self.chat.knows(mark.as_ref()) {
             debug!(from = ?Pii(&head.from), "a text that has come before");
             return;
         }
@@ -200,8 +200,12 @@ impl Xmpp {
         }
         self.chat.made += 1;
         let number = self.chat.made;
+        if let Some(mark) = &mark {
+            self.chat.seen.insert(mark.clone(), ());
+        }
         let open = Open {
             head: head.clone(),
+            mark,
             wants_receipt: stanza.has_child("request", NS_RECEIPTS),
         };
         self.chat.open.insert(number, open);
@@ -240,8 +244,13 @@ impl Xmpp {
     fn tell_fate(&mut self, open: &Open, fate: Fate) {
         let Open {
             head,
+            mark,
             wants_receipt,
         } = open;
+        // Clients send a text that failed again under its old id.
+        if let (Err(_), Some(mark)) = (&fate, mark) {
+            self.chat.seen.remove(mark);
+        }
         match (fate, &head.id) {
             (Ok(Taken::Accepted | Taken::Delivered), Some(id)) if *wants_receipt => {
                 let from = self.identity.full(&head.to).into();

@@ -301,8 +301,10 @@ impl Xmpp {
     /// there; calls that were up before go on.
     pub fn link_up(&mut self, _now: Instant) {
         self.chat.set_linked(true);
+        self.jingle.set_link(None);
         match &self.identity {
-            Identity::Component { .. } => {}
+            // Who came and went meanwhile has told nobody here.
+            Identity::Component { .. } => self.resources.forget_users(),
             Identity::Client { jid } => {
                 let caps = self.phone.caps();
                 self.out.broadcast(jid, [caps]);
@@ -310,10 +312,11 @@ impl Xmpp {
         }
     }
 
-    /// The stream is lost. Running calls survive: their media does not go by it. Requests that
-    /// were open run into their deadlines.
-    pub fn link_down(&mut self, _now: Instant) {
+    /// The stream is lost, or not there yet. Running calls survive: their media does not go by it.
+    /// Requests that were open run into their deadlines; after a while users cannot be called.
+    pub fn link_down(&mut self, now: Instant) {
         self.chat.set_linked(false);
+        self.jingle.set_link(Some(now));
     }
 
     /// The call table tells a leg of this room something.

@@ -417,6 +417,19 @@ fn contract_08_nobody_hears_that_a_contact_is_unavailable() {
 }
 
 #[test]
+fn who_was_there_before_the_link_was_lost_is_not_believed_to_be_there_after_it() {
+    let user = BareJid::new("user@x.example").unwrap();
+    let mut room = Room::gateway("gw.example");
+    room.hears(&presence("", "user@x.example/res", "gw.example"));
+    room.xmpp.link_down(room.now);
+    assert_eq!(room.xmpp.resources_of(&user).len(), 1);
+    room.xmpp.link_up(room.now);
+    assert_eq!(room.xmpp.resources_of(&user), []);
+    room.hears(&presence("", "user@x.example/other", "gw.example"));
+    assert_eq!(room.xmpp.resources_of(&user).len(), 1);
+}
+
+#[test]
 fn the_gateway_example_of_xep_0276_gets_its_answer() {
     let mut room = Room::gateway("sip.shakespeare.lit");
     let said = room.hears(

@@ -187,6 +187,40 @@ fn a_call_survives_the_loss_of_the_xmpp_link() {
 }
 
 #[test]
+fn a_call_survives_its_client_that_comes_back_while_the_link_is_lost() {
+    let mut world = World::new(6, answers(1, Some(90)));
+    let n = world.caller(false, None, Duration::ZERO);
+    let gone = format!(
+        "<presence xmlns='jabber:component:accept' type='unavailable' from='{}' \
+         to='+15551234567@phone.example.org'/>",
+        world.clients[n].jid
+    );
+    // That is the last that is heard of it: its next presence comes back to it.
+    world.hears_stanza(secs(9), gone.parse().unwrap());
+    world.cut_link(secs(10), secs(5));
+    world.run();
+    world.assert_nothing_is_left(1);
+    assert_eq!(world.records[0].end.reason, EndReason::Hangup);
+    assert!(world.records[0].duration > secs(90), "{}", world.story());
+}
+
+#[test]
+fn nobody_is_let_wait_for_a_server_that_is_away() {
+    for (at, waits) in [(secs(2), true), (secs(7), false)] {
+        let mut world = World::new(6, phone::Plan::Silent);
+        world.callee(world::client::Plan::Ignore);
+        world.cut_link(Duration::ZERO, secs(40));
+        world.phone_calls(at, "in-1", None);
+        world.run();
+        world.assert_nothing_is_left(1);
+        let story = world.story();
+        assert_eq!(story.contains("180 Ringing"), waits, "{story}");
+        assert!(story.contains("480 Temporarily Unavailable"), "{story}");
+        assert_eq!(world.records[0].duration < secs(1), !waits);
+    }
+}
+
+#[test]
 fn a_user_of_a_strange_domain_may_not_call() {
     let mut world = World::new(7, answers(1, None));
     world.caller(false, None, Duration::ZERO);

@@ -127,6 +127,31 @@ fn a_transfer_that_nobody_takes_is_told_and_the_call_goes_on() {
 }
 
 #[test]
+fn a_telephone_sends_no_user_into_more_calls_than_the_user_may_make() {
+    let mut desk = Desk::with(|config| config.access.calls_per_minute = 2);
+    let phone = talking(&mut desk);
+    let fails = |desk: &mut Desk| match desk.told().as_slice() {
+        [(leg, LegCommand::Transfer(Transfer::Failed(end)))] if *leg == phone => end.reason,
+        told => panic!("{told:?}"),
+    };
+    desk.event(phone, transfer_to("+15559990000"));
+    let (new, ..) = desk.offers().remove(0);
+    // What cannot be done now is no call.
+    desk.event(phone, transfer_to("+15559990001"));
+    assert_eq!(fails(&mut desk), EndReason::NotAcceptable);
+    desk.event(new, LegEvent::Ended(EndReason::Busy.into()));
+    assert_eq!(fails(&mut desk), EndReason::Busy);
+    // The call and the first transfer were two.
+    desk.event(phone, transfer_to("+15559990000"));
+    assert_eq!(fails(&mut desk), EndReason::Overloaded);
+    desk.wait(Duration::from_secs(61));
+    desk.event(phone, transfer_to("+15559990000"));
+    assert_eq!(desk.offers().len(), 1);
+    desk.event(JULIET, LegEvent::Ended(EndReason::Hangup.into()));
+    desk.assert_empty();
+}
+
+#[test]
 fn whoever_transfers_may_hang_up_at_once() {
     for taken in [true, false] {
         let mut desk = Desk::new();

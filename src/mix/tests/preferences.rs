@@ -211,6 +211,50 @@ fn who_hides_appears_under_another_resource() {
     }
 }
 
+/// Joins once more, with a form.
+fn join_again(user: &str, fields: &[(&str, &str)]) -> String {
+    let set = prefer(user, fields);
+    let form = &set[set.find("<x ").unwrap()..set.find("</user-preference>").unwrap()];
+    format!(
+        "<iq type='set' id='j' from='{user}@shakespeare.example/w' to='{COVEN}'>\
+         <join xmlns='{NS_ANON}'>{form}</join></iq>"
+    )
+}
+
+#[test]
+fn a_join_once_more_with_a_form_is_a_change_of_preferences() {
+    let mut bench = mixed();
+    bench.send(&format!(
+        "<presence from='hecate@shakespeare.example/secret' to='{COVEN}'/>"
+    ));
+    let said = bench.send(&join_again("hecate", &[("JID Visibility", "never")]));
+    let heard = to_user(&said, "peter");
+    let kinds: Vec<(&str, Option<&str>)> =
+        heard.iter().map(|s| (s.name(), s.attr("type"))).collect();
+    let wanted = [
+        ("presence", Some("unavailable")),
+        ("message", None),
+        ("presence", None),
+    ];
+    assert_eq!(kinds, wanted);
+    assert!(heard[0].attr("from").unwrap().ends_with("/secret"));
+    for stanza in &heard[1..] {
+        let text = String::from(*stanza);
+        assert!(
+            !text.contains("secret") && !text.contains("hecate@"),
+            "{text}"
+        );
+    }
+
+    let said = bench.send(&join_again("hecate", &[("Presence", "not share")]));
+    let heard = to_user(&said, "peter");
+    assert_eq!(heard.len(), 1);
+    assert_eq!(heard[0].attr("type"), Some("unavailable"));
+    let channel = &bench.mix.snapshot().channels["coven"];
+    let id = channel.id_of(&jid("hecate@shakespeare.example")).unwrap();
+    assert_eq!(channel.participants[&id].clients.resources().count(), 0);
+}
+
 #[test]
 fn a_change_of_mode_removes_who_does_not_want_it() {
     let mut bench = mixed();

@@ -164,6 +164,57 @@ fn an_invitation_lets_somebody_in() {
         bench.send(&join("cat", &invitation))[0].attr("type"),
         Some("result")
     );
+    let admits = |bench: &Bench| {
+        let channel = &bench.mix.snapshot().channels["coven"];
+        channel.admits(&jid("cat@shakespeare.example"))
+    };
+    assert!(admits(&bench));
+
+    // Whom an admin takes from the allowed does not come back by it.
+    bench.send(&format!(
+        "<iq type='set' id='r' from='hag66@shakespeare.example/a' to='{COVEN}'>\
+         <pubsub xmlns='{NS_PUBSUB}'><retract node='urn:xmpp:mix:nodes:allowed'>\
+         <item id='cat@shakespeare.example'/></retract></pubsub></iq>"
+    ));
+    assert!(!admits(&bench));
+    assert_eq!(
+        condition(&bench.ask(&join("cat", &invitation))),
+        "not-allowed"
+    );
+    let answer = bench.ask(&invite("hag66"));
+    let again = answer.children().next().unwrap().children().next().unwrap();
+    bench.send(&join("cat", &String::from(again)));
+    assert!(admits(&bench));
+}
+
+#[test]
+fn invitations_fill_no_list_beyond_its_bound() {
+    let mut bench = Bench::coven();
+    bench.send(&configure(&[("Nodes Present", "allowed")]));
+    let invited = |bench: &mut Bench, n: usize| {
+        let user = format!("n{n}@shakespeare.example");
+        let answer = bench.ask(&format!(
+            "<iq type='get' id='i' from='hag66@shakespeare.example/a' to='{COVEN}'>\
+             <invite xmlns='{NS_MISC}'><invitee>{user}</invitee></invite></iq>"
+        ));
+        let invitation = answer.children().next().unwrap().children().next().unwrap();
+        let invitation = String::from(invitation);
+        let said = bench.send(&format!(
+            "<iq type='set' id='j' from='{user}' to='{COVEN}'>\
+             <join xmlns='{NS_MISC}'><nick>{n}</nick>{invitation}</join></iq>"
+        ));
+        let taken_part = said[0].attr("type") == Some("result");
+        bench.send(&format!(
+            "<iq type='set' id='l' from='{user}' to='{COVEN}'><leave xmlns='{NS_CORE}'/></iq>"
+        ));
+        (taken_part, said[0].clone())
+    };
+    for n in 0..MAX_LIST {
+        assert!(invited(&mut bench, n).0, "{n}");
+    }
+    let (taken_part, refused) = invited(&mut bench, MAX_LIST);
+    assert!(!taken_part);
+    assert_eq!(condition(&refused), "resource-constraint");
     let channel = &bench.mix.snapshot().channels["coven"];
-    assert!(channel.admits(&jid("cat@shakespeare.example")));
+    assert_eq!(channel.settings.allowed.as_ref().unwrap().len(), MAX_LIST);
 }

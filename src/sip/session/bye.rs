@@ -11,6 +11,7 @@ use crate::sip::wire::{Message, Method, Name};
 use crate::sip::{Sip, TimerKey};
 
 use super::ack::Handshake;
+use super::prack::Overtaken;
 use super::timer::SessionTimer;
 use super::{Session, State, Up};
 
@@ -24,6 +25,8 @@ pub struct Leaving {
     pub dialog: Dialog,
     /// §15: a callee may not say BYE before its 2xx was acknowledged or has timed out.
     pub handshake: Handshake,
+    /// A provisional response that our 2xx has overtaken.
+    pub overtaken: Option<Overtaken>,
     /// Why, as a Reason value.
     why: Option<String>,
     challenges: u8,
@@ -37,6 +40,8 @@ impl Sip {
             handshake,
             exchange,
             next: _,
+            holds: _,
+            overtaken,
             keys: _,
             refresh: _,
             referred: _,
@@ -55,6 +60,7 @@ impl Sip {
         let leaving = Box::new(Leaving {
             dialog,
             handshake,
+            overtaken,
             why: end.map(reason::header),
             challenges: 0,
         });
@@ -75,8 +81,8 @@ impl Sip {
         if let Some(value) = &leaving.why {
             bye.push(Name::Reason, value);
         }
-        self.authorize(session.trunk, &mut bye);
         let hop = self.hop_of(&leaving.dialog);
+        self.authorize(session.trunk, &hop, &mut bye);
         session.state = match self.send_request(now, bye, &hop, User::Bye(session.id)) {
             Ok(_) => State::Leaving(leaving),
             Err(_) => State::Over,
@@ -86,8 +92,8 @@ impl Sip {
     /// Acknowledges nothing, but says BYE in a dialog that nobody wants: a fork that lost.
     pub(super) fn dismiss(&mut self, now: Instant, session: &Session, mut dialog: Dialog) {
         let mut bye = dialog.request(Method::Bye);
-        self.authorize(session.trunk, &mut bye);
         let hop = self.hop_of(&dialog);
+        self.authorize(session.trunk, &hop, &mut bye);
         // A fork that cannot be reached cannot be told.
         let _ = self.send_request(now, bye, &hop, User::Nobody);
     }

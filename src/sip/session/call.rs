@@ -197,7 +197,7 @@ impl Sip {
             request.push(Name::SessionExpires, seconds.to_string());
             request.push(Name::MinSe, MIN_SE.to_string());
         }
-        self.authorize(session.trunk, &mut request);
+        self.authorize(session.trunk, &calling.hop, &mut request);
         let number = calling.request.cseq().map_or(1, |cseq| cseq.number);
         let next = format!("{} INVITE", number + 1);
         calling.request.headers.set(Name::CSeq, &next);
@@ -222,7 +222,7 @@ impl Sip {
     ) {
         self.on_session(id, |sip, session| {
             if let Outcome::Response(response) = outcome {
-                sip.note_accepted(session.trunk, response);
+                sip.note_accepted(session.trunk, client, response);
             }
             match outcome {
                 Outcome::Response(response) => match response.status().unwrap_or(0) {
@@ -383,6 +383,8 @@ impl Sip {
             handshake: Handshake::Done,
             exchange: Exchange::Idle,
             next: None,
+            holds: false,
+            overtaken: None,
             referred: None,
             abilities: Abilities::of(response),
             referring: None,

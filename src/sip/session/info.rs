@@ -56,9 +56,9 @@ impl Sip {
             .dialog
             .request(Method::Info)
             .with_body("application/dtmf-relay", body);
-        self.authorize(session.trunk, &mut info);
         if let State::Up(up) = &session.state {
             let hop = self.hop_of(&up.dialog);
+            self.authorize(session.trunk, &hop, &mut info);
             // A key that cannot be sent is lost; the call is not.
             let _ = self.send_request(now, info, &hop, User::Nobody);
         }

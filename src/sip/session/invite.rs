@@ -297,7 +297,7 @@ impl Sip {
                 None => session.state = State::Offered(offered),
             },
             State::Up(mut up) => {
-                self.answer_offer(now, session, &mut up, &answer);
+                self.answer_offer(now, session, &mut up, answer);
                 session.state = State::Up(up);
                 self.next_offer(now, session);
             }
@@ -321,7 +321,7 @@ impl Sip {
             dialog,
             offer,
             last: _,
-            provisionals: _,
+            provisionals,
             refresh,
             timer,
             abilities,
@@ -345,6 +345,8 @@ impl Sip {
             handshake,
             exchange: Exchange::Idle,
             next: None,
+            holds: false,
+            overtaken: provisionals.overtaken(cseq),
             referred: None,
             abilities,
             referring: None,

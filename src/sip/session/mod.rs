@@ -100,6 +100,10 @@ pub struct Up {
     pub exchange: Exchange,
     /// An offer of ours that waits until the one under way is done.
     pub next: Option<Description>,
+    /// Our own side has put the call on hold.
+    pub holds: bool,
+    /// A provisional response that our 2xx has overtaken.
+    pub overtaken: Option<prack::Overtaken>,
     /// How keys reach the peer.
     pub keys: KeyWay,
     /// The session timer.
@@ -151,6 +155,11 @@ impl Sessions {
     /// The call of our tag.
     pub fn by_tag(&self, tag: &str) -> Option<SessionId> {
         self.by_tag.get(tag).copied()
+    }
+
+    /// The trunk of a call.
+    pub fn trunk_of(&self, id: SessionId) -> Option<usize> {
+        self.entries.get(&id)?.trunk
     }
 
     /// The number for the next caller leg.
@@ -341,9 +350,16 @@ impl Sip {
             Some(_) => SizeRule::Keep,
             None => SizeRule::TcpIfLarge,
         };
+        // RFC 5923: a connection with the same host serves, if the transport is the one asked for.
+        let stands = asked.is_none_or(|asked| asked == flow.transport)
+            && flow.transport.is_reliable()
+            && self.transports.stands(flow);
         let Some(ip) = literal(uri.host()).filter(|ip| !ip.is_unspecified() && !ip.is_multicast())
         else {
-            return match self.locator.known(uri.host()) {
+            return match self.server_of(uri.host(), asked, Some(flow.remote)) {
+                Some(place) if place.remote.ip() == flow.remote.ip() && stands => {
+                    hop(back, SizeRule::Keep)
+                }
                 Some(mut place) => {
                     if let Some(port) = uri.port() {
                         place.remote.set_port(port);
@@ -353,9 +369,7 @@ impl Sip {
                 None => hop(back, SizeRule::Keep),
             };
         };
-        let same_host = ip == flow.remote.ip();
-        let fits_flow = asked.is_none_or(|asked| asked == flow.transport);
-        if same_host && fits_flow && flow.transport.is_reliable() && self.transports.stands(flow) {
+        if ip == flow.remote.ip() && stands {
             return hop(back, SizeRule::Keep);
         }
         let port = uri.port().unwrap_or(transport.default_port());

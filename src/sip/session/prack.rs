@@ -52,6 +52,24 @@ struct Unheard {
     describes: bool,
 }
 
+/// A reliable response whose PRACK may still come after our 2xx (§3): it is on its way, or was lost
+/// and comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overtaken {
+    rseq: u32,
+    cseq: u32,
+}
+
+impl Overtaken {
+    fn is_meant_by(self, request: &Message) -> bool {
+        request.rack().is_some_and(|rack| {
+            rack.rseq == self.rseq
+                && rack.cseq.number == self.cseq
+                && rack.cseq.method == Method::Invite
+        })
+    }
+}
+
 /// A provisional response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provisional {
@@ -91,6 +109,14 @@ impl Provisionals {
             (Wish::Required, true) => Some(true),
             (Wish::Required, false) => None,
         }
+    }
+
+    /// The reliable response to the INVITE `cseq` that the answer of the call has overtaken.
+    pub fn overtaken(&self, cseq: u32) -> Option<Overtaken> {
+        self.unheard.as_ref().map(|_| Overtaken {
+            rseq: self.rseq,
+            cseq,
+        })
     }
 
     /// Keeps the answer of the call back while a response that describes something is not
@@ -194,17 +220,21 @@ impl Sip {
         server: ServerId,
         request: &Message,
     ) {
-        let State::Offered(waiting) = &mut session.state else {
-            return self.respond(now, server, 481, None, |r| r);
+        let waiting = match &mut session.state {
+            State::Offered(waiting) => waiting,
+            State::Up(up) => return self.late_prack(now, server, &mut up.overtaken, request),
+            State::Leaving(leaving) => {
+                return self.late_prack(now, server, &mut leaving.overtaken, request);
+            }
+            State::Calling(_) | State::Cancelling(..) | State::Over => {
+                return self.respond(now, server, 481, None, |r| r);
+            }
         };
-        let meant = request.rack().is_some_and(|rack| {
-            rack.rseq == waiting.provisionals.rseq
-                && rack.cseq.number == waiting.cseq
-                && rack.cseq.method == Method::Invite
-        });
-        if !meant || waiting.provisionals.unheard.take().is_none() {
+        let unheard = waiting.provisionals.overtaken(waiting.cseq);
+        if !unheard.is_some_and(|unheard| unheard.is_meant_by(request)) {
             return self.respond(now, server, 481, None, |r| r);
         }
+        waiting.provisionals.unheard = None;
         let (next, answer) = (
             waiting.provisionals.next.take(),
             waiting.provisionals.answer.take(),
@@ -225,6 +255,26 @@ impl Sip {
             (None, Some(next)) => self.say_provisional(now, session, next),
             (None, None) => {}
         }
+    }
+
+    /// A PRACK came after our 2xx.
+    fn late_prack(
+        &mut self,
+        now: Instant,
+        server: ServerId,
+        overtaken: &mut Option<Overtaken>,
+        request: &Message,
+    ) {
+        if overtaken.take_if(|o| o.is_meant_by(request)).is_none() {
+            return self.respond(now, server, 481, None, |r| r);
+        }
+        let status = match heard(request) {
+            Heard::Nothing => 200,
+            Heard::Unreadable(status) => status,
+            // §5: nothing was described, so there is nothing yet that it could change.
+            Heard::Description(_) => 488,
+        };
+        self.respond(now, server, status, None, |r| r);
     }
 
     /// Answers an offer within an early dialog, whose first offer has its answer: our stream stays
@@ -298,8 +348,8 @@ impl Sip {
             .dialog
             .request(Method::Prack)
             .with(Name::RAck, rack.to_string());
-        self.authorize(trunk, &mut prack);
         let hop = self.hop_of(&early.dialog);
+        self.authorize(trunk, &hop, &mut prack);
         // A PRACK that does not arrive makes the callee refuse the call.
         let _ = self.send_request(now, prack, &hop, User::Prack(session));
         true

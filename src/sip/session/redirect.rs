@@ -21,7 +21,7 @@ const MAX_CONTACTS: usize = 16;
 pub struct Target {
     /// The Request-URI.
     uri: String,
-    /// The proxy before it (305).
+    /// The proxy before it.
     route: Option<String>,
     hops: VecDeque<Hop>,
 }
@@ -57,8 +57,11 @@ impl Target {
         if let Start::Request { uri, .. } = &mut request.start {
             *uri = self.uri;
         }
-        if let Some(route) = self.route {
-            request.headers.set(Name::Route, &route);
+        match self.route {
+            Some(route) => request.headers.set(Name::Route, &route),
+            None => {
+                request.headers.remove(Name::Route);
+            }
         }
         self.hops
     }
@@ -99,7 +102,11 @@ impl Sip {
             if named.len() > MAX_TARGETS || named.contains(&contact) {
                 continue;
             }
-            let Some(hops) = self.hops_to(trunk, &contact) else {
+            // A configured proxy stays before whatever is called (RFC 3261 §8.1.2), unless another
+            // one is named.
+            let proxy = trunk.and_then(|index| self.trunks.get(index)?.route());
+            let proxy = proxy.filter(|_| status != 305).map(str::to_owned);
+            let Some(hops) = self.hops_to(trunk, &contact, proxy.is_some()) else {
                 continue;
             };
             named.push(contact.clone());
@@ -112,7 +119,7 @@ impl Sip {
                 },
                 _ => Target {
                     uri: contact,
-                    route: None,
+                    route: proxy,
                     hops,
                 },
             });
@@ -124,8 +131,9 @@ impl Sip {
     }
 
     /// The servers of a URI. A literal address and names that are known already lead there; what
-    /// has to be asked for first goes by the trunk's own servers, which know their domain.
-    fn hops_to(&self, trunk: Option<usize>, uri: &str) -> Option<VecDeque<Hop>> {
+    /// has to be asked for first goes by the trunk's own servers, which know their domain, as does
+    /// everything that goes by the trunk's proxy.
+    fn hops_to(&self, trunk: Option<usize>, uri: &str, by_proxy: bool) -> Option<VecDeque<Hop>> {
         let uri = Uri::parse(uri).ok()?;
         if !matches!(uri.scheme(), Scheme::Sip) {
             return None;
@@ -133,6 +141,7 @@ impl Sip {
         let asked = transport_of(&uri);
         let place = match literal(uri.host()) {
             Some(ip) if ip.is_unspecified() || ip.is_multicast() => return None,
+            Some(_) if by_proxy => None,
             Some(ip) => {
                 let transport = asked.unwrap_or(self.transports.preferred());
                 Some(Place {
@@ -140,7 +149,8 @@ impl Sip {
                     remote: (ip, uri.port().unwrap_or(transport.default_port())).into(),
                 })
             }
-            None => self.locator.known(uri.host()),
+            None if by_proxy => None,
+            None => self.server_of(uri.host(), asked, None),
         };
         match (place, trunk) {
             (Some(place), _) => Some(VecDeque::from([Hop {

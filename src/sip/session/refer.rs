@@ -106,7 +106,7 @@ impl Sip {
                 format!("SIP/2.0 {status} {}\r\n", reason_phrase(status)),
             );
         let hop = self.hop_of(&up.dialog);
-        self.authorize(session.trunk, &mut request);
+        self.authorize(session.trunk, &hop, &mut request);
         // Whoever does not want to know is not told.
         let _ = self.send_request(now, request, &hop, User::Nobody);
     }

@@ -117,7 +117,7 @@ impl Sip {
             .with(Name::Supported, SUPPORTED);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
         let hop = self.hop_of(&up.dialog);
-        self.authorize(session.trunk, &mut request);
+        self.authorize(session.trunk, &hop, &mut request);
         match self.send_request(now, request, &hop, User::Refer(session.id)) {
             Ok(client) => {
                 up.referring = Some(Referring {
@@ -152,7 +152,7 @@ impl Sip {
             };
             if let Outcome::Response(response) = outcome {
                 if response.status() < Some(300) {
-                    sip.note_accepted(session.trunk, response);
+                    sip.note_accepted(session.trunk, client, response);
                     return up.referring = Some(Referring {
                         target,
                         client,

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::description::{Description, Direction};
+use crate::description::{Description, Stream};
 use crate::leg::{End, EndReason, LegEvent};
 use crate::sip::reason;
 use crate::sip::transaction::drive::Outcome;
@@ -13,7 +13,7 @@ use crate::sip::wire::{Message, Method, Name};
 use crate::sip::{ACCEPT, SUPPORTED, Sip, TimerKey};
 
 use super::ack::{Handshake, Held};
-use super::said::{Heard, heard, offered};
+use super::said::{Heard, heard, held, offered, wanted};
 use super::timer::{Refresh, SessionTimer};
 use super::{Asked, KeyWay, Session, SessionId, State, Up};
 
@@ -81,34 +81,30 @@ impl Sip {
         let State::Up(up) = &mut session.state else {
             return;
         };
+        up.holds = offer.audio().is_some_and(|a| !a.direction.receives());
         up.next = Some(offer);
         self.next_offer(now, session);
     }
 
     /// Holds the call, or takes it up again: our last description with another direction.
     pub(super) fn hold(&mut self, now: Instant, session: &mut Session, hold: bool) {
-        let waiting = match &session.state {
-            State::Up(up) => up.next.as_ref(),
-            State::Calling(_)
-            | State::Cancelling(..)
-            | State::Offered(_)
-            | State::Leaving(_)
-            | State::Over => return,
-        };
-        let Some(last) = waiting.or(session.said.description()).cloned() else {
+        let State::Up(up) = &mut session.state else {
             return;
         };
-        let mut offer = last.clone();
-        for stream in &mut offer.streams {
-            stream.direction = match (stream.direction, hold) {
-                (Direction::Both, true) => Direction::Send,
-                (Direction::Receive, true) => Direction::Inactive,
-                (Direction::Send, false) => Direction::Both,
-                (Direction::Inactive, false) => Direction::Receive,
-                (same, _) => same,
-            };
-        }
-        if offer == last {
+        let held = std::mem::replace(&mut up.holds, hold);
+        let Some(last) = up.next.as_ref().or(session.said.description()) else {
+            return;
+        };
+        let says_so = |s: &Stream| !s.rejected && !s.direction.receives();
+        let is_over = !hold && !held && !last.streams.iter().any(says_so);
+        let offer = wanted(last, hold);
+        if is_over
+            || offer
+                .streams
+                .iter()
+                .map(|s| s.direction)
+                .eq(last.streams.iter().map(|s| s.direction))
+        {
             return;
         }
         self.update(now, session, offer);
@@ -158,8 +154,8 @@ impl Sip {
             .with(Name::Supported, SUPPORTED);
         request = up.refresh.ask(request);
         let mut request = request.with_body("application/sdp", session.said.offer(&ours.offer));
-        self.authorize(session.trunk, &mut request);
         let hop = self.hop_of(&up.dialog);
+        self.authorize(session.trunk, &hop, &mut request);
         match self.send_request(now, request, &hop, User::Reinvite(session.id)) {
             Ok(client) => {
                 session.invites.push(client);
@@ -204,7 +200,7 @@ impl Sip {
         self.on_session(id, |sip, session| {
             let status = match outcome {
                 Outcome::Response(response) => {
-                    sip.note_accepted(session.trunk, response);
+                    sip.note_accepted(session.trunk, client, response);
                     response.status().unwrap_or(0)
                 }
                 Outcome::TimedOut => 408,
@@ -248,7 +244,7 @@ impl Sip {
                         return;
                     }
                 };
-                let refresh = Refresh::of_response(response);
+                let refresh = up.refresh.renewed(response, self.timer_in(client));
                 up.refresh = refresh;
                 self.start_refresh(now, session.id, refresh);
                 match heard(response) {
@@ -360,6 +356,7 @@ impl Sip {
         request: &Message,
     ) {
         let server = asked.server;
+        let wish = self.asked_timer(session.trunk);
         let (said, tag) = (
             session.said.description().cloned(),
             session.local_tag.clone(),
@@ -372,7 +369,7 @@ impl Sip {
             return self.respond_later(now, server, status);
         }
         shelve(up);
-        let (refresh, timer) = match Refresh::of_request(request) {
+        let (refresh, timer) = match up.refresh.of_reinvite(request, wish) {
             Ok(agreed) => agreed,
             Err(min) => {
                 return self.respond(now, server, 422, None, |r| {
@@ -401,9 +398,8 @@ impl Sip {
                 self.respond(now, server, 100, None, |r| r);
                 self.tell(session, LegEvent::Updated(offer));
             }
-            (None, Some(_)) => {
-                // The peer wants our offer: what we said before still holds (RFC 3264 §8).
-                let body = session.said.again();
+            (None, Some(said)) => {
+                let body = session.said.offer(&wanted(&said, up.holds));
                 self.respond(now, server, 200, Some(&tag), |r| {
                     refresh
                         .write(r, timer.as_deref())
@@ -436,7 +432,16 @@ impl Sip {
                 return self.respond(now, server, status, None, |r| r.with(Name::Accept, ACCEPT));
             }
         };
-        let (refresh, timer) = match Refresh::of_request(request) {
+        let before = match &session.state {
+            State::Up(up) => up.refresh,
+            State::Calling(_)
+            | State::Cancelling(..)
+            | State::Offered(_)
+            | State::Leaving(_)
+            | State::Over => Refresh::Off,
+        };
+        let wish = self.asked_timer(session.trunk);
+        let (refresh, timer) = match before.of_reinvite(request, wish) {
             Ok(agreed) => agreed,
             Err(min) => {
                 return self.respond(now, server, 422, None, |r| {
@@ -533,8 +538,12 @@ impl Sip {
         now: Instant,
         session: &mut Session,
         up: &mut Up,
-        answer: &Description,
+        answer: Description,
     ) {
+        let answer = match up.holds {
+            true => held(answer),
+            false => answer,
+        };
         let theirs = match std::mem::replace(&mut up.exchange, Exchange::Idle) {
             Exchange::Theirs(theirs) => theirs,
             other => {
@@ -550,7 +559,7 @@ impl Sip {
             refresh,
             timer,
         } = theirs;
-        let body = session.said.answer(answer, &body);
+        let body = session.said.answer(&answer, &body);
         let contact = match by {
             By::Invite => None,
             By::Update => Some(self.contact(asked.flow)),

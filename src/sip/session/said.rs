@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::description::{Description, Transport};
+use crate::description::{Description, Direction, Security, Setup, Transport};
 use crate::sip::sdp::{self, SdpError, SdpOrigin};
 use crate::sip::wire::Message;
 
@@ -75,6 +75,36 @@ impl Said {
     pub fn description(&self) -> Option<&Description> {
         self.description.as_deref()
     }
+}
+
+/// `description` as an offer of our own: what we want, not what a hold of the peer has made of it,
+/// since the peer could answer nothing but that hold again (RFC 6337 §5.3).
+pub fn wanted(description: &Description, holds: bool) -> Description {
+    let mut offer = description.clone();
+    for stream in offer.streams.iter_mut().filter(|stream| !stream.rejected) {
+        stream.direction = match holds {
+            true => Direction::Send,
+            false => Direction::Both,
+        };
+        if let Transport::Rtp(rtp) = &mut stream.transport
+            && let Security::Dtls(certificate) = &mut rtp.security
+        {
+            // RFC 5763 §5. Whoever has a role keeps it (RFC 8842 §5.5).
+            certificate.setup = Setup::Actpass;
+        }
+    }
+    offer
+}
+
+/// `answer` of a side that holds: it wants nothing (RFC 3264 §6.1).
+pub fn held(mut answer: Description) -> Description {
+    for stream in &mut answer.streams {
+        stream.direction = match stream.direction {
+            Direction::Both | Direction::Send => Direction::Send,
+            Direction::Receive | Direction::Inactive => Direction::Inactive,
+        };
+    }
+    answer
 }
 
 /// What a message describes.

@@ -1,6 +1,6 @@
 //! The deadlines of a call, among them the session timer (RFC 4028).
 //!
-//! We ask for one if the trunk says so. Where the refreshing is ours, it is done by an UPDATE without
+//! We ask for one if the trunk says so, and keep it whatever the peer knows of timers. Where the refreshing is ours, it is done by an UPDATE without
 //! offer where it allows UPDATE, else by a re-INVITE with our last offer.
 
 use std::time::{Duration, Instant};
@@ -58,8 +58,10 @@ impl SessionTimer {
 pub enum Refresh {
     /// Nobody.
     Off,
-    /// We, by this request.
+    /// We, by this request, as both have agreed.
     Us(u32, Way),
+    /// We too, but the peer knows no timers: only we end the call if it is gone.
+    Alone(u32, Way),
     /// The peer.
     Peer(u32),
 }
@@ -112,26 +114,77 @@ impl Refresh {
     /// timers is refreshed by us all the same (§7.2), as we want to know whether it is there.
     pub fn of_answer(response: &Message, asked: Option<u32>) -> Self {
         match (Self::of_response(response), asked) {
-            (Self::Off, Some(seconds)) => Self::Us(seconds, Way::of(response)),
+            (Self::Off, Some(seconds)) => Self::Alone(seconds, Way::of(response)),
             (agreed, _) => agreed,
         }
     }
 
-    /// What we want of a caller that asked for nothing but knows timers (§9): `seconds`, and to
-    /// refresh ourselves.
+    /// The same of a request within the call. Few peers say there again what they allow.
+    pub fn renewed(self, response: &Message, asked: Option<u32>) -> Self {
+        let known = match response.header(Name::Allow) {
+            Some(_) => None,
+            None => self.way(),
+        };
+        match (Self::of_answer(response, asked), known) {
+            (Self::Us(seconds, _), Some(way)) => Self::Us(seconds, way),
+            (Self::Alone(seconds, _), Some(way)) => Self::Alone(seconds, way),
+            (agreed, _) => agreed,
+        }
+    }
+
+    /// What we want of a caller that asked for nothing (§9): `seconds`, and to refresh ourselves.
+    /// One that knows no timers need not hear of it.
     pub fn wanted(self, request: &Message, seconds: Option<u32>) -> (Self, Option<String>) {
-        match (self, seconds) {
-            (Self::Off, Some(seconds)) if request.lists(Name::Supported, "timer") => {
-                let agreed = SessionExpires {
-                    seconds,
-                    refresher: Some(Refresher::Uas),
-                };
-                (
-                    Self::Us(seconds, Way::of(request)),
-                    Some(agreed.to_string()),
-                )
-            }
-            _ => (self, None),
+        let (Self::Off, Some(seconds)) = (self, seconds) else {
+            return (self, None);
+        };
+        let way = Way::of(request);
+        if !request.lists(Name::Supported, "timer") {
+            return (Self::Alone(seconds, way), None);
+        }
+        // §5: nobody on the way wants to hear from us more often than that.
+        let seconds = seconds.max(request.number(Name::MinSe).unwrap_or(0));
+        let agreed = SessionExpires {
+            seconds,
+            refresher: Some(Refresher::Uas),
+        };
+        (Self::Us(seconds, way), Some(agreed.to_string()))
+    }
+
+    /// What a request of the peer within the call leaves of it. `seconds` is what we want: then a
+    /// peer that says nothing of timers, such as one that knows none, does not end ours.
+    pub fn of_reinvite(
+        self,
+        request: &Message,
+        seconds: Option<u32>,
+    ) -> Result<(Self, Option<String>), u32> {
+        let (asked, timer) = Self::of_request(request)?;
+        let seconds = seconds.map(|seconds| self.seconds().unwrap_or(seconds));
+        Ok(match (asked.wanted(request, seconds), self.way()) {
+            ((wanted, None), _) if wanted == asked => (asked, timer),
+            ((Self::Alone(seconds, _), _), Some(way)) => (Self::Alone(seconds, way), None),
+            (wanted, _) => wanted,
+        })
+    }
+
+    /// Refreshes of ours go by re-INVITE from now on.
+    fn by_invite(&mut self) {
+        if let Self::Us(_, way) | Self::Alone(_, way) = self {
+            *way = Way::Invite;
+        }
+    }
+
+    fn way(self) -> Option<Way> {
+        match self {
+            Self::Us(_, way) | Self::Alone(_, way) => Some(way),
+            Self::Off | Self::Peer(_) => None,
+        }
+    }
+
+    fn seconds(self) -> Option<u32> {
+        match self {
+            Self::Us(seconds, _) | Self::Alone(seconds, _) | Self::Peer(seconds) => Some(seconds),
+            Self::Off => None,
         }
     }
 
@@ -154,7 +207,7 @@ impl Refresh {
         };
         match self {
             Self::Peer(_) => response.with(Name::Require, "timer"),
-            Self::Off | Self::Us(..) => response,
+            Self::Off | Self::Us(..) | Self::Alone(..) => response,
         }
     }
 
@@ -162,7 +215,7 @@ impl Refresh {
     pub fn ask(self, request: Message) -> Message {
         let (seconds, who) = match self {
             Self::Off => return request,
-            Self::Us(seconds, _) => (seconds, Refresher::Uac),
+            Self::Us(seconds, _) | Self::Alone(seconds, _) => (seconds, Refresher::Uac),
             Self::Peer(seconds) => (seconds, Refresher::Uas),
         };
         let asked = SessionExpires {
@@ -180,6 +233,12 @@ pub fn longer_timer(asked: Option<u32>, response: &Message) -> Option<u32> {
 }
 
 impl Sip {
+    /// The seconds that a request of ours asked for.
+    pub(super) fn timer_in(&self, client: ClientId) -> Option<u32> {
+        let asked = self.clients.get(client)?.request.session_expires()?;
+        Some(asked.seconds)
+    }
+
     /// The session timer that a trunk's calls ask for, in seconds.
     pub(super) fn asked_timer(&self, trunk: Option<usize>) -> Option<u32> {
         let wanted = self.trunks.get(trunk?)?.session_timer;
@@ -219,7 +278,9 @@ impl Sip {
         let seconds = |s: u32| Duration::from_secs(u64::from(s));
         let (timer, after) = match refresh {
             Refresh::Off => return,
-            Refresh::Us(interval, _) => (SessionTimer::Refresh, seconds(interval) / 2),
+            Refresh::Us(interval, _) | Refresh::Alone(interval, _) => {
+                (SessionTimer::Refresh, seconds(interval) / 2)
+            }
             // §10: BYE before the end, by a third of the interval or 32 s, whichever is less.
             Refresh::Peer(interval) => (
                 SessionTimer::Expire,
@@ -234,7 +295,7 @@ impl Sip {
         let State::Up(up) = &mut session.state else {
             return;
         };
-        let Refresh::Us(_, way) = up.refresh else {
+        let Some(way) = up.refresh.way() else {
             return;
         };
         let busy = !matches!(up.exchange, Exchange::Idle) || up.handshake != Handshake::Done;
@@ -253,7 +314,7 @@ impl Sip {
                     .with(Name::Supported, "timer");
                 let mut request = up.refresh.ask(request);
                 let hop = self.hop_of(&up.dialog);
-                self.authorize(session.trunk, &mut request);
+                self.authorize(session.trunk, &hop, &mut request);
                 let sent = self.send_request(now, request, &hop, User::Update(session.id));
                 if sent.is_err() {
                     self.expired(now, session);
@@ -274,19 +335,13 @@ impl Sip {
             let State::Up(up) = &mut session.state else {
                 return;
             };
-            let Refresh::Us(interval, way) = up.refresh else {
-                return;
-            };
+            let asked = sip.timer_in(client);
             match outcome {
                 Outcome::Response(response) => match response.status().unwrap_or(0) {
                     0..200 => {}
                     200..300 => {
                         up.dialog.refresh_target(response);
-                        up.refresh = match Refresh::of_response(response) {
-                            Refresh::Us(interval, _) => Refresh::Us(interval, way),
-                            // §7.2: a 2xx without Session-Expires turns the timer off.
-                            other @ (Refresh::Off | Refresh::Peer(_)) => other,
-                        };
+                        up.refresh = up.refresh.renewed(response, asked);
                         let refresh = up.refresh;
                         sip.start_refresh(now, id, refresh);
                     }
@@ -295,7 +350,7 @@ impl Sip {
                         let _ = sip.learn_challenge(session.trunk, client, response);
                         // Once more by re-INVITE, before the interval is over.
                         if let State::Up(up) = &mut session.state {
-                            up.refresh = Refresh::Us(interval, Way::Invite);
+                            up.refresh.by_invite();
                         }
                         let key = TimerKey::Session(id, SessionTimer::Refresh);
                         sip.timers.set(key, now + Duration::from_secs(5));

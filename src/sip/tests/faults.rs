@@ -348,8 +348,8 @@ fn a_large_invite_goes_by_tcp_and_back_to_udp_if_that_fails() {
     bench.is_quiet();
 }
 
-#[test]
-fn a_trunk_by_name_is_located_ahead_of_its_calls_and_fails_over() {
+/// A room whose trunk has two servers by name.
+fn with_two_servers() -> Bench {
     let mut bench = Bench::with(|trunk| {
         trunk.host = "sip.example.org".into();
     });
@@ -362,6 +362,12 @@ fn a_trunk_by_name_is_located_ahead_of_its_calls_and_fails_over() {
     bench
         .sip
         .handle(bench.now, NetInput::Resolved { query, records });
+    bench
+}
+
+#[test]
+fn a_trunk_by_name_is_located_ahead_of_its_calls_and_fails_over() {
+    let mut bench = with_two_servers();
     bench.tells(callee(LEG), offer_to(number("+15550199"), Some("south")));
     let (flow, invite) = bench.sent_to().remove(0);
     assert_eq!(
@@ -377,30 +383,157 @@ fn a_trunk_by_name_is_located_ahead_of_its_calls_and_fails_over() {
     );
 }
 
+/// RFC 3263 §4: what is in the middle of something goes to the server that has it, though the name
+/// has others before it.
 #[test]
-fn a_connection_of_ours_is_pinged_and_ends_when_nothing_comes_back() {
-    let mut bench = Bench::with(|trunk| trunk.transport = Some(SipTransport::Tcp));
+fn a_call_stays_with_its_server_where_that_goes_by_the_name_of_all() {
+    let named = |text: String| text.replace("@198.51.100.1:5060", "@sip.example.org");
+    let mut bench = with_two_servers();
+    bench.tells(callee(LEG), offer_to(number("+15550199"), Some("south")));
+    let first = bench.sent().remove(0);
+    bench.answers(&first, 503);
+    let second = bench.sent().pop().unwrap();
+    let answer =
+        text(&ok(&second, "b")).replace("<sip:b@198.51.100.1:5060>", "<sip:b@sip.example.org>");
+    bench.hears_from("198.51.100.2:5060", &answer);
+    let (flow, ack) = bench.sent_to().remove(0);
+    assert_eq!(
+        (short(&ack).as_str(), ack.request_uri()),
+        ("ACK", Some("sip:b@sip.example.org"))
+    );
+    assert_eq!(flow.remote.to_string(), "198.51.100.2:5060");
+    // And so where the second server calls us, by a name in Record-Route.
+    let mut bench = with_two_servers();
+    let invite = named(raw::invite("z9hG4bK1", raw::SDP)).replace(
+        "Contact: ",
+        "Record-Route: <sip:sip.example.org;lr>\nContact: ",
+    );
+    bench.hears_from("198.51.100.2:5060", &invite);
+    let leg = bench.events.pop_front().expect("a call").0;
+    bench.tells(leg, LegCommand::Answer(description(5000)));
+    let tag = bench.sent().last().unwrap().to_tag().unwrap().to_owned();
+    let ack = raw::within("ACK", "z9hG4bKa", 10, &tag, "");
+    bench.hears_from("198.51.100.2:5060", &ack);
+    bench.tells(leg, LegCommand::End(End::from(EndReason::Hangup)));
+    let (flow, bye) = bench.sent_to().pop().unwrap();
+    assert_eq!(short(&bye), "BYE");
+    assert_eq!(flow.remote.to_string(), "198.51.100.2:5060");
+}
+
+/// Where the server that had the call is none of the name's any more, one that works has it.
+#[test]
+fn a_request_to_a_name_goes_to_a_server_that_has_not_failed() {
+    let mut bench = with_two_servers();
+    bench.tells(callee(LEG), offer_to(number("+15550199"), Some("south")));
+    let first = bench.sent().remove(0);
+    bench.answers(&first, 503);
+    let second = bench.sent().pop().unwrap();
+    let moved = text(&reply(&second, 302, "b")).replace("@198.51.100.1:5060", "@sip.example.org");
+    bench.hears_from("198.51.100.2:5060", &moved);
+    let (flow, third) = bench.sent_to().remove(1);
+    assert_eq!(third.request_uri(), Some("sip:b@sip.example.org"));
+    assert_eq!(flow.remote.to_string(), "198.51.100.2:5060");
+}
+
+/// A room whose trunk is spoken to by TCP, and the connection that its first call has opened.
+fn calling_by_tcp(options: Duration) -> (Bench, Flow, Message) {
+    let mut bench = Bench::with(|trunk| {
+        trunk.transport = Some(SipTransport::Tcp);
+        trunk.options = options;
+    });
     bench.tells(callee(LEG), offer_to(number("+15550199"), Some("south")));
     let Some(NetOutput::Connect { flow, .. }) = bench.sip.poll_output() else {
         panic!("a connection first");
     };
     bench.sip.handle(bench.now, NetInput::Connected { flow });
-    while bench.sip.poll_output().is_some() {}
-    let mut pings = 0;
-    let end = bench.now + Duration::from_secs(3_600);
-    let closed = loop {
+    let invite = bench.sent().remove(0);
+    (bench, flow, invite)
+}
+
+/// The pings until we close a connection whose peer says nothing but `pong`, `pongs` times, and how
+/// long that took.
+fn pings_until_closed(bench: &mut Bench, flow: Flow, mut pongs: u32) -> (usize, Duration) {
+    let (mut pings, start) = (0, bench.now);
+    loop {
         let now = bench.sip.poll_timeout().expect("the connection's own end");
-        assert!(now < end, "it stays open for ever");
+        assert!(
+            now < start + Duration::from_secs(3_600),
+            "it stays open for ever"
+        );
+        bench.now = now;
         bench.sip.handle_timeout(now);
-        match bench.sip.poll_output() {
-            Some(NetOutput::Send { bytes, .. }) if bytes == b"\r\n\r\n" => pings += 1,
-            Some(NetOutput::Close { connection }) => break connection,
-            Some(_) | None => {}
+        while let Some(output) = bench.sip.poll_output() {
+            match output {
+                NetOutput::Send { bytes, .. } if bytes == b"\r\n\r\n" => {
+                    pings += 1;
+                    if pongs > 0 {
+                        pongs -= 1;
+                        bench.hears_stream(flow, b"\r\n");
+                    }
+                }
+                NetOutput::Send { bytes, .. } if bytes == b"\r\n" => panic!("no pong for a pong"),
+                NetOutput::Close { connection } => {
+                    assert_eq!(Some(connection), flow.connection);
+                    return (pings, bench.now - start);
+                }
+                _ => {}
+            }
         }
-    };
-    assert_eq!(Some(closed), flow.connection);
+    }
+}
+
+#[test]
+fn a_connection_of_ours_is_pinged_and_ends_when_nothing_comes_back() {
+    let (mut bench, flow, invite) = calling_by_tcp(Duration::ZERO);
+    bench.hears_stream(flow, &reply(&invite, 486, "b").to_bytes());
+    bench.sent();
+    let (pings, after) = pings_until_closed(&mut bench, flow, 0);
+    assert_eq!(after, Duration::from_secs(600));
     assert!(pings >= 5, "{pings} pings");
     assert!(bench.sip.census().is_quiet(), "{:?}", bench.sip.census());
+}
+
+/// What we send is no sign of life: a firewall that has forgotten a connection says nothing.
+#[test]
+fn a_connection_by_which_no_request_is_answered_ends_with_the_first() {
+    let (mut bench, flow, invite) = calling_by_tcp(Duration::from_secs(30));
+    bench.hears_stream(flow, &reply(&invite, 486, "b").to_bytes());
+    bench.sent();
+    let (_, after) = pings_until_closed(&mut bench, flow, 0);
+    assert!(after <= Duration::from_secs(63), "{after:?}");
+    // The next request does not go where nothing comes back from.
+    bench.tells(callee(2), offer_to(number("+15550199"), Some("south")));
+    let Some(NetOutput::Connect { flow: new, .. }) = bench.sip.poll_output() else {
+        panic!("a new connection");
+    };
+    assert_ne!(new.connection, flow.connection);
+}
+
+/// RFC 5626 §4.4.1. Who never sent a pong need not know them.
+#[test]
+fn a_peer_that_has_sent_pongs_and_sends_none_is_gone_after_ten_seconds() {
+    let (mut bench, flow, invite) = calling_by_tcp(Duration::ZERO);
+    bench.hears_stream(flow, &reply(&invite, 486, "b").to_bytes());
+    bench.sent();
+    let (pings, after) = pings_until_closed(&mut bench, flow, 2);
+    assert_eq!((pings, after), (3, Duration::from_secs(3 * 95 + 10)));
+    assert!(bench.sip.census().is_quiet(), "{:?}", bench.sip.census());
+}
+
+/// A request at the end of a long silence gets its time all the same.
+#[test]
+fn a_connection_is_not_closed_for_silence_while_an_answer_is_awaited() {
+    let (mut bench, flow, invite) = calling_by_tcp(Duration::ZERO);
+    bench.hears_stream(flow, &reply(&invite, 486, "b").to_bytes());
+    bench.after(Duration::from_secs(599));
+    while bench.sip.poll_output().is_some() {}
+    bench.events.clear();
+    bench.tells(callee(2), offer_to(number("+15550199"), Some("south")));
+    let invite = bench.sent().remove(0);
+    bench.after(Duration::from_secs(10));
+    bench.hears_stream(flow, &reply(&invite, 180, "b").to_bytes());
+    assert_eq!(bench.event(), LegEvent::Ringing);
+    assert!(bench.said().is_empty());
 }
 
 #[test]

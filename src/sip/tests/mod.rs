@@ -2,12 +2,14 @@
 
 mod chaos;
 mod faults;
+mod holds;
 mod pair;
 mod raw;
 mod referring;
 mod register;
 mod reliable;
 mod texts;
+mod timers;
 mod transfers;
 
 use std::collections::VecDeque;
@@ -124,8 +126,12 @@ impl Bench {
     fn with(change: impl FnOnce(&mut TrunkConfig)) -> Self {
         let mut south = trunk("south", "198.51.100.1", 5060);
         change(&mut south);
+        Self::with_trunks(&[south])
+    }
+
+    fn with_trunks(trunks: &[TrunkConfig]) -> Self {
         let config = config(&[(SipTransport::Udp, NORTH), (SipTransport::Tcp, NORTH)]);
-        let mut sip = Sip::new(&config, &[south], TokenMaker::new([5; 32]));
+        let mut sip = Sip::new(&config, trunks, TokenMaker::new([5; 32]));
         let now = base();
         sip.start(now);
         Self {
@@ -163,6 +169,12 @@ impl Bench {
         };
         self.sip
             .handle(self.now, NetInput::Datagram { flow, bytes });
+        self.collect();
+    }
+
+    fn hears_stream(&mut self, flow: Flow, bytes: &[u8]) {
+        let bytes = bytes.to_vec();
+        self.sip.handle(self.now, NetInput::Stream { flow, bytes });
         self.collect();
     }
 

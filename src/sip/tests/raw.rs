@@ -204,6 +204,8 @@ fn an_invite_is_refused_with_the_status_of_its_fault() {
         changed("INVITE sip:+15550199@192.0.2.1", "INVITE http://x"),
         ["100", "416"]
     );
+    // It asks for TLS on the whole way, and came by UDP.
+    assert_eq!(changed("INVITE sip:", "INVITE sips:"), ["100", "416"]);
     assert_eq!(changed("SIP/2.0\n", "SIP/7.0\n"), ["505"]);
     assert_eq!(changed(";tag=a", ""), ["400"]);
     assert_eq!(changed("Contact:", "X-Contact:"), ["100", "400"]);

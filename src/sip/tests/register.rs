@@ -263,6 +263,152 @@ fn the_account_is_called_for_whom_the_call_was_meant() {
     );
 }
 
+/// Registers by a new connection; returns how long that took to begin, and the connection.
+fn registers_by_tcp(bench: &mut Bench) -> (Duration, Flow) {
+    let start = bench.now;
+    let flow = loop {
+        if let Some(NetOutput::Connect { flow, .. }) = bench.sip.poll_output() {
+            break flow;
+        }
+        assert!(
+            bench.now < start + Duration::from_secs(700),
+            "nothing comes"
+        );
+        bench.after(ms(100));
+    };
+    let took = bench.now - start;
+    bench.sip.handle(bench.now, NetInput::Connected { flow });
+    let request = one(bench);
+    assert_eq!(short(&request), "REGISTER");
+    let ours = request.header(Name::Contact).unwrap();
+    let mut response = reply(&request, 200, "reg");
+    response
+        .headers
+        .set(Name::Contact, &format!("{ours};expires=600"));
+    bench.hears_stream(flow, &response.to_bytes());
+    (took, flow)
+}
+
+/// RFC 5626 §4.5: calls to us would have come by the connection that is gone.
+#[test]
+fn a_registration_is_made_anew_when_its_connection_is_gone() {
+    let mut bench = Bench::with(|trunk| {
+        trunk.register = true;
+        trunk.transport = Some(SipTransport::Tcp);
+        trunk.username = Some("u1".into());
+        trunk.password = Some(Secret("zanzibar".into()));
+    });
+    let (_, flow) = registers_by_tcp(&mut bench);
+    bench.after(Duration::from_secs(200));
+    while bench.sip.poll_output().is_some() {}
+    let connection = flow.connection.unwrap();
+    bench.sip.handle(bench.now, NetInput::Closed { connection });
+    assert!(bench.sip.trunk_is_up("south"));
+    let (took, mut flow) = registers_by_tcp(&mut bench);
+    assert!(took <= Duration::from_secs(10), "{took:?}");
+    // Whoever closes each connection is not asked all the time.
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        bench.after(ms(100));
+        let connection = flow.connection.unwrap();
+        bench.sip.handle(bench.now, NetInput::Closed { connection });
+        let (took, next) = registers_by_tcp(&mut bench);
+        waits.push(took);
+        flow = next;
+    }
+    assert!(waits[0] <= Duration::from_secs(21), "{waits:?}");
+    assert!(waits[5] >= Duration::from_secs(150), "{waits:?}");
+    // A stopping gateway does not come back.
+    bench.sip.unregister(bench.now);
+    let last = one(&mut bench);
+    bench.hears_stream(flow, &reply(&last, 200, "reg").to_bytes());
+    let connection = flow.connection.unwrap();
+    bench.sip.handle(bench.now, NetInput::Closed { connection });
+    bench.after(Duration::from_secs(700));
+    assert!(bench.said().is_empty());
+    bench.is_quiet();
+}
+
+/// Two accounts at one server: what comes names in its Request-URI which of them it is for.
+fn two_accounts() -> Bench {
+    let account = |name: &str, user: &str| {
+        let mut trunk = trunk(name, "198.51.100.1", 5060);
+        trunk.register = true;
+        trunk.username = Some(user.into());
+        trunk.password = Some(Secret("zanzibar".into()));
+        trunk.messages = name == "second";
+        trunk
+    };
+    let mut bench = Bench::with_trunks(&[
+        account("first", "u1"),
+        account("second", "u2"),
+        account("third", "+15550003000"),
+    ]);
+    bench.after(ms(0));
+    for request in bench.sent() {
+        grants(&mut bench, &request, 600);
+    }
+    bench
+}
+
+fn to_account(method: &str, user: &str, more: &str) -> String {
+    format!(
+        "{method} sip:{user}@192.0.2.1:5060 SIP/2.0
+        Via: SIP/2.0/UDP 198.51.100.1:5060;branch=z9hG4bK{method}{user}
+        From: <sip:+15550100@carrier.example>;tag=a
+        To: <sip:+15550001000@carrier.example>
+        Call-ID: {method}{user}
+        CSeq: 1 {method}
+        Contact: <sip:198.51.100.1>
+        {more}"
+    )
+}
+
+#[test]
+fn of_several_accounts_at_one_server_the_one_is_called_that_is_named() {
+    let called = [
+        ("u1", "first", "+15550001000"),
+        ("u2", "second", "+15550001000"),
+        ("+15550003000", "third", "+15550003000"),
+        // Not an account: the first trunk there takes it, as any call.
+        ("+15550004000", "first", "+15550004000"),
+    ];
+    let mut bench = two_accounts();
+    for (user, name, callee) in called {
+        bench.hears(&to_account("INVITE", user, ""));
+        let LegEvent::Offered { to, trunk, .. } = bench.event() else {
+            panic!("a call for {user}");
+        };
+        assert_eq!((to, trunk.as_deref()), (number(callee), Some(name)));
+    }
+}
+
+#[test]
+fn of_several_accounts_at_one_server_the_one_is_written_to_that_is_named() {
+    use crate::text::TextEvent;
+    let mut bench = two_accounts();
+    let body = "Content-Type: text/plain\n\nHello";
+    bench.hears(&to_account("MESSAGE", "u2", body));
+    let Some(TextEvent::Came { text, trunk, .. }) = bench.sip.poll_text() else {
+        panic!("a text");
+    };
+    assert_eq!(
+        (text.to, trunk.as_deref()),
+        (number("+15550001000"), Some("second"))
+    );
+    // The first trunk takes no texts, and says so.
+    bench.hears(&to_account("MESSAGE", "u1", body));
+    assert_eq!(bench.said(), ["405"]);
+    for (user, texts) in [("u1", false), ("u2", true)] {
+        bench.hears(&to_account("INVITE", user, ""));
+        let leg = bench.events.pop_front().expect("a call").0;
+        bench.sent();
+        bench.tells(leg, LegCommand::Ring);
+        let ringing = bench.sent().remove(0);
+        assert_eq!(ringing.lists(Name::Allow, "MESSAGE"), texts, "{user}");
+    }
+}
+
 #[test]
 fn a_proxy_gets_everything_and_is_named_in_the_route() {
     let mut bench = Bench::with(|trunk| {

@@ -58,6 +58,40 @@ fn a_caller_that_requires_it_gets_reliable_ringing_until_its_prack() {
     bench.is_quiet();
 }
 
+/// RFC 3262 §3: a client that answers at once, or a PRACK that was lost.
+#[test]
+fn a_prack_that_our_answer_has_overtaken_is_heard() {
+    for leaves in [false, true] {
+        let mut bench = Bench::new();
+        let leg = offered(&mut bench, &format!("Require: 100rel\n{SDP}"));
+        bench.tells(leg, LegCommand::Ring);
+        let ringing = bench.sent().remove(0);
+        let (tag, number) = (ringing.to_tag().unwrap().to_owned(), rseq(&ringing));
+        bench.tells(leg, LegCommand::Answer(description(5000)));
+        assert_eq!(bench.said(), ["200"]);
+        if leaves {
+            bench.tells(leg, LegCommand::End(End::from(EndReason::Hangup)));
+        }
+        let rack = |number: u32| format!("{number} 10 INVITE");
+        bench.hears(&within_prack(&tag, 11, &rack(number + 1)));
+        assert_eq!(bench.said(), ["481"]);
+        bench.hears(&within_prack(&tag, 12, &rack(number)));
+        bench.hears(&within_prack(&tag, 12, &rack(number)));
+        assert_eq!(bench.said(), ["200", "200"], "and its repetition");
+        bench.hears(&within_prack(&tag, 13, &rack(number)));
+        assert_eq!(bench.said(), ["481"]);
+        bench.hears(&within("ACK", "z9hG4bKa", 10, &tag, ""));
+        match leaves {
+            true => assert_eq!(bench.said(), ["BYE"]),
+            false => {
+                bench.hears(&within("BYE", "z9hG4bKb", 14, &tag, ""));
+                assert_eq!(bench.said(), ["200"]);
+            }
+        }
+        bench.is_quiet();
+    }
+}
+
 #[test]
 fn without_a_prack_the_call_is_refused() {
     let mut bench = Bench::new();
@@ -143,7 +177,7 @@ fn reliable(invite: &Message, status: u16, tag: &str, rseq: u32) -> Message {
         .with(Name::RSeq, rseq.to_string())
 }
 
-fn with_sdp(message: Message, port: u16) -> Message {
+pub(super) fn with_sdp(message: Message, port: u16) -> Message {
     let sdp = format!(
         "v=0\r\no=- 1 1 IN IP4 198.51.100.1\r\ns=-\r\nc=IN IP4 198.51.100.1\r\nt=0 0\r\n\
          m=audio {port} RTP/AVP 8\r\n"
@@ -363,6 +397,105 @@ fn a_proxy_that_is_named_gets_the_same_request() {
     assert_eq!(second.request_uri(), invite.request_uri());
     assert_eq!(second.header(Name::Route), Some("<sip:198.51.100.9;lr>"));
     assert_eq!(flow.remote.to_string(), "198.51.100.9:5060");
+}
+
+/// Credentials are for the trunk's own servers (RFC 3261 §22): whoever else has an answer to a nonce
+/// can search for the password at leisure.
+#[test]
+fn a_redirection_takes_no_credentials_to_strangers() {
+    let mut bench = Bench::with(|trunk| {
+        trunk.username = Some("al".into());
+        trunk.password = Some(crate::config::Secret("geheim".into()));
+        trunk.caller_id = crate::config::CallerId::Asserted;
+    });
+    let challenge = |request: &Message, nonce: &str| {
+        let challenge = format!(r#"Digest realm="carrier", nonce="{nonce}", qop="auth""#);
+        text(&reply(request, 407, "c").with(Name::ProxyAuthenticate, challenge))
+    };
+    let moved = |request: &Message, to: &str| {
+        let mut moved = reply(request, 302, "m");
+        moved.headers.remove(Name::Contact);
+        text(&moved.with(Name::Contact, to))
+    };
+    let secrets = [
+        Name::Authorization,
+        Name::ProxyAuthorization,
+        Name::PAssertedIdentity,
+    ];
+    let (_, first) = calling(&mut bench);
+    bench.hears(&challenge(&first, "n1"));
+    let second = bench.sent().remove(1);
+    assert!(second.header(Name::ProxyAuthorization).is_some());
+    assert!(second.header(Name::PAssertedIdentity).is_some());
+    // Another port of the trunk's own server is the trunk.
+    bench.hears(&moved(&second, "<sip:x@198.51.100.1:5070>"));
+    let third = bench.sent().remove(1);
+    assert!(third.header(Name::ProxyAuthorization).is_some());
+    bench.hears_from(
+        "198.51.100.1:5070",
+        &moved(
+            &third,
+            "<sip:x@198.51.100.8>;q=0.9, <sip:y@198.51.100.1>;q=0.1",
+        ),
+    );
+    let (flow, strange) = bench.sent_to().remove(1);
+    assert_eq!(flow.remote.to_string(), "198.51.100.8:5060");
+    for secret in secrets {
+        assert_eq!(strange.header(secret), None, "{}", text(&strange));
+    }
+    // It asks in the name of the carrier: neither an answer, nor a nonce of its own.
+    bench.hears_from("198.51.100.8:5060", &challenge(&strange, "evil"));
+    let sent = bench.sent_to();
+    assert_eq!(
+        sent.iter().map(|(_, m)| short(m)).collect::<Vec<_>>(),
+        ["ACK", "INVITE"]
+    );
+    let (flow, last) = &sent[1];
+    assert_eq!(flow.remote.to_string(), SOUTH);
+    let credentials = last.header(Name::ProxyAuthorization).unwrap();
+    assert!(credentials.contains(r#"nonce="n1""#), "{credentials}");
+    assert!(last.header(Name::PAssertedIdentity).is_some());
+    bench.hears(&moved(last, "<sip:z@203.0.113.66>"));
+    let strange = bench.sent().remove(1);
+    bench.hears_from("203.0.113.66:5060", &challenge(&strange, "evil"));
+    assert_eq!(bench.said(), ["ACK"]);
+    assert!(matches!(bench.event(), LegEvent::Ended(_)));
+    bench.is_quiet();
+}
+
+/// RFC 3261 §8.1.2: a configured proxy is before everybody who is called.
+#[test]
+fn a_redirection_goes_by_the_proxy_that_is_configured() {
+    let mut bench = Bench::with(|trunk| {
+        trunk.outbound_proxy = Some(crate::config::values::TrunkUri {
+            host: "198.51.100.1".into(),
+            port: None,
+            transport: None,
+        });
+    });
+    let (_, invite) = calling(&mut bench);
+    let moved = |request: &Message, status: u16, to: &str| {
+        let mut moved = reply(request, status, "m");
+        moved.headers.remove(Name::Contact);
+        text(&moved.with(Name::Contact, to))
+    };
+    bench.hears(&moved(&invite, 302, "<sip:x@203.0.113.9>"));
+    let (flow, second) = bench.sent_to().remove(1);
+    assert_eq!(flow.remote.to_string(), SOUTH);
+    assert_eq!(second.request_uri(), Some("sip:x@203.0.113.9"));
+    assert_eq!(second.header(Name::Route), invite.header(Name::Route));
+    // Another proxy is named, and then a target: each gets the route that leads to it.
+    bench.hears(&moved(&second, 305, "<sip:203.0.113.7;lr>"));
+    let (flow, third) = bench.sent_to().remove(1);
+    assert_eq!(flow.remote.to_string(), "203.0.113.7:5060");
+    assert_eq!(third.header(Name::Route), Some("<sip:203.0.113.7;lr>"));
+    bench.hears_from(
+        "203.0.113.7:5060",
+        &moved(&third, 302, "<sip:y@203.0.113.9>"),
+    );
+    let (flow, last) = bench.sent_to().remove(1);
+    assert_eq!(flow.remote.to_string(), SOUTH);
+    assert_eq!(last.header(Name::Route), invite.header(Name::Route));
 }
 
 #[test]

@@ -140,29 +140,19 @@ impl Sip {
         {
             let branch = self.address_request(request, flow);
             let bytes = request.to_bytes();
-            self.touch_flow(now, flow);
+            self.sent(now, flow);
             return Ok(Routed {
                 flow,
                 branch,
                 bytes,
             });
         }
-        self.touch_flow(now, flow);
+        self.sent(now, flow);
         Ok(Routed {
             flow,
             branch,
             bytes,
         })
-    }
-
-    fn touch_flow(&mut self, now: Instant, flow: Flow) {
-        if let Some(connection) = flow.connection {
-            let key = TimerKey::Connection(connection);
-            // A connection that is being opened keeps its first deadline.
-            if !self.transports.is_opening(connection) || self.timers.deadline(&key).is_none() {
-                self.touch(now, connection);
-            }
-        }
     }
 
     /// Sends a request in a transaction of its own. Its first Via and its Contact, if it has one,
@@ -208,6 +198,7 @@ impl Sip {
             machine,
             user,
             flow,
+            sent: now,
             request,
             ack: None,
         });
@@ -337,7 +328,7 @@ impl Sip {
             return;
         };
         let step = entry.machine.step(input);
-        let (user, flow) = (entry.user, entry.flow);
+        let (user, flow, sent) = (entry.user, entry.flow, entry.sent);
         if !entry.machine.repeats() {
             entry.request.body = Vec::new();
         }
@@ -366,7 +357,11 @@ impl Sip {
             (Tell::Message, Some(response)) => {
                 self.request_fared(now, client, user, Outcome::Response(response));
             }
-            (Tell::TimedOut, _) => self.request_fared(now, client, user, Outcome::TimedOut),
+            (Tell::TimedOut, _) => {
+                // First, so that what is tried next does not go the same way.
+                self.unanswered(now, sent, flow);
+                self.request_fared(now, client, user, Outcome::TimedOut);
+            }
             (Tell::Unreachable, _) => self.request_fared(now, client, user, Outcome::Unreachable),
             (Tell::Nothing | Tell::Message, _) => {}
         }
@@ -414,6 +409,7 @@ impl Sip {
         key: ServerKey,
         merge: Option<MergeKey>,
         flow: Flow,
+        trunk: Option<usize>,
     ) -> ServerId {
         let reliable = flow.transport.is_reliable();
         let machine = match request.method() {
@@ -450,6 +446,7 @@ impl Sip {
             back,
             head: Some(head),
             last: Vec::new(),
+            trunk,
             session: None,
         })
     }
@@ -576,7 +573,7 @@ impl Sip {
 
     /// Sends a response that belongs to no transaction.
     pub(in crate::sip) fn send_response(&mut self, now: Instant, flow: Flow, bytes: Vec<u8>) {
-        self.touch_flow(now, flow);
+        self.sent(now, flow);
         if self.transports.send(flow, bytes).is_err() {
             debug!("response could not be sent");
         }

@@ -4,6 +4,7 @@
 //! ordered map would have to fetch from cold memory to compare them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
 
 use crate::hash::Keyed;
 use crate::net::Flow;
@@ -126,6 +127,8 @@ pub struct ClientEntry {
     pub user: User,
     /// Where it went.
     pub flow: Flow,
+    /// When it left.
+    pub sent: Instant,
     /// What was sent. Without its body as soon as it need not be repeated; CANCEL and ACK are made
     /// from it.
     pub request: Message,
@@ -267,6 +270,8 @@ pub struct ServerEntry {
     pub head: Option<Message>,
     /// The last response, for its repetition.
     pub last: Vec<u8>,
+    /// The trunk that it came from.
+    pub trunk: Option<usize>,
     /// The call that it belongs to, if a CANCEL may mean it.
     pub session: Option<SessionId>,
 }

@@ -160,7 +160,7 @@ impl Sip {
         if let Some(route) = &trunk.route {
             request.push(Name::Route, route);
         }
-        self.authorize(Some(index), &mut request);
+        self.authorize(Some(index), hop, &mut request);
         let user = User::Health(index);
         if self.send_request(now, request, hop, user).is_err() {
             self.unhealthy(now, index, None);

@@ -7,7 +7,7 @@ pub mod identity;
 pub mod register;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
@@ -199,19 +199,50 @@ fn contains(network: IpAddr, length: u8, ip: IpAddr) -> bool {
 }
 
 impl Sip {
-    /// The trunk that an address belongs to: by its networks, else by its servers.
-    pub(super) fn trunk_of(&self, ip: IpAddr) -> Option<usize> {
+    /// The trunk that an address belongs to: by its networks, else by its servers. Of several
+    /// accounts there, it is the one that the Request-URI names.
+    pub(super) fn trunk_of(&self, ip: IpAddr, asked: Option<&str>) -> Option<usize> {
+        let user = asked
+            .and_then(|uri| Uri::parse(uri).ok())
+            .map(|uri| uri.user());
+        let is_named = |trunk: &Trunk| user.as_ref().is_some_and(|user| trunk.is_our_account(user));
+        let first = |wanted: &dyn Fn(&Trunk) -> bool| self.trunks.iter().position(wanted);
+        first(&|trunk| is_named(trunk) && (trunk.covers(ip) || self.serves(trunk, ip)))
+            .or_else(|| first(&|trunk| trunk.covers(ip)))
+            .or_else(|| first(&|trunk| self.serves(trunk, ip)))
+    }
+
+    fn serves(&self, trunk: &Trunk, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        let serves = |trunk: &Trunk| {
-            self.locator
-                .places(trunk.target)
-                .iter()
-                .any(|place| place.remote.ip().to_canonical() == ip)
-        };
-        self.trunks
-            .iter()
-            .position(|trunk| trunk.covers(ip))
-            .or_else(|| self.trunks.iter().position(serves))
+        let mut places = self.locator.places(trunk.target).iter();
+        places.any(|place| place.remote.ip().to_canonical() == ip)
+    }
+
+    /// True if an address is one of the trunk's own, and not just where the trunk sends us.
+    pub(super) fn is_of_trunk(&self, trunk: Option<usize>, ip: IpAddr) -> bool {
+        let trunk = trunk.and_then(|index| self.trunks.get(index));
+        trunk.is_some_and(|trunk| trunk.covers(ip) || self.serves(trunk, ip))
+    }
+
+    /// The server of a host name that a URI in the middle of something means: the one that has it
+    /// already (RFC 3263 §4), else the first that has not failed lately.
+    pub(super) fn server_of(
+        &self,
+        host: &str,
+        asked: Option<SipTransport>,
+        has_it: Option<SocketAddr>,
+    ) -> Option<Place> {
+        let failed = |place: &Place| self.trunks.iter().any(|trunk| trunk.has_failed(*place));
+        let same_ip = |place: &Place| Some(place.remote.ip()) == has_it.map(|remote| remote.ip());
+        let places = self.locator.known(host).iter();
+        places.copied().min_by_key(|place| {
+            (
+                !same_ip(place),
+                Some(place.remote) != has_it,
+                asked.is_some_and(|asked| asked != place.transport),
+                failed(place),
+            )
+        })
     }
 
     /// Asks for the addresses of a trunk, and again in a while.

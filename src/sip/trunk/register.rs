@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::config::TrunkConfig;
 use crate::id::TokenMaker;
+use crate::net::Flow;
 use crate::sip::transaction::drive::{Hop, Outcome};
 use crate::sip::transaction::table::{ClientId, User};
 use crate::sip::uri::Uri;
@@ -31,6 +32,8 @@ const MIN_REFRESH: Duration = Duration::from_secs(5);
 const BACK_OFF: Duration = Duration::from_secs(10);
 /// The longest pause: calls from a trunk without a registration are lost all the while.
 const MAX_BACK_OFF: Duration = Duration::from_secs(300);
+/// A connection that carried a registration for less than this was lost early (RFC 5626 §4.5).
+const LASTING: Duration = Duration::from_secs(120);
 /// Answers to one attempt that make us try again at once: a challenge each of a proxy and the
 /// registrar, a stale nonce of each, one 423.
 const MAX_REPEATS: u8 = 5;
@@ -53,6 +56,10 @@ pub struct Registration {
     /// Servers not yet tried in this attempt.
     hops: VecDeque<Hop>,
     repeats: u8,
+    /// By what way it was made, and since when it is made by that one: calls to us may come by it.
+    carried: Option<(Flow, Instant)>,
+    /// Connections in a row that carried it and were lost early.
+    losses: u32,
     stay: Stay,
 }
 
@@ -80,6 +87,8 @@ impl Registration {
             asked: None,
             hops: VecDeque::new(),
             repeats: 0,
+            carried: None,
+            losses: 0,
             stay: Stay::Wanted,
         })
     }
@@ -96,9 +105,28 @@ impl Registration {
 
     /// How long to pause after as many failures as there were.
     fn pause(&self, tokens: &mut TokenMaker) -> Duration {
-        let doubled = BACK_OFF.saturating_mul(1 << self.failures.saturating_sub(1).min(16));
-        drawn(doubled.min(MAX_BACK_OFF), 50, 100, tokens)
+        drawn(back_off(self.failures), 50, 100, tokens)
     }
+
+    /// How long to wait before it is made anew, if `flow` carried it. A front of a registrar that
+    /// has restarted is not met by everybody at once, and one that closes every connection not
+    /// all the time.
+    fn lost(&mut self, now: Instant, flow: Flow, tokens: &mut TokenMaker) -> Option<Duration> {
+        let (_, since) = self.carried.take_if(|(carried, _)| *carried == flow)?;
+        if now.duration_since(since) >= LASTING {
+            self.losses = 0;
+        }
+        self.losses = self.losses.saturating_add(1);
+        let least = if self.losses > 1 { 50 } else { 0 };
+        let wanted = self.stands && self.stay == Stay::Wanted && self.asked.is_none();
+        wanted.then(|| drawn(back_off(self.losses), least, 100, tokens))
+    }
+}
+
+/// The longest pause after the `count`th time.
+fn back_off(count: u32) -> Duration {
+    let doubled = BACK_OFF.saturating_mul(1 << count.saturating_sub(1).min(16));
+    doubled.min(MAX_BACK_OFF)
 }
 
 /// Between `from` and `to` hundredths of `whole`.
@@ -172,7 +200,7 @@ impl Sip {
             let Some(mut request) = self.write_register(index) else {
                 break;
             };
-            self.authorize(Some(index), &mut request);
+            self.authorize(Some(index), &hop, &mut request);
             if let Ok(client) = self.send_request(now, request, &hop, User::Register(index)) {
                 if let Some(registration) = self.registration(index) {
                     registration.asked = Some((client, hop));
@@ -181,6 +209,20 @@ impl Sip {
             }
         }
         self.registration_failed(now, index, "no server can be reached", None);
+    }
+
+    /// A connection is gone: what was registered by it is registered anew (RFC 5626 §4.5).
+    pub(in crate::sip) fn registered_flow_lost(&mut self, now: Instant, flow: Flow) {
+        for (index, trunk) in self.trunks.iter_mut().enumerate() {
+            let registration = trunk.registration.as_mut();
+            let wait = registration.and_then(|r| r.lost(now, flow, &mut self.tokens));
+            let key = TimerKey::Register(index);
+            if let Some(wait) = wait
+                && self.timers.deadline(&key).is_none_or(|at| at > now + wait)
+            {
+                self.timers.set(key, now + wait);
+            }
+        }
     }
 
     fn write_register(&mut self, index: usize) -> Option<Message> {
@@ -251,7 +293,7 @@ impl Sip {
         }
         match outcome {
             Outcome::Response(response) => {
-                self.note_accepted(Some(index), response);
+                self.note_accepted(Some(index), client, response);
                 match response.status().unwrap_or(0) {
                     200..300 => self.registered(now, index, client, &hop, response),
                     503 => {
@@ -319,7 +361,9 @@ impl Sip {
         hop: &Hop,
         response: &Message,
     ) {
-        let request = self.clients.get(client).map(|entry| &entry.request);
+        let entry = self.clients.get(client);
+        let request = entry.map(|entry| &entry.request);
+        let flow = entry.map(|entry| entry.flow);
         let asked_to_stay = request.and_then(|r| r.number(Name::Expires)) != Some(0);
         let granted = request.and_then(|request| granted(request, response));
         self.server_answered(index, hop.place);
@@ -347,6 +391,8 @@ impl Sip {
         registration.stands = true;
         registration.failures = 0;
         registration.hops.clear();
+        let before = registration.carried.filter(|(old, _)| flow == Some(*old));
+        registration.carried = before.or(flow.map(|flow| (flow, now)));
         if fresh {
             info!(trunk = trunk.name, seconds = granted, "registered");
         }

@@ -9,8 +9,8 @@ use super::content::{self, Side};
 use super::message::Verb;
 use super::session::{Key, Origin, Session, State, Wire};
 use super::{
-    FIRST_RINGING, Jingle, OFFER_LIMIT, RINGING_AGAIN, Timer, What, answer, info, message,
-    send_message, transport,
+    FIRST_RINGING, Jingle, LINK_GRACE, OFFER_LIMIT, RINGING_AGAIN, Timer, What, answer, info,
+    message, send_message, transport,
 };
 use crate::address::{Address, contact};
 use crate::description::{Description, Media, TransportInfo};
@@ -93,6 +93,13 @@ impl Jingle {
             return Err(End::because(EndReason::NotFound, "not an XMPP address"));
         };
         let local = self.speaker(from)?;
+        if self.cut_off.is_some_and(|since| now >= since + LINK_GRACE) {
+            self.note_missed(local, peer.clone());
+            return Err(End::because(
+                EndReason::Unavailable,
+                "the XMPP server is away",
+            ));
+        }
         if !self.has_room(peer) {
             return Err(End::because(
                 EndReason::Overloaded,

@@ -13,7 +13,9 @@
 //! answered with what the peer has described before.
 //!
 //! A peer that goes offline keeps its sessions for [`AWAY_GRACE`], since phones lose their stream
-//! without losing their media; then this room ends them.
+//! without losing their media. Then an invitation ends; a call is asked after (XEP-0166 §6.8), since its
+//! client may be back without our having heard of it, and ends if the server says that it is not. One
+//! that nobody says anything of ends by its silence.
 //!
 //! A user who invites us again while he talks to the same contact is moved (XEP-0353 §6.2): the leg
 //! lives on, its new offer comes as [`LegEvent::Updated`], and the user is the initiator (and in
@@ -99,8 +101,11 @@ pub const FIRST_RINGING: Duration = Duration::from_secs(3);
 pub const RINGING_AGAIN: Duration = Duration::from_secs(25);
 /// How long `session-initiate` may take after our `proceed`: Monal itself gives up after 15 s.
 pub const OFFER_LIMIT: Duration = Duration::from_secs(15);
-/// How long a peer may be offline before its sessions are ended.
+/// How long a peer may be offline before its sessions are ended, or asked after.
 pub const AWAY_GRACE: Duration = Duration::from_secs(30);
+/// How long the XMPP server may be away before its users cannot be called: a call can wait for as long
+/// as a restart takes.
+pub const LINK_GRACE: Duration = Duration::from_secs(5);
 
 /// How much is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -161,6 +166,8 @@ pub struct Jingle {
     events: VecDeque<(LegId, LegEvent)>,
     farewells: VecDeque<Farewell>,
     callers: u64,
+    /// Since when there is no link, unless there is one.
+    cut_off: Option<Instant>,
 }
 
 impl Jingle {
@@ -179,12 +186,18 @@ impl Jingle {
             events: VecDeque::new(),
             farewells: VecDeque::new(),
             callers: 0,
+            cut_off: None,
         }
     }
 
     /// The same with another rule about encryption.
     pub fn with_protection(self, protection: Protection) -> Self {
         Self { protection, ..self }
+    }
+
+    /// The link to the server is there, or is lost since `cut_off`.
+    pub fn set_link(&mut self, cut_off: Option<Instant>) {
+        self.cut_off = cut_off;
     }
 
     /// A user's resource has gone.
@@ -231,10 +244,27 @@ impl Jingle {
                     let end = End::because(EndReason::PeerGone, "no session-initiate came");
                     self.close(leg, end);
                 }
-                Timer::Away(leg) => {
-                    let end = End::because(EndReason::PeerGone, "the client went offline");
-                    self.close(leg, end);
-                }
+                Timer::Away(leg) => self.still_away(now, leg),
+            }
+        }
+    }
+
+    fn still_away(&mut self, now: Instant, leg: LegId) {
+        let Some(session) = self.sessions.get(&leg) else {
+            return;
+        };
+        match session.state {
+            // An empty one is a question whether the session is alive.
+            State::Active { .. } => {
+                self.request(Some((now, What::Other)), leg, "session-info", []);
+            }
+            State::Invited { .. }
+            | State::Expecting { .. }
+            | State::Offered { .. }
+            | State::Inviting { .. }
+            | State::Offering { .. } => {
+                let end = End::because(EndReason::PeerGone, "the client went offline");
+                self.close(leg, end);
             }
         }
     }

@@ -145,6 +145,31 @@ fn a_text_that_comes_twice_goes_out_once() {
 }
 
 #[test]
+fn a_text_that_failed_may_come_again_under_its_old_id() {
+    let mut room = gateway();
+    let attributes = "type='chat' id='1'";
+    assert!(writes(&mut room, attributes, ASKED).1.is_some());
+    let said = fares(&mut room, 1, Err(Why::TooMany.into()));
+    assert_eq!(condition(&said[0]), "resource-constraint");
+    assert!(writes(&mut room, attributes, ASKED).1.is_some());
+    assert_eq!(writes(&mut room, attributes, ASKED), (Vec::new(), None));
+    assert_eq!(fares(&mut room, 2, Ok(Taken::Accepted)).len(), 1);
+    assert_eq!(writes(&mut room, attributes, ASKED), (Vec::new(), None));
+}
+
+#[test]
+fn a_text_that_found_no_room_may_come_again() {
+    let mut room = gateway();
+    for n in 0..10_000 {
+        assert!(writes(&mut room, &format!("id='{n}'"), BODY).1.is_some());
+    }
+    let (said, text) = writes(&mut room, "id='more'", BODY);
+    assert_eq!((condition(&said[0]), text), ("resource-constraint", None));
+    fares(&mut room, 1, Ok(Taken::Accepted));
+    assert!(writes(&mut room, "id='more'", BODY).1.is_some());
+}
+
+#[test]
 fn a_receipt_is_for_who_asks_and_says_which_text_it_is_about() {
     for taken in [Taken::Accepted, Taken::Delivered] {
         let mut room = gateway();

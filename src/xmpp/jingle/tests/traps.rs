@@ -211,8 +211,25 @@ fn a_client_that_goes_offline_has_half_a_minute() {
     gw.jingle.peer_available(&user);
     gw.waits(60);
     assert!(gw.events().is_empty());
+    let other = NUMBER.replace("+1", "+49");
+    gw.message_from(USER, &other, &propose("t"));
+    gw.said();
+    gw.events();
     gw.jingle.peer_unavailable(gw.now, &user);
     gw.waits(30);
+    // Who only rings is gone; a call may have a client that came back unheard.
+    assert_eq!(gw.ends(), [EndReason::PeerGone]);
+    let asked = gw.find("session-info");
+    let jingle = asked.get_child("jingle", NS_JINGLE).unwrap();
+    assert_eq!(
+        (jingle.attr("sid"), jingle.children().count()),
+        (Some("s"), 0)
+    );
+    gw.waits(60);
+    assert!(gw.events().is_empty());
+    gw.jingle.peer_unavailable(gw.now, &user);
+    gw.waits(30);
+    gw.complains("session-info", "service-unavailable");
     assert_eq!(gw.ends(), [EndReason::PeerGone]);
     gw.assert_empty();
 }
