@@ -1,12 +1,11 @@
 //! The program: reads its command line and starts what is asked for.
 
-use std::io::{IsTerminal, stderr, stdout};
+use std::io::{stderr, stdout};
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 use offhook::io::cli::{self, Command};
 use offhook::io::gather::Gather;
-use tracing_subscriber::EnvFilter;
 
 /// Signalling allocates for every stanza and message: this allocator takes a third less for it.
 #[global_allocator]
@@ -20,26 +19,14 @@ fn main() -> ExitCode {
             return ExitCode::from(cli::WRONG);
         }
     };
-    log();
+    // Help is for those who do not know yet what to write there.
+    if !matches!(command, Command::Help | Command::Version)
+        && let Err(error) = offhook::io::log::start()
+    {
+        eprintln!("offhook: {error}");
+        return ExitCode::from(cli::WRONG);
+    }
     ExitCode::from(carry_out(command))
-}
-
-/// These crates write passwords and whole stanzas at debug or trace: never asked for by accident.
-const TOO_OPEN: [&str; 3] = ["is=warn", "sqlx=warn", "tokio_xmpp=warn"];
-
-/// Logs to stderr; `OFFHOOK_LOG` says what, such as `debug` or `offhook::sip=trace`.
-fn log() {
-    let filter = EnvFilter::try_from_env("OFFHOOK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let filter = TOO_OPEN
-        .iter()
-        .filter_map(|directive| directive.parse().ok())
-        .fold(filter, EnvFilter::add_directive);
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(stderr().is_terminal())
-        .with_writer(stderr)
-        .with_target(false)
-        .init();
 }
 
 fn carry_out(command: Command) -> u8 {

@@ -36,6 +36,10 @@ pub enum AddressError {
     /// Nothing was written.
     #[error("write a phone number such as +15551234567 or a SIP address such as romeo@example.net")]
     Empty,
+    /// A number of the fire brigade, the police or an ambulance: who is called by it must know where
+    /// the caller is, which nobody here does.
+    #[error("{0} is an emergency number: emergency calls are not possible here, use a telephone")]
+    Emergency(String),
     /// A number that does not say its country.
     #[error("the number {0} needs its country code: write + and the country code first")]
     NoCountry(String),
@@ -58,7 +62,7 @@ pub enum AddressError {
     #[error("write the keys to be dialled after the answer behind a comma: digits, * and #")]
     Extension,
     /// A name without `@`.
-    #[error("{0} is neither a phone number nor a SIP address: a SIP address has an @")]
+    #[error("{0} is neither a phone number nor a SIP address such as romeo@example.net")]
     NoHost(String),
     /// What stands behind the `@` is no host.
     #[error("{0} is not a host name or address")]
@@ -89,6 +93,11 @@ pub fn post_dial(local: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// True for what much of the world dials in an emergency: no country has telephones of these numbers.
+pub fn is_emergency(digits: &str) -> bool {
+    ["000", "110", "112", "119", "911", "995", "999"].contains(&digits)
+}
+
 /// Reads the local part of a contact JID. What is dialled after the answer is no part of who it is:
 /// see [`post_dial`].
 pub fn parse(local: &str) -> Result<Contact, AddressError> {
@@ -115,6 +124,9 @@ pub fn parse(local: &str) -> Result<Contact, AddressError> {
             (escaped, 3, Spelling::Escaped)
         }
         (_, Some(percent)) => (percent, 1, Spelling::Percent),
+        (_, None) if is_emergency(local) => {
+            return Err(AddressError::Emergency(local.to_owned()));
+        }
         (_, None) if local.bytes().all(|b| b.is_ascii_digit()) && !local.is_empty() => {
             return Err(AddressError::NoCountry(local.to_owned()));
         }

@@ -1,7 +1,7 @@
 //! What people type when they want to call somebody: phone numbers in every local fashion, `tel:`
 //! URIs (RFC 3966), `sip:` URIs (RFC 3261 §19.1), or plain addresses.
 
-use super::contact::{AddressError, Contact, Spelling};
+use super::contact::{AddressError, Contact, Spelling, is_emergency};
 use super::country::{self, Country};
 use super::{Address, SipAddress};
 
@@ -29,6 +29,9 @@ pub fn parse(text: &str, home: Option<Country>) -> Result<Contact, AddressError>
         };
     }
     if let Some((user, host)) = text.rsplit_once('@') {
+        if host.is_empty() {
+            return Err(AddressError::NoHost(text.to_owned()));
+        }
         return Ok(sip(SipAddress::new(user, host)?, Spelling::Escaped));
     }
     let looks_like_a_number = text.starts_with(['+', '(', '＋'])
@@ -160,6 +163,7 @@ fn number(text: &str, home: Option<Country>) -> Result<Contact, AddressError> {
     }
     let number = match (digits.starts_with('+'), home) {
         (true, _) => country::whole(&digits)?,
+        (false, _) if is_emergency(&digits) => return Err(AddressError::Emergency(digits)),
         (false, Some(home)) => home.complete(&digits)?,
         (false, None) => return Err(AddressError::NoCountry(digits)),
     };
@@ -264,7 +268,10 @@ mod tests {
         assert_eq!(read("555-1234", "1"), Err(E::Incomplete("5551234".into())));
         assert_eq!(read("123-4567", "1"), Err(E::Incomplete("1234567".into())));
         assert_eq!(read("123456", "49"), Err(E::Incomplete("123456".into())));
-        assert_eq!(read("110", "49"), Err(E::Incomplete("110".into())));
+        for home in ["49", ""] {
+            assert_eq!(read("1-1-0", home), Err(E::Emergency("110".into())));
+        }
+        assert_eq!(read("romeo@", ""), Err(E::NoHost("romeo@".into())));
         assert_eq!(
             read("+1 555 123", ""),
             Err(E::WrongLength("+1555123".into()))

@@ -388,13 +388,43 @@ pub fn from_variable(variable: &str) -> Option<(String, &'static Key)> {
 /// What every environment variable of the configuration starts with.
 pub const PREFIX: &str = "OFFHOOK_";
 
+/// True for a variable that starts like ours and is not of the configuration: that of the log, and
+/// those that Kubernetes gives every container when there is a service named `offhook`.
+pub fn is_no_key(variable: &str) -> bool {
+    let Some(name) = variable.strip_prefix(PREFIX) else {
+        return true;
+    };
+    let of_kubernetes = name == "SERVICE_HOST" || name.starts_with("SERVICE_PORT") || {
+        let rest = name.strip_prefix("PORT");
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    };
+    name == "LOG" || of_kubernetes
+}
+
 /// The right spelling of a variable whose words are joined by one `_` where two belong.
 pub fn respelled(variable: &str) -> Option<String> {
-    let name = variable.strip_prefix(PREFIX)?.to_lowercase();
-    KEYS.iter()
-        .filter(|key| !key.path.contains('['))
-        .find(|key| key.path.replace('.', "_") == name.replace("__", "_"))
-        .map(|key| format!("{PREFIX}{}", key.path.replace('.', "__").to_uppercase()))
+    let name = variable.strip_prefix(PREFIX)?.replace("__", "_");
+    KEYS.iter().find_map(|key| spelled_as(key, &name))
+}
+
+/// The variable of `key`, if `name` has its words, and a number for each place in a list.
+fn spelled_as(key: &Key, name: &str) -> Option<String> {
+    let mut words = name.split('_');
+    let mut steps = Vec::new();
+    for step in key.path.replace("[]", ".#").split('.') {
+        let mut parts = Vec::new();
+        for wanted in step.split('_') {
+            let word = words.next()?;
+            let fits = match wanted {
+                "#" => !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()),
+                wanted => wanted.eq_ignore_ascii_case(word),
+            };
+            parts.push(fits.then(|| word.to_uppercase())?);
+        }
+        steps.push(parts.join("_"));
+    }
+    let is_whole = words.next().is_none();
+    is_whole.then(|| format!("{PREFIX}{}", steps.join("__")))
 }
 
 #[cfg(test)]
@@ -423,7 +453,34 @@ mod tests {
             respelled("OFFHOOK_XMPP_SECRET").as_deref(),
             Some("OFFHOOK_XMPP__SECRET")
         );
+        for (wrong, right) in [
+            ("OFFHOOK_TRUNK_0_PASSWORD", "OFFHOOK_TRUNK__0__PASSWORD"),
+            ("OFFHOOK_TRUNK__0_MAX_CALLS", "OFFHOOK_TRUNK__0__MAX_CALLS"),
+            (
+                "OFFHOOK_MIX_CHANNEL_12_NAME",
+                "OFFHOOK_MIX__CHANNEL__12__NAME",
+            ),
+        ] {
+            assert_eq!(respelled(wrong).as_deref(), Some(right));
+        }
+        assert_eq!(respelled("OFFHOOK_TRUNK_X_PASSWORD"), None);
         assert_eq!(respelled("OFFHOOK_LOG"), None);
+    }
+
+    #[test]
+    fn variables_that_are_not_ours_are_left_alone() {
+        for name in [
+            "OFFHOOK_LOG",
+            "OFFHOOK",
+            "OFFHOOK_SERVICE_HOST",
+            "OFFHOOK_SERVICE_PORT_SIP",
+            "OFFHOOK_PORT",
+            "OFFHOOK_PORT_5060_UDP_ADDR",
+            "HOME",
+        ] {
+            assert!(is_no_key(name), "{name}");
+        }
+        assert!(!is_no_key("OFFHOOK_SECRET") && !is_no_key("OFFHOOK_PORTS"));
     }
 
     #[test]

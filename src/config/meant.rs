@@ -48,21 +48,23 @@ impl Written {
             store,
         } = self;
         let xmpp = notes.xmpp(xmpp);
+        let keeps = store.is_some();
         let store = store.and_then(|store| notes.store(store, mix.is_some()));
-        let mix = mix.map(|mix| notes.mix(mix, &xmpp));
+        let mix = mix.map(|mix| notes.mix(mix, &xmpp, keeps));
         let admin = admin.and_then(|admin| notes.admin(admin));
         let sip = notes.sip(sip);
         let media = notes.media(media, cpus);
         notes.ports(&sip, &media);
+        notes.listeners(&sip, admin.as_ref());
         let all_named = trunk.iter().all(|t| t.name.is_some());
         let trunks = notes.trunks(trunk);
         let routes = notes.routes(route, &trunks, all_named);
-        let numbers = notes.numbers(number);
+        let numbers = notes.numbers(number, &xmpp.domain);
         let max_call = notes.seconds("access.max_call_s", access.max_call_s, 14400);
         let access = notes.access(access, &xmpp.domain);
         let call = notes.call(call, max_call);
         notes.silence(&trunks, &routes, &access);
-        notes.one_way_tls(&sip, &trunks);
+        notes.one_way(&sip, &trunks);
         if !notes.mistakes.is_empty() {
             return Err(notes.mistakes);
         }
@@ -319,21 +321,50 @@ impl Notes {
         }
     }
 
-    /// A peer that answers over TLS may later open a connection of its own to our Contact.
-    fn one_way_tls(&mut self, sip: &SipConfig, trunks: &[TrunkConfig]) {
-        if sip
-            .listen
+    /// A request by UDP leaves from a listener of ours. A peer that answers over TCP or TLS may later
+    /// open a connection of its own to our Contact.
+    fn one_way(&mut self, sip: &SipConfig, trunks: &[TrunkConfig]) {
+        // Whatever is wrong with it, it is not that.
+        if self
+            .mistakes
             .iter()
-            .any(|(kind, _)| *kind == SipTransport::Tls)
+            .any(|m| m.key.starts_with("sip.listen"))
         {
             return;
         }
+        let spoken = sip.listen.iter().map(|(kind, _)| *kind).min();
         for (index, trunk) in trunks.iter().enumerate() {
-            if trunk.requested_transport() == Some(SipTransport::Tls) {
+            let (name, host) = match &trunk.outbound_proxy {
+                Some(proxy) => ("outbound_proxy", proxy.host.as_str()),
+                None => ("uri", trunk.host.as_str()),
+            };
+            let Some(kind) = trunk.requested_transport().or(spoken) else {
+                continue;
+            };
+            let key = format!("trunk[{index}].{name}");
+            let scheme = kind.as_str().to_ascii_lowercase();
+            let what_then = match kind {
+                SipTransport::Udp => "no request can go there",
+                SipTransport::Tcp | SipTransport::Tls => {
+                    "its calls come in only while the connection that we opened stands"
+                }
+            };
+            let of_kind = || sip.listen.iter().filter(|(one, _)| *one == kind);
+            if of_kind().next().is_none() {
+                let kind = kind.as_str();
                 self.warn(
-                    format!("trunk[{index}].uri"),
-                    "goes by TLS, but sip.listen has no tls://: its calls come in only while the \
-                     connection that we opened stands",
+                    key,
+                    format!("goes by {kind}, but sip.listen has no {scheme}://: {what_then}"),
+                );
+            } else if let Ok(ip) = host.parse::<IpAddr>()
+                && of_kind().all(|(_, ours)| ours.is_ipv4() != ip.is_ipv4())
+            {
+                let version = if ip.is_ipv4() { 4 } else { 6 };
+                self.warn(
+                    key,
+                    format!(
+                        "goes by IPv{version}, but no {scheme}:// in sip.listen is of it: {what_then}"
+                    ),
                 );
             }
         }
@@ -465,6 +496,45 @@ impl Notes {
         }
     }
 
+    /// No listener may take the address of another.
+    fn listeners(&mut self, sip: &SipConfig, admin: Option<&AdminConfig>) {
+        for (index, (transport, socket)) in sip.listen.iter().enumerate() {
+            let other = sip.listen[..index].iter().position(|(kind, other)| {
+                kind.is_reliable() == transport.is_reliable() && takes_that_of(*other, *socket)
+            });
+            // Those that are the same were told already.
+            if let Some(other) = other
+                && sip.listen[other] != sip.listen[index]
+            {
+                self.wrong(
+                    format!("sip.listen[{index}]"),
+                    format!(
+                        "{socket} is taken by sip.listen[{other}], {}",
+                        sip.listen[other].1
+                    ),
+                );
+            }
+        }
+        let Some(AdminConfig { listen }) = admin else {
+            return;
+        };
+        let other = sip.listen.iter().find(|(kind, other)| {
+            // Alone on its port, all of IPv6 is all of IPv4 too.
+            let all = |one: SocketAddr| one.is_ipv6() && one.ip().is_unspecified();
+            let both = other.port() == listen.port() && (all(*other) || all(*listen));
+            kind.is_reliable() && (both || takes_that_of(*other, *listen))
+        });
+        if let Some((kind, other)) = other {
+            let scheme = kind.as_str().to_ascii_lowercase();
+            self.wrong(
+                "admin.listen",
+                format!(
+                    "{listen} is taken by {scheme}://{other} in sip.listen; choose another port"
+                ),
+            );
+        }
+    }
+
     fn access(&mut self, written: written::Access, own_domain: &str) -> AccessConfig {
         let written::Access {
             allow,
@@ -483,7 +553,7 @@ impl Notes {
                     "`*` would let the whole world call at your cost; list domains and users",
                 );
             } else if text.contains('@') {
-                match values::user(text) {
+                match values::one_of_domain(text, own_domain) {
                     Ok(user) => users.push(user),
                     Err(reason) => self.wrong(key, reason),
                 }
@@ -574,6 +644,14 @@ impl Notes {
             self.warn("access.allow", "is empty: nobody can call out");
         }
     }
+}
+
+/// True if who listens on `one` leaves nothing of `other`. All of IPv6 is not all of IPv4: see
+/// `io/sip.rs`.
+fn takes_that_of(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_ip =
+        one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && same_ip
 }
 
 fn transcode_of(text: &str) -> Result<Transcode, String> {

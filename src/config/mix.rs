@@ -7,7 +7,13 @@ use super::written;
 use super::{ChannelConfig, MixConfig, XmppConfig, values};
 
 impl Notes {
-    pub(super) fn mix(&mut self, written: written::Mix, xmpp: &XmppConfig) -> MixConfig {
+    /// With `keeps` there is a store.
+    pub(super) fn mix(
+        &mut self,
+        written: written::Mix,
+        xmpp: &XmppConfig,
+        keeps: bool,
+    ) -> MixConfig {
         let written::Mix {
             domain,
             server,
@@ -40,8 +46,18 @@ impl Notes {
             Some(given) => self.secret("mix.secret", Some(given), "leave it out to use [xmpp]'s"),
             None => xmpp.secret.clone(),
         };
+        let archive = [("archive_days", archive_days), ("archive_max", archive_max)];
+        for (name, _) in archive
+            .iter()
+            .filter(|(_, value)| value.is_some() && !keeps)
+        {
+            self.warn(
+                format!("mix.{name}"),
+                "does nothing without [store]: messages are not kept",
+            );
+        }
         let creator = |text: &str| match text.contains('@') {
-            true => values::user(text),
+            true => values::one_of_domain(text, &xmpp.domain),
             false => values::domain(text).map(|d| BareJid::from_parts(None, &d)),
         };
         let mut channels: Vec<ChannelConfig> = Vec::new();

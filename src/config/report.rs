@@ -57,11 +57,11 @@ impl Config {
             .iter()
             .map(|(t, socket)| format!("{}://{socket}", t.as_str().to_lowercase()))
             .collect();
-        let told = told(*advertise, "the address that each packet leaves from");
+        let from = told(*advertise, "the address that each packet leaves from");
         writeln!(out, "sip      listens on {}", listen.join(", "))?;
         writeln!(
             out,
-            "         tells others {told}; calls itself {user_agent}"
+            "         tells others {from}; calls itself {user_agent}"
         )?;
         if let Some(nameserver) = nameserver {
             writeln!(out, "         asks {nameserver} for DNS records")?;
@@ -70,7 +70,7 @@ impl Config {
         if *tls != TlsConfig::default() || trunks.iter().any(by_tls) {
             write_tls(out, tls)?;
         }
-        write_media(out, media)?;
+        write_media(out, media, *advertise)?;
         for trunk in trunks {
             write_trunk(out, trunk)?;
         }
@@ -89,7 +89,7 @@ impl Config {
         }
         write_access(out, access)?;
         if let Some(mix) = mix {
-            write_mix(out, mix)?;
+            write_mix(out, mix, store.is_some())?;
             match store {
                 Some(store) => writeln!(out, "         its channels are kept in {store}")?,
                 None => writeln!(out, "         nothing of it is kept over a restart")?,
@@ -145,7 +145,7 @@ fn write_tls(out: &mut String, tls: &TlsConfig) -> std::fmt::Result {
     Ok(())
 }
 
-fn write_mix(out: &mut String, mix: &MixConfig) -> std::fmt::Result {
+fn write_mix(out: &mut String, mix: &MixConfig, keeps: bool) -> std::fmt::Result {
     let MixConfig {
         server,
         domain,
@@ -170,10 +170,12 @@ fn write_mix(out: &mut String, mix: &MixConfig) -> std::fmt::Result {
         let domains = listed(domains.iter().map(ToString::to_string).collect());
         writeln!(out, "         knows that {server} serves {domains}")?;
     }
-    writeln!(
-        out,
-        "         messages are kept for {archive_days} days, {archive_max} of a channel at most"
-    )?;
+    if keeps {
+        writeln!(
+            out,
+            "         messages are kept for {archive_days} days, {archive_max} of a channel at most"
+        )?;
+    }
     if !legacy_presence {
         writeln!(out, "         presence in the namespace of XEP-0403 only")?;
     }
@@ -195,7 +197,7 @@ fn write_mix(out: &mut String, mix: &MixConfig) -> std::fmt::Result {
     Ok(())
 }
 
-fn write_media(out: &mut String, media: &MediaConfig) -> std::fmt::Result {
+fn write_media(out: &mut String, media: &MediaConfig, sip: Option<IpAddr>) -> std::fmt::Result {
     let MediaConfig {
         bind,
         advertise,
@@ -212,11 +214,16 @@ fn write_media(out: &mut String, media: &MediaConfig) -> std::fmt::Result {
     let last = usize::from(*xmpp_port) + threads - 1;
     // Each call has one SIP leg, and each leg takes a port for RTP and one for RTCP.
     let calls = (usize::from(*rtp_ports.end()) + 1 - usize::from(*rtp_ports.start())) / 2;
-    writeln!(
-        out,
-        "media    binds {bind}, tells others {}",
-        told(*advertise, own)
-    )?;
+    let told = match (advertise, sip) {
+        (Some(ip), _) => ip.to_string(),
+        // SDP says what the rest of the message says.
+        (None, Some(ip)) => format!("{own} on XMPP legs, {ip} on SIP legs"),
+        (None, None) if bind.is_unspecified() => {
+            format!("{own} on XMPP legs, the one toward the first trunk on SIP legs")
+        }
+        (None, None) => own.to_owned(),
+    };
+    writeln!(out, "media    binds {bind}, tells others {told}")?;
     writeln!(
         out,
         "         XMPP legs on udp {xmpp_port}-{last} ({threads} threads)"

@@ -1,7 +1,7 @@
 //! `[store]`: where state is kept.
 
 use super::meant::Notes;
-use super::{Secret, StoreConfig, written};
+use super::{Secret, StoreConfig, values, written};
 
 const HINT: &str = "such as sqlite:///var/lib/offhook/offhook.db";
 
@@ -38,6 +38,7 @@ fn read(url: &str) -> Result<StoreConfig, String> {
         return Err("names no database; write postgres://user@host/database".to_owned());
     }
     parameters(rest)?;
+    port(place)?;
     let place = match place.rsplit_once('@') {
         Some((user, host)) => {
             let user = user.split(':').next().unwrap_or_default();
@@ -49,6 +50,18 @@ fn read(url: &str) -> Result<StoreConfig, String> {
         url: Secret(url.to_owned()),
         shown: format!("postgres://{place}/{database}"),
     })
+}
+
+/// The host and port behind a `@`; several are not taken, and an IPv6 address has brackets.
+fn port(place: &str) -> Result<(), String> {
+    let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
+    let behind = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
+    match behind.rsplit_once(':') {
+        Some((_, port)) if values::port_number(port).is_none() => {
+            Err(format!("`{port}` is no port; ports are 1 to 65535"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// What the library takes behind the `?`.
@@ -125,6 +138,9 @@ mod tests {
             let url = format!("postgres://a@b/c?sslmode={mode}&sslrootcert=/etc/ssl/db.pem");
             assert!(read(&url).is_ok(), "{url}");
         }
+        for place in ["a@b:5432", "a:b:c@d", "a@[::1]", "a@[::1]:5432", "b"] {
+            assert!(read(&format!("postgres://{place}/c")).is_ok(), "{place}");
+        }
         assert!(read("postgres://a@b/c?host=%2Frun%2Fpostgresql").is_ok());
     }
 
@@ -144,6 +160,8 @@ mod tests {
                 "whole path",
             ),
             ("postgres://a@b/c?tls=1", "no parameter `tls`"),
+            ("postgres://a:1@b:99999/c", "`99999` is no port"),
+            ("postgres://a@[::1]:x/c", "`x` is no port"),
         ];
         for (url, word) in cases {
             let told = read(url).unwrap_err();

@@ -15,6 +15,11 @@ use crate::net::SipTransport;
 /// switch of its own.
 pub const CODECS: &[&str] = &["opus", "G722", "PCMU", "PCMA"];
 
+/// Codecs that trunks have and the gateway has not.
+const ELSEWHERE: &[&str] = &[
+    "g723", "g726", "g728", "g729", "gsm", "ilbc", "amr", "amr-wb", "speex",
+];
+
 impl Notes {
     pub(super) fn trunks(&mut self, written: Vec<written::Trunk>) -> Vec<TrunkConfig> {
         let mut trunks: Vec<TrunkConfig> = Vec::new();
@@ -117,7 +122,7 @@ impl Notes {
         }
         let codecs = self.codecs(&at("codecs"), codecs);
         let from_networks = self.take_all(&at("from_networks"), &from_networks, values::network);
-        if let Some(Err(reason)) = from_domain.as_deref().map(values::host_and_port) {
+        if let Some(Err(reason)) = from_domain.as_deref().map(values::from_domain) {
             self.wrong(at("from_domain"), reason);
         }
         let most = u64::from(u32::MAX);
@@ -148,12 +153,16 @@ impl Notes {
         if (1..90).contains(&session_expires_s) {
             self.wrong(at("session_expires_s"), "is 0 or at least 90 (RFC 4028)");
         }
-        let in_the_open = transport.is_some_and(|t| t != SipTransport::Tls);
+        let spoken = match &outbound_proxy {
+            Some(proxy) => proxy.transport,
+            None => transport,
+        };
+        let in_the_open = spoken.is_some_and(|t| t != SipTransport::Tls);
         if srtp != Srtp::Off && srtp_keys == SrtpKeys::Sdes && in_the_open {
             self.warn(
                 at("srtp"),
                 "the keys travel in SIP messages that anybody on the way can read; \
-                 use ;transport=tls in uri, or srtp_keys = \"dtls\"",
+                 use ;transport=tls in uri or outbound_proxy, or srtp_keys = \"dtls\"",
             );
         }
         TrunkConfig {
@@ -200,6 +209,8 @@ impl Notes {
                 "alaw" | "g711a" => "; PCMA is meant".to_owned(),
                 "telephone-event" => "; it goes along by itself".to_owned(),
                 "cn" => "; comfort_noise has it go along".to_owned(),
+                // Near to a name that is here, and another codec.
+                name if ELSEWHERE.contains(&name) => format!("; there are {}", CODECS.join(", ")),
                 _ => match nearest(text, CODECS) {
                     Some(near) => format!("; did you mean {near}?"),
                     None => format!("; there are {}", CODECS.join(", ")),
@@ -267,7 +278,11 @@ impl Notes {
         routes
     }
 
-    pub(super) fn numbers(&mut self, written: Vec<written::Number>) -> Vec<NumberConfig> {
+    pub(super) fn numbers(
+        &mut self,
+        written: Vec<written::Number>,
+        own_domain: &str,
+    ) -> Vec<NumberConfig> {
         let mut numbers: Vec<NumberConfig> = Vec::new();
         for (index, one) in written.into_iter().enumerate() {
             let at = |name: &str| format!("number[{index}].{name}");
@@ -278,7 +293,9 @@ impl Notes {
             if ring.is_empty() {
                 self.wrong(at("ring"), "rings nobody; write [\"juliet@example.org\"]");
             }
-            let ring = self.take_all(&at("ring"), &ring, values::user);
+            let ring = self.take_all(&at("ring"), &ring, |text| {
+                values::user_beside(text, own_domain)
+            });
             match number {
                 None => {}
                 Some(Err(reason)) => self.wrong(at("number"), reason),

@@ -26,12 +26,10 @@ pub fn trunk_uri(text: &str) -> Result<TrunkUri, String> {
         .split_once(':')
         .filter(|(s, _)| s.eq_ignore_ascii_case("sip") || s.eq_ignore_ascii_case("sips"))
     else {
-        return Err(
-            match host_and_port(text.split(';').next().unwrap_or(text)) {
-                Ok(_) => format!("`{text}` is no SIP URI; write sip:{text}"),
-                Err(_) => format!("`{text}` is no SIP URI; write it as sip:sip.example.org"),
-            },
-        );
+        return Err(match trunk_uri(&format!("sip:{text}")) {
+            Ok(_) => format!("`{text}` is no SIP URI; write sip:{text}"),
+            Err(_) => format!("`{text}` is no SIP URI; write it as sip:sip.example.org"),
+        });
     };
     if let Some((user, host)) = rest.split_once('@') {
         return Err(format!(
@@ -83,8 +81,16 @@ fn transport_of(text: &str) -> Result<SipTransport, String> {
 /// Reads `udp://address:port`, `tcp://address:port`, `tls://address:port`.
 pub fn listener(text: &str) -> Result<(SipTransport, SocketAddr), String> {
     let Some((scheme, address)) = text.split_once("://") else {
+        let bare = match text.split_once(':') {
+            Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphabetic()) => rest,
+            _ => text,
+        };
+        let bare = match bare.parse::<SocketAddr>() {
+            Ok(_) => bare,
+            Err(_) => "0.0.0.0:5060",
+        };
         return Err(format!(
-            "`{text}` does not say its transport; write udp://{text} or tcp://{text}"
+            "`{text}` does not say its transport; write udp://{bare} or tcp://{bare}"
         ));
     };
     let transport = transport_of(scheme).map_err(|reason| format!("`{text}`: {reason}"))?;
@@ -141,12 +147,30 @@ pub fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
             (host, port)
         }
     };
-    let port = match port.map(|p| (p, p.parse::<u16>())) {
+    let port = match port.map(|p| (p, port_number(p))) {
         None => None,
-        Some((_, Ok(port))) if port != 0 => Some(port),
-        Some((text, _)) => return Err(format!("`{text}` is no port; ports are 1 to 65535")),
+        Some((_, Some(port))) => Some(port),
+        Some((text, None)) => return Err(format!("`{text}` is no port; ports are 1 to 65535")),
     };
     Ok((host.to_ascii_lowercase(), port))
+}
+
+/// Reads a port, of digits alone: not `+1`.
+pub fn port_number(text: &str) -> Option<u16> {
+    let is_plain = text.bytes().all(|b| b.is_ascii_digit());
+    let port = text.parse().ok().filter(|port| *port != 0);
+    port.filter(|_| is_plain)
+}
+
+/// Reads the domain of our From.
+pub fn from_domain(text: &str) -> Result<(), String> {
+    let bare = ["sip:", "sips:"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    match bare {
+        Some(bare) => Err(format!("`{text}` is a URI; write {bare}")),
+        None => host_and_port(text).map(|_| ()),
+    }
 }
 
 /// True for host names of RFC 1123 §2.1 (and `_`, which DNS has too) and IPv4 addresses.
@@ -273,6 +297,11 @@ pub fn domain(text: &str) -> Result<DomainPart, String> {
             "`{text}` is an address; the domain alone is wanted"
         ));
     }
+    if text.contains('*') {
+        return Err(format!(
+            "`{text}`: there are no wildcards; write each domain by itself"
+        ));
+    }
     let odd = |c: char| c.is_whitespace() || "/:;,\"'<>&\\…".contains(c);
     match DomainPart::new(text) {
         Ok(domain) if !text.contains(odd) && !text.is_empty() => Ok(domain.into_owned()),
@@ -292,6 +321,27 @@ pub fn user(text: &str) -> Result<BareJid, String> {
         _ => Err(format!(
             "`{text}` is no XMPP address; write it as juliet@example.org"
         )),
+    }
+}
+
+/// Reads the address of a user where a whole domain could stand too.
+pub fn one_of_domain(text: &str, own_domain: &str) -> Result<BareJid, String> {
+    match text.strip_prefix('@') {
+        Some(domain) => Err(format!(
+            "`{text}` is no XMPP address; write {domain} for everybody there"
+        )),
+        None => user_beside(text, own_domain),
+    }
+}
+
+/// Reads the address of a user of some XMPP server, not of the gateway at `own_domain`.
+pub fn user_beside(text: &str, own_domain: &str) -> Result<BareJid, String> {
+    let user = user(text)?;
+    match user.domain().as_str() == own_domain {
+        true => Err(format!(
+            "`{text}` is a contact of this gateway, and no user of an XMPP server"
+        )),
+        false => Ok(user),
     }
 }
 
@@ -341,6 +391,8 @@ mod tests {
         refused(trunk_uri("sip:1.2.3"), "no host name");
         refused(trunk_uri("sip:"), "no host name");
         refused(trunk_uri("… …"), "write it as sip:");
+        refused(trunk_uri("tel:+1"), "write it as sip:sip.example.org");
+        refused(trunk_uri("sip:b.example:+5060"), "no port");
     }
 
     #[test]
@@ -351,6 +403,13 @@ mod tests {
         );
         assert!(listener("tcp://[::]:5060").is_ok());
         refused(listener("0.0.0.0:5060"), "write udp://0.0.0.0:5060");
+        refused(listener("[::1]:5070"), "write udp://[::1]:5070");
+        for text in ["sip:0.0.0.0:5060", "everywhere", "sip:example.org"] {
+            refused(
+                listener(text),
+                "write udp://0.0.0.0:5060 or tcp://0.0.0.0:5060",
+            );
+        }
         refused(listener("udp://0.0.0.0"), "write udp://0.0.0.0:5060");
         refused(listener("udp://::1"), "write udp://[::1]:5060");
         refused(listener("udp://0.0.0.0:0"), "port 0");

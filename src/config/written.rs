@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::Secret;
+use super::{CertifiedFiles, Secret, TlsConfig};
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -71,6 +71,21 @@ pub struct Tls {
     pub key: Option<String>,
     pub ca: Option<String>,
     pub verify_client: bool,
+}
+
+impl Tls {
+    /// The files that are named, as far as they go together.
+    pub fn files(&self) -> TlsConfig {
+        let own = self.cert.as_ref().zip(self.key.as_ref());
+        TlsConfig {
+            own: own.map(|(cert, key)| CertifiedFiles {
+                cert: cert.into(),
+                key: key.into(),
+            }),
+            ca: self.ca.as_ref().map(Into::into),
+            verify_client: self.verify_client && self.ca.is_some(),
+        }
+    }
 }
 
 /// `[media]`.

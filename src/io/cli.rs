@@ -17,6 +17,7 @@ use crate::config::keys::nearest;
 use crate::config::values;
 use crate::leg::Digit;
 use crate::net::SipTransport;
+use crate::xmpp::gateway_iq::with_keys;
 
 /// What was asked happened.
 pub const DONE: u8 = 0;
@@ -37,9 +38,11 @@ offhook route --config FILE --from JID --to TEXT
 offhook echo --listen udp://127.0.0.1:5090
                                a SIP endpoint that answers every call, for tests
 offhook dial --account JID --password-file FILE --to JID
-                               an XMPP client that calls somebody, for tests
+                               an XMPP client that calls somebody, for tests;
+                               gives up after 180 s without an answer
 offhook listen --account JID --password-file FILE
-                               the same client, waiting for a call
+                               the same client, waiting for a call; gives up
+                               after 600 s without one
     --server HOST:PORT         default: found by DNS
     --play tone|silence|FILE.wav  what it says (default: tone)
     --record FILE.wav          keeps what it hears
@@ -52,6 +55,7 @@ offhook --help                 print this
 
 Exit status: 0 what was asked happened, 1 it did not, 2 wrong usage or configuration.
 Every configuration key can also come from the environment: OFFHOOK_XMPP__SECRET is xmpp.secret.
+OFFHOOK_LOG says what is logged: error, warn, info (default), debug, or offhook::sip=debug,info.
 ";
 
 /// What the command line asks for.
@@ -193,7 +197,13 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, UsageErr
             let options = Options::read("echo", rest, &["--listen"])?;
             options.required("--listen", "udp://127.0.0.1:5090")?;
             let listen = options.all("--listen").map(|text| {
-                values::listener(text).map_err(|reason| UsageError(format!("--listen: {reason}")))
+                let read = values::listener(text).and_then(|listener| match listener.0 {
+                    SipTransport::Tls => Err(format!(
+                        "`{text}`: echo has no certificate; write udp:// or tcp://"
+                    )),
+                    SipTransport::Udp | SipTransport::Tcp => Ok(listener),
+                });
+                read.map_err(|reason| UsageError(format!("--listen: {reason}")))
             });
             Ok(Command::Echo {
                 listen: listen.collect::<Result<_, _>>()?,
@@ -430,13 +440,18 @@ fn dialled_address(
     domain: &str,
     home: Option<Country>,
 ) -> Result<Address, AddressError> {
+    let of_our_domain = |host: &str| {
+        // Pasted with the contact's resource.
+        let host = host.split('/').next().unwrap_or(host);
+        host.eq_ignore_ascii_case(domain)
+    };
     let contact = text
         .trim()
         .rsplit_once('@')
-        .filter(|(user, host)| host.eq_ignore_ascii_case(domain) && !user.contains(':'));
+        .filter(|(user, host)| of_our_domain(host) && !user.contains(':'));
     let contact = match contact {
         Some((local, _)) => contact::parse(local)?,
-        None => typed::parse(text, home)?,
+        None => typed::parse(with_keys(text).0, home)?,
     };
     Ok(contact.address)
 }
@@ -525,6 +540,7 @@ mod tests {
         refused("run --config a --config b", "twice");
         refused("echo", "echo wants --listen");
         refused("echo --listen 127.0.0.1:5090", "write udp://127.0.0.1:5090");
+        refused("echo --listen tls://127.0.0.1:5091", "no certificate");
         refused(
             "route --config f --from example.org --to 1",
             "--from: `example.org`",
@@ -560,6 +576,10 @@ mod tests {
             "(555) 123-4567",
             "tel:+1-555-123-4567",
             "+15551234567@phone.example.org",
+            "+15551234567@phone.example.org/phone",
+            "+15551234567,123#@phone.example.org",
+            "+15551234567,123#",
+            "(555) 123-4567,,9",
         ] {
             assert_eq!(means(text), Ok("+15551234567".to_owned()), "{text}");
         }
@@ -573,5 +593,14 @@ mod tests {
         }
         let at_home = dialled_address("(555) 123-4567", "phone.example.org", None);
         assert!(at_home.is_err());
+        for text in ["911", "112", "112@phone.example.org"] {
+            let told = dialled_address(text, "phone.example.org", home).unwrap_err();
+            assert!(
+                told.to_string().contains("emergency calls are not"),
+                "{told}"
+            );
+        }
+        let told = dialled_address("romeo@", "phone.example.org", home).unwrap_err();
+        assert!(told.to_string().starts_with("romeo@ is neither"), "{told}");
     }
 }

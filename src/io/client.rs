@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
+use hickory_resolver::net::{DnsError, NetError};
 use jid::{BareJid, FullJid, Jid};
 use minidom::Element;
 use sasl::common::{ChannelBinding, Credentials};
@@ -21,6 +22,8 @@ use crate::xmpp::stanza::element;
 
 const CLIENT: &str = "jabber:client";
 const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
+const DELAY: &str = "urn:xmpp:delay";
+const JINGLE_MESSAGE: &str = "urn:xmpp:jingle-message:0";
 const LOGIN_LIMIT: Duration = Duration::from_secs(15);
 
 /// Why a login failed.
@@ -36,6 +39,20 @@ pub enum LoginError {
         server: String,
         /// Why.
         source: io::Error,
+    },
+    /// DNS knows nothing of the account's domain.
+    #[error("{domain} has no address in DNS; --server HOST:PORT says where the server is")]
+    NoAddress {
+        /// The domain.
+        domain: String,
+    },
+    /// DNS cannot be asked.
+    #[error("DNS does not say where {domain} is: {why}; --server HOST:PORT does without it")]
+    Dns {
+        /// The domain.
+        domain: String,
+        /// Why.
+        why: NetError,
     },
     /// The password is wrong, or the stream could not be opened.
     #[error("login failed: {0}")]
@@ -67,39 +84,59 @@ impl ClientLink {
     pub async fn login(
         account: &BareJid,
         password: &str,
-        server: Option<&str>,
+        server: Option<(&str, u16)>,
     ) -> Result<Self, LoginError> {
         let login = async {
-            match server {
-                Some(server) if is_loopback(server).await => {
-                    let tcp = connect(server)
-                        .await
-                        .map_err(|source| LoginError::Connect {
-                            server: server.to_owned(),
-                            source,
-                        })?;
-                    let stream = BufStream::new(QuickAck(tcp));
-                    let pending =
-                        initiate_stream(stream, CLIENT, header(account), Timeouts::default())
-                            .await?;
-                    Self::authenticate(pending, ChannelBinding::None, account, password).await
-                }
-                _ => {
-                    let dns = match server {
-                        Some(server) => DnsConfig::addr(server),
-                        None => DnsConfig::srv_default_client(account.domain().as_str()),
-                    };
-                    let connector = StartTlsServerConnector(dns);
-                    let jid = Jid::from(account.clone());
-                    let (pending, binding) =
-                        connector.connect(&jid, CLIENT, Timeouts::default()).await?;
-                    Self::authenticate(pending, binding, account, password).await
+            let Some(server) = server else {
+                let domain = account.domain().as_str();
+                let dns = DnsConfig::srv_default_client(domain);
+                return match Self::login_by_tls(dns, account, password).await {
+                    Err(LoginError::Stream(tokio_xmpp::Error::DnsNet(why))) => {
+                        Err(not_found(domain, why))
+                    }
+                    login => login,
+                };
+            };
+            let unreachable = |source| LoginError::Connect {
+                server: format!("{}:{}", server.0, server.1),
+                source,
+            };
+            let addresses = addresses(server).await.map_err(unreachable)?;
+            if is_loopback(&addresses) {
+                let tcp = connect(addresses.as_slice()).await.map_err(unreachable)?;
+                let stream = BufStream::new(QuickAck(tcp));
+                let pending =
+                    initiate_stream(stream, CLIENT, header(account), Timeouts::default()).await?;
+                return Self::authenticate(pending, ChannelBinding::None, account, password).await;
+            }
+            let mut failed = None;
+            for address in addresses {
+                let dns = DnsConfig::addr(&address.to_string());
+                match Self::login_by_tls(dns, account, password).await {
+                    Err(LoginError::Stream(tokio_xmpp::Error::Io(source))) => {
+                        failed.get_or_insert(source);
+                    }
+                    login => return login,
                 }
             }
+            let nowhere = || io::Error::other("it has no address");
+            Err(unreachable(failed.unwrap_or_else(nowhere)))
         };
         tokio::time::timeout(LOGIN_LIMIT, login)
             .await
             .map_err(|_| LoginError::Silent)?
+    }
+
+    async fn login_by_tls(
+        dns: DnsConfig,
+        account: &BareJid,
+        password: &str,
+    ) -> Result<Self, LoginError> {
+        let jid = Jid::from(account.clone());
+        let (pending, binding) = StartTlsServerConnector(dns)
+            .connect(&jid, CLIENT, Timeouts::default())
+            .await?;
+        Self::authenticate(pending, binding, account, password).await
     }
 
     async fn authenticate<S: AsyncReadAndWrite + 'static>(
@@ -161,11 +198,23 @@ fn header(account: &BareJid) -> StreamHeader<'_> {
     }
 }
 
-async fn is_loopback(server: &str) -> bool {
-    let Ok(mut addresses) = tokio::net::lookup_host(server).await else {
-        return false;
-    };
-    addresses.all(|address: SocketAddr| address.ip().is_loopback())
+/// Where a server is: the library takes addresses alone.
+pub(super) async fn addresses(server: (&str, u16)) -> io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host(server).await?.collect())
+}
+
+/// True if a server is on this host and nowhere else.
+pub(super) fn is_loopback(addresses: &[SocketAddr]) -> bool {
+    !addresses.is_empty() && addresses.iter().all(|a| a.ip().is_loopback())
+}
+
+/// Why DNS did not lead to the server of `domain`.
+fn not_found(domain: &str, why: NetError) -> LoginError {
+    let domain = domain.to_owned();
+    match why {
+        NetError::Dns(DnsError::NoRecordsFound(_)) => LoginError::NoAddress { domain },
+        why => LoginError::Dns { domain, why },
+    }
 }
 
 /// The next element; `None` when the server has closed the stream.
@@ -206,6 +255,12 @@ async fn bind<S: AsyncReadAndWrite>(
     Err(LoginError::Bind("the stream was closed".to_owned()))
 }
 
+/// True for a word about a call that is over by now: the server kept it for us (XEP-0203).
+fn is_late(stanza: &Element) -> bool {
+    let is_of_a_call = |payload: &Element| payload.ns() == JINGLE_MESSAGE;
+    stanza.has_child("delay", DELAY) && stanza.children().any(is_of_a_call)
+}
+
 async fn pump<S: AsyncReadAndWrite>(
     mut stream: XmlStream<S, Element>,
     inward: mpsc::Sender<Element>,
@@ -214,6 +269,7 @@ async fn pump<S: AsyncReadAndWrite>(
     loop {
         tokio::select! {
             read = stream.next() => match read {
+                Some(Ok(stanza)) if is_late(&stanza) => {}
                 Some(Ok(stanza)) => {
                     // A receiver that went away is about to say goodbye; go on until it did.
                     let _ = inward.send(stanza).await;
@@ -235,5 +291,36 @@ async fn pump<S: AsyncReadAndWrite>(
                 }
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_was_kept_for_us_is_passed_over() {
+        let message = |more: &str| -> Element {
+            let text = format!(
+                "<message xmlns='jabber:client' from='juliet@example.org/a'>\
+                 <propose xmlns='urn:xmpp:jingle-message:0' id='s'/>{more}</message>"
+            );
+            text.parse().unwrap()
+        };
+        assert!(!is_late(&message("")));
+        let kept = "<delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/>";
+        assert!(is_late(&message(kept)));
+        let chat = format!("<message xmlns='jabber:client'><body>hi</body>{kept}</message>");
+        assert!(!is_late(&chat.parse().unwrap()));
+    }
+
+    #[test]
+    fn only_a_server_on_this_host_may_stay_in_the_clear() {
+        let at = |texts: &[&str]| -> Vec<SocketAddr> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        assert!(is_loopback(&at(&["127.0.0.1:5222", "[::1]:5222"])));
+        assert!(!is_loopback(&at(&["127.0.0.1:5222", "192.0.2.1:5222"])));
+        assert!(!is_loopback(&[]));
     }
 }

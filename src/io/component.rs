@@ -10,7 +10,7 @@ use futures::{SinkExt, StreamExt};
 use minidom::Element;
 use sha1::{Digest, Sha1};
 use tokio::io::{AsyncRead, AsyncWrite, BufStream, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::sync::mpsc;
 use tokio_xmpp::xmlstream::{ReadError, StreamHeader, Timeouts, XmlStream, initiate_stream};
 
@@ -179,7 +179,7 @@ async fn login(config: &XmppConfig) -> Result<ComponentStream, LinkError> {
 }
 
 /// Opens a TCP connection without Nagle's delay.
-pub(super) async fn connect(server: &str) -> io::Result<TcpStream> {
+pub(super) async fn connect(server: impl ToSocketAddrs) -> io::Result<TcpStream> {
     let tcp = TcpStream::connect(server).await?;
     tcp.set_nodelay(true)?;
     Ok(tcp)

@@ -60,14 +60,31 @@ pub fn read(path: &Path) -> Result<Meaning, Mistakes> {
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut meaning = interpret(path, &text, variables, cpus, &|file| {
-        std::fs::read_to_string(file)
-    })?;
-    let certificates = Certificates::load(&meaning.config.sip.tls);
-    let certificates =
-        certificates.map_err(|mistake| Mistakes::one(path, &mistake.key, mistake.reason))?;
-    meaning.warnings.extend(certificates.warning.map(Warning));
-    Ok(meaning)
+    let read_file = |file: &Path| std::fs::read_to_string(file);
+    interpret_with(path, &text, variables, cpus, &read_file, &files)
+}
+
+/// What is wrong with the files that a configuration names, and what should be known of them.
+fn files(written: &Written) -> (Vec<Mistake>, Vec<Warning>) {
+    let (mut mistakes, mut warnings) = (Vec::new(), Vec::new());
+    if let Some(tls) = &written.sip.tls {
+        match Certificates::load(&tls.files()) {
+            Ok(certificates) => warnings.extend(certificates.warning.map(Warning)),
+            Err(found) => mistakes.extend(found),
+        }
+    }
+    let url = written.store.as_ref().and_then(|store| store.url.as_ref());
+    if let Some(file) = url.and_then(|url| url.strip_prefix("sqlite://")) {
+        let (file, folder) = (Path::new(file), Path::new(file).parent());
+        if file.is_dir() {
+            let reason = format!("{} is a folder; write a file in it", file.display());
+            mistakes.push(Mistake::new("store.url", reason));
+        } else if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            let reason = format!("there is no folder {} yet", folder.display());
+            warnings.push(Warning(Mistake::new("store.url", reason)));
+        }
+    }
+    (mistakes, warnings)
 }
 
 /// Reads `text` as the configuration of the file `path`, with `variables` as environment; secrets
@@ -78,6 +95,21 @@ pub fn interpret(
     variables: impl IntoIterator<Item = (String, String)>,
     cpus: usize,
     read_file: &dyn Fn(&Path) -> std::io::Result<String>,
+) -> Result<Meaning, Mistakes> {
+    let nothing = |_: &Written| (Vec::new(), Vec::new());
+    interpret_with(path, text, variables, cpus, read_file, &nothing)
+}
+
+/// Looks into a file other than that of the configuration.
+type Look<'a> = &'a dyn Fn(&Written) -> (Vec<Mistake>, Vec<Warning>);
+
+fn interpret_with(
+    path: &Path,
+    text: &str,
+    variables: impl IntoIterator<Item = (String, String)>,
+    cpus: usize,
+    read_file: &dyn Fn(&Path) -> std::io::Result<String>,
+    look: Look<'_>,
 ) -> Result<Meaning, Mistakes> {
     let mut reading = Reading {
         path,
@@ -99,15 +131,18 @@ pub fn interpret(
             return Err(Mistakes(reading.found));
         }
     };
-    match written.meaning(cpus) {
-        Ok(meaning) if reading.found.is_empty() => Ok(meaning),
-        Ok(_) => Err(Mistakes(reading.found)),
-        Err(mistakes) => {
-            for mistake in mistakes {
-                reading.follow_up(mistake);
-            }
-            Err(Mistakes(reading.found))
+    let (of_files, warnings) = look(&written);
+    let meant = written.meaning(cpus);
+    let mistakes = meant.as_ref().err().cloned().unwrap_or_default();
+    for mistake in mistakes.into_iter().chain(of_files) {
+        reading.follow_up(mistake);
+    }
+    match meant {
+        Ok(mut meaning) if reading.found.is_empty() => {
+            meaning.warnings.extend(warnings);
+            Ok(meaning)
         }
+        Ok(_) | Err(_) => Err(Mistakes(reading.found)),
     }
 }
 
@@ -137,7 +172,10 @@ impl Reading<'_> {
         let place = self
             .from_variables
             .iter()
-            .find(|(key, _)| mistake.key.starts_with(key.as_str()))
+            .find(|(key, _)| {
+                let rest = mistake.key.strip_prefix(key.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
+            })
             .map_or_else(
                 || self.path.display().to_string(),
                 |(_, variable)| variable.clone(),
@@ -175,19 +213,15 @@ impl Reading<'_> {
     fn overlay(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
         let variables: BTreeMap<String, String> = variables
             .into_iter()
-            .filter(|(name, _)| name.starts_with(keys::PREFIX))
+            .filter(|(name, _)| name.starts_with(keys::PREFIX) && !keys::is_no_key(name))
             .collect();
         for (variable, text) in variables {
             let Some((path, key)) = keys::from_variable(&variable) else {
-                if let Some(right) = keys::respelled(&variable) {
-                    self.wrong_variable(&variable, format!("names no key; write {right}"));
-                } else if variable.contains("__") {
-                    self.wrong_variable(
-                        &variable,
-                        "names no key; write OFFHOOK_SECTION__KEY, such as OFFHOOK_XMPP__SECRET \
-                         or OFFHOOK_TRUNK__0__URI",
-                    );
-                }
+                let right = keys::respelled(&variable).unwrap_or_else(|| {
+                    "OFFHOOK_SECTION__KEY, such as OFFHOOK_XMPP__SECRET or OFFHOOK_TRUNK__0__URI"
+                        .to_owned()
+                });
+                self.wrong_variable(&variable, format!("names no key; write {right}"));
                 continue;
             };
             let place = Some(&variable);
@@ -243,6 +277,10 @@ impl Reading<'_> {
                 continue;
             };
             take(&mut self.root, &path);
+            if name.trim().is_empty() {
+                self.wrong(Mistake::new(&path, "is empty; write the name of a file"));
+                continue;
+            }
             if get(&self.root, twin).is_some() {
                 self.wrong(Mistake::new(
                     &path,
@@ -281,6 +319,11 @@ impl Reading<'_> {
             else {
                 continue;
             };
+            if name.trim().is_empty() {
+                self.wrong(Mistake::new(key.path, "is empty; write the name of a file"));
+                take(&mut self.root, key.path);
+                continue;
+            }
             let place = self.beside(&name).display().to_string();
             if let Err(reason) = put(
                 &mut self.root,

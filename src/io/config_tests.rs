@@ -350,8 +350,15 @@ fn mistakes_in_the_environment_name_the_variable() {
     );
     assert!(told("OFFHOOK_XMPP_SECRET", "s").contains("write OFFHOOK_XMPP__SECRET"));
     assert!(told("OFFHOOK_XMPP__SECRT", "s").contains("names no key"));
+    assert!(told("OFFHOOK_TRUNK_0_URI", "s").contains("write OFFHOOK_TRUNK__0__URI"));
+    assert!(told("OFFHOOK_SECRET", "s").contains("write OFFHOOK_SECTION__KEY"));
     assert!(told("OFFHOOK_TRUNK__3__URI", "s").contains("leaves a gap"));
     assert!(told("OFFHOOK_SIP__ADVERTISE", "::").starts_with("OFFHOOK_SIP__ADVERTISE: "));
+    // A key that starts like that of the variable is another.
+    let text = format!("{MINIMAL}{TRUNK}srtp_keys = \"zrtp\"\n");
+    let told = with(&text, &[("OFFHOOK_TRUNK__0__SRTP", "off")]).unwrap_err();
+    let place = "/etc/offhook/offhook.toml: trunk[0].srtp_keys: ";
+    assert!(told.to_string().starts_with(place), "{told}");
 }
 
 #[test]
@@ -436,4 +443,177 @@ fn channels_need_a_domain_of_their_own_and_names() {
     let channel = "domain = \"mix.example.org\"\n[[mix.channel]]\nname = \"a#b\"\n\
                    owner = [\"juliet@example.org\"]\n";
     refuses(&more(channel), "mix.channel[0].name", "cannot stand");
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    let told = reads(text).warnings;
+    told.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_trunk_that_no_listener_reaches_is_warned_of() {
+    let told = |listen: &str, uri: &str, more: &str| {
+        let text = format!(
+            "{MINIMAL}[sip]\nlisten = {listen}\n[[trunk]]\nname = \"a\"\nuri = \"{uri}\"\n{more}\n\
+             [[route]]\nmatch = \"*\"\ntrunk = [\"a\"]\n[access]\nallow = [\"example.org\"]\n"
+        );
+        warnings(&text).join("\n")
+    };
+    let (udp, tcp) = ("[\"udp://0.0.0.0:5060\"]", "[\"tcp://0.0.0.0:5060\"]");
+    let both = "[\"udp://0.0.0.0:5060\", \"tcp://[::]:5060\"]";
+    assert_eq!(
+        told(tcp, "sip:c.example;transport=udp", ""),
+        "trunk[0].uri: goes by UDP, but sip.listen has no udp://: no request can go there"
+    );
+    let proxy = "outbound_proxy = \"sip:p.example;transport=udp\"";
+    assert!(
+        told(tcp, "sip:c.example;transport=tcp", proxy).starts_with("trunk[0].outbound_proxy: ")
+    );
+    for (uri, kind) in [
+        ("sip:c.example;transport=tcp", "TCP"),
+        ("sips:c.example", "TLS"),
+    ] {
+        let told = told(udp, uri, "");
+        assert!(told.contains(&format!("goes by {kind}, ")), "{told}");
+        assert!(told.contains("come in only while"), "{told}");
+    }
+    assert_eq!(
+        told(both, "sip:[2001:db8::1]", ""),
+        "trunk[0].uri: goes by IPv6, but no udp:// in sip.listen is of it: no request can go there"
+    );
+    assert!(told(both, "sip:192.0.2.1;transport=tcp", "").contains("goes by IPv4, but no tcp://"));
+    for (listen, uri) in [
+        (udp, "sip:192.0.2.1"),
+        (udp, "sip:c.example"),
+        (tcp, "sip:c.example"),
+        (both, "sip:[2001:db8::1];transport=tcp"),
+    ] {
+        assert_eq!(told(listen, uri, ""), "", "{listen} {uri}");
+    }
+}
+
+#[test]
+fn what_media_tells_others_is_said_for_both_kinds_of_legs() {
+    let line = |more: &str| {
+        let report = reads(&format!("{MINIMAL}{more}")).config.report();
+        let line = report.lines().find(|line| line.starts_with("media "));
+        line.unwrap_or_default().to_owned()
+    };
+    let sip = "[sip]\nadvertise = \"203.0.113.5\"\n";
+    for (more, told) in [
+        (
+            "",
+            "every address of the host on XMPP legs, the one toward the first trunk on SIP legs",
+        ),
+        (
+            sip,
+            "every address of the host on XMPP legs, 203.0.113.5 on SIP legs",
+        ),
+        ("[media]\nbind = \"192.0.2.1\"\n", "the bound address"),
+        (
+            "[media]\nadvertise = \"203.0.113.6\"\n[sip]\nadvertise = \"203.0.113.5\"\n",
+            "203.0.113.6",
+        ),
+    ] {
+        assert!(
+            line(more).ends_with(&format!("tells others {told}")),
+            "{}",
+            line(more)
+        );
+    }
+}
+
+#[test]
+fn listeners_that_take_each_others_address_are_told() {
+    let listen = |sockets: &str| format!("{MINIMAL}[sip]\nlisten = [{sockets}]\n");
+    // Dual stack as it is usually written, and two transports on one port.
+    reads(&listen(
+        "\"udp://0.0.0.0:5060\", \"udp://[::]:5060\", \"tcp://[::]:5060\"",
+    ));
+    refuses(
+        &listen("\"udp://0.0.0.0:5060\", \"udp://127.0.0.1:5060\""),
+        "sip.listen[1]",
+        "127.0.0.1:5060 is taken by sip.listen[0], 0.0.0.0:5060",
+    );
+    let admin = |at: &str| format!("[admin]\nlisten = \"{at}\"\n");
+    for (sockets, at) in [
+        ("\"tcp://0.0.0.0:9080\"", "127.0.0.1:9080"),
+        ("\"tcp://[::]:9080\"", "127.0.0.1:9080"),
+    ] {
+        let text = format!("{}{}", listen(sockets), admin(at));
+        refuses(&text, "admin.listen", "choose another port");
+    }
+    reads(&format!(
+        "{}{}",
+        listen("\"udp://0.0.0.0:9080\""),
+        admin("127.0.0.1:9080")
+    ));
+}
+
+#[test]
+fn without_a_store_nothing_is_said_of_an_archive() {
+    let mix = format!("{MINIMAL}[mix]\ndomain = \"mix.example.org\"\n");
+    assert!(!reads(&mix).config.report().contains("messages are kept"));
+    let told = warnings(&format!("{mix}archive_days = 3\n"));
+    let about = |line: &String| line.starts_with("mix.archive_days: does nothing without [store]");
+    assert!(told.iter().any(about), "{told:?}");
+    let kept = format!("{mix}archive_days = 3\n[store]\nurl = \"sqlite:///var/lib/offhook.db\"\n");
+    assert!(
+        reads(&kept)
+            .config
+            .report()
+            .contains("messages are kept for 3 days")
+    );
+    assert!(!warnings(&kept).iter().any(about));
+}
+
+#[test]
+fn addresses_that_nobody_has_are_refused_where_people_are_listed() {
+    let allow = |text: &str| format!("{MINIMAL}[access]\nallow = [\"{text}\"]\n");
+    refuses(&allow("*.example.org"), "access.allow[0]", "no wildcards");
+    refuses(
+        &allow("@example.org"),
+        "access.allow[0]",
+        "write example.org for everybody there",
+    );
+    let own = "+15551234567@phone.example.org";
+    refuses(&allow(own), "access.allow[0]", "contact of this gateway");
+    let mix = format!("{MINIMAL}[mix]\ndomain = \"mix.example.org\"\n");
+    refuses(
+        &format!("{mix}create = [\"*\"]"),
+        "mix.create[0]",
+        "no wildcards",
+    );
+    let number = format!("{MINIMAL}[[number]]\nnumber = \"+15550001000\"\nring = [\"{own}\"]\n");
+    refuses(&number, "number[0].ring[0]", "contact of this gateway");
+}
+
+#[test]
+fn hints_do_not_lead_to_the_next_mistake() {
+    let trunk = |line: &str| format!("{MINIMAL}{TRUNK}{line}\n");
+    refuses(
+        &trunk("from_domain = \"sip:pbx.example.org\""),
+        "trunk[0].from_domain",
+        "is a URI; write pbx.example.org",
+    );
+    refuses(
+        &trunk("codecs = [\"G729\"]"),
+        "trunk[0].codecs[0]",
+        "there are opus, G722",
+    );
+    let empty = "username = \"u\"\npassword_file = \"\"";
+    refuses(
+        &trunk(empty),
+        "trunk[0].password_file",
+        "write the name of a file",
+    );
+    let cert = format!("{MINIMAL}[sip.tls]\ncert = \"\"\nkey = \"key.pem\"\n");
+    refuses(&cert, "sip.tls.cert", "write the name of a file");
+    let proxied = "srtp = \"offer\"\noutbound_proxy = \"sip:p.example;transport=tls\"";
+    let text = trunk(proxied).replace("carrier.example\"", "carrier.example;transport=udp\"");
+    let told = warnings(&text);
+    assert!(
+        !told.iter().any(|line| line.contains("anybody on the way")),
+        "{told:?}"
+    );
 }

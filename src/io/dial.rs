@@ -3,8 +3,10 @@
 //! It uses the gateway's own rooms: the XMPP room with a user's address, the media floor for ICE
 //! and DTLS-SRTP, and, where the gateway has a SIP leg, a telephone engine at a loopback port.
 
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jid::{BareJid, Jid};
@@ -13,7 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::cli::{self, Play};
-use super::client::{ClientLink, LoginError};
+use super::client::{self, ClientLink, LoginError};
 use super::media::{MediaStartError, Workers};
 use super::outcome::{Outcome, result_word};
 use crate::address::Address;
@@ -52,12 +54,13 @@ const PORT_TRIES: u32 = 20;
 /// Why no call came about.
 #[derive(Debug, thiserror::Error)]
 enum DialError {
-    #[error("{path}: {source}")]
+    #[error("{option}: {path}: {source}")]
     File {
+        option: &'static str,
         path: String,
         source: std::io::Error,
     },
-    #[error("{path}: {reason}")]
+    #[error("--play: {path}: {reason}")]
     Sound { path: String, reason: String },
     #[error("{0}")]
     Login(#[from] LoginError),
@@ -97,7 +100,7 @@ fn finish(called: Result<Outcome, DialError>, json: bool) -> u8 {
     } else if outcome.result == "answered" {
         super::print(&outcome.for_people());
     }
-    if outcome.result == "answered" {
+    if outcome.result == "answered" && !outcome.lost_recording {
         cli::DONE
     } else {
         cli::FAILED
@@ -105,17 +108,18 @@ fn finish(called: Result<Outcome, DialError>, json: bool) -> u8 {
 }
 
 async fn call(client: cli::Client, to: Option<BareJid>) -> Result<Outcome, DialError> {
-    let file = |path: &Path, source| DialError::File {
+    let file = |option, path: &Path, source| DialError::File {
+        option,
         path: path.display().to_string(),
         source,
     };
     let password = std::fs::read_to_string(&client.password_file)
-        .map_err(|source| file(&client.password_file, source))?;
+        .map_err(|source| file("--password-file", &client.password_file, source))?;
     let play = match &client.play {
         Play::Tone => phone::Play::Tone(440.0),
         Play::Silence => phone::Play::Silence,
         Play::File(path) => {
-            let bytes = std::fs::read(path).map_err(|source| file(path, source))?;
+            let bytes = std::fs::read(path).map_err(|source| file("--play", path, source))?;
             let samples = phone::wav::read(&bytes).map_err(|error| DialError::Sound {
                 path: path.display().to_string(),
                 reason: error.to_string(),
@@ -123,16 +127,64 @@ async fn call(client: cli::Client, to: Option<BareJid>) -> Result<Outcome, DialE
             phone::Play::Samples(samples)
         }
     };
-    let server = client
-        .server
-        .as_ref()
-        .map(|(host, port)| format!("{host}:{port}"));
+    // A call whose sound cannot be kept need not be made.
+    let recording = client.record.as_ref().map(|path| {
+        let opened = Recording::open(path);
+        opened.map_err(|source| file("--record", path, source))
+    });
+    let recording = recording.transpose()?;
+    let server = client.server.as_ref();
+    let server = server.map(|(host, port)| (host.as_str(), *port));
     let account = client.account.to_bare();
-    let link = ClientLink::login(&account, password.trim_end(), server.as_deref()).await?;
+    let link = ClientLink::login(&account, password.trim_end(), server).await?;
     let mut handset = Handset::new(link, client, play).await?;
     handset.run(to).await;
-    let outcome = handset.goodbye().await;
+    let (mut outcome, sound) = handset.goodbye().await;
+    if let Some(recording) = recording
+        && let Err(error) = recording.keep(sound.as_deref())
+    {
+        tracing::error!(%error, "the recording was not kept");
+        outcome.lost_recording = true;
+    }
     Ok(outcome)
+}
+
+/// The file of `--record`.
+struct Recording {
+    path: PathBuf,
+    file: File,
+    /// It was not there before.
+    is_new: bool,
+}
+
+impl Recording {
+    /// Opens it. What is in it stays until there is something new.
+    fn open(path: &Path) -> std::io::Result<Self> {
+        let made = File::create_new(path);
+        let is_new = made.is_ok();
+        let file = match made {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                File::options().write(true).open(path)
+            }
+            made => made,
+        }?;
+        let path = path.to_owned();
+        Ok(Self { path, file, is_new })
+    }
+
+    fn keep(mut self, sound: Option<&[u8]>) -> std::io::Result<()> {
+        match sound {
+            Some(sound) => {
+                // A device has no length.
+                if self.file.metadata()?.is_file() {
+                    self.file.set_len(0)?;
+                }
+                self.file.write_all(sound)
+            }
+            None if self.is_new => std::fs::remove_file(&self.path),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How far the call is.
@@ -181,14 +233,14 @@ const WORKER: WorkerId = WorkerId(0);
 impl Handset {
     async fn new(
         link: ClientLink,
-        client: cli::Client,
+        options: cli::Client,
         play: phone::Play,
     ) -> Result<Self, DialError> {
         let mut tokens = TokenMaker::new(super::seed()?);
-        let at_home = match &client.server {
-            Some((host, port)) => tokio::net::lookup_host((host.as_str(), *port))
+        let at_home = match &options.server {
+            Some((host, port)) => client::addresses((host.as_str(), *port))
                 .await
-                .is_ok_and(|mut addresses| addresses.all(|a| a.ip().is_loopback())),
+                .is_ok_and(|addresses| client::is_loopback(&addresses)),
             None => false,
         };
         let bind = IpAddr::V4(if at_home {
@@ -225,7 +277,7 @@ impl Handset {
             workers,
             media_events,
             endpoints,
-            client,
+            client: options,
             play: Some(play),
             phone: None,
             format: None,
@@ -634,8 +686,8 @@ impl Handset {
         }
     }
 
-    /// Ends everything in good order and fills in what was measured.
-    async fn goodbye(mut self) -> Outcome {
+    /// Ends everything in good order and fills in what was measured; with what was heard, as WAV.
+    async fn goodbye(mut self) -> (Outcome, Option<Vec<u8>>) {
         self.drive(Instant::now()).await;
         self.workers
             .command(WORKER, MediaCommand::Close { bridge: BRIDGE });
@@ -663,19 +715,14 @@ impl Handset {
             outcome.text = end.text.clone();
             outcome.ended_by = Some(*by);
         }
-        if let Some(phone) = &self.phone {
-            let report = phone.report();
-            self.measured(&mut outcome, &report);
-            if let Some(path) = &self.client.record {
-                let sound = phone::wav::write(phone.recording());
-                if let Err(error) = std::fs::write(path, sound) {
-                    tracing::error!(path = %path.display(), %error, "the recording was not kept");
-                }
-            }
+        let phone = self.phone.as_ref();
+        if let Some(phone) = phone {
+            self.measured(&mut outcome, &phone.report());
         }
+        let sound = phone.map(|phone| phone::wav::write(phone.recording()));
         self.workers.shutdown();
         self.link.close().await;
-        outcome
+        (outcome, sound)
     }
 
     fn ours_or_answered(&self) -> bool {

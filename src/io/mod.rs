@@ -18,6 +18,7 @@ pub mod dial;
 pub mod echo;
 pub mod gather;
 mod incoming;
+pub mod log;
 pub mod media;
 mod outcome;
 mod owner;

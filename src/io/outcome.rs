@@ -8,6 +8,9 @@ use crate::leg::EndReason;
 /// happen is absent.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Outcome {
+    /// What was heard could not be kept, though it should have been.
+    #[serde(skip)]
+    pub(super) lost_recording: bool,
     pub(super) result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,

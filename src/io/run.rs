@@ -18,7 +18,7 @@ use super::store::{Heard, Store};
 use crate::address::country;
 use crate::border::MediaEvent;
 use crate::call::{MediaFacts, WorkerFacts};
-use crate::config::{Config, MixConfig, SipConfig, XmppConfig};
+use crate::config::{Config, Meaning, MixConfig, RouteConfig, SipConfig, TrunkConfig, XmppConfig};
 use crate::gateway::{Gateway, Input, Output};
 use crate::id::{TokenMaker, WorkerId};
 use crate::net::SipTransport;
@@ -32,8 +32,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// The media threads are woken at most once in so long: commands that come sooner after the last time
 /// wait for each other.
 const MEDIA_PAUSE: Duration = Duration::from_millis(5);
-/// How long running calls may go on after SIGTERM.
-const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+/// How long running calls may go on after SIGTERM: all but the end of `TimeoutStopSec` in
+/// `conf/offhook.service`, after which nobody is told that a call is over.
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(110);
 /// What the last messages have to leave in.
 const GOODBYE: Duration = Duration::from_millis(100);
 /// How long the registrars have to answer our leave, challenges included.
@@ -62,11 +63,13 @@ pub enum RunError {
     /// The XMPP server refuses us.
     #[error(
         "{section}: {server} refuses {domain}: {why} ({})",
-        what_to_do(section, why)
+        what_to_do(section, secret, why)
     )]
     Refused {
         /// The section of the configuration.
         section: &'static str,
+        /// The section whose secret it is.
+        secret: &'static str,
         /// The server.
         server: String,
         /// Our domain.
@@ -415,17 +418,25 @@ impl Running {
     /// Reads the configuration and the certificates again. What sockets and threads were made from stays as it is until
     /// the next start; routes, numbers, access and time limits are for the calls to come.
     fn reload(&mut self) -> Option<Arc<Config>> {
-        let mut config = match super::config::read(&self.path) {
-            Ok(meaning) => meaning.config,
+        let Meaning {
+            mut config,
+            warnings,
+        } = match super::config::read(&self.path) {
+            Ok(meaning) => meaning,
             Err(mistakes) => {
                 tracing::error!(%mistakes, "the configuration was not reloaded");
                 return None;
             }
         };
-        if let Err(mistake) = self.sip.reload(&config.sip.tls) {
+        if let Err(mistakes) = self.sip.reload(&config.sip.tls) {
             // Somebody is writing the files just now.
-            tracing::error!(%mistake, "the configuration was not reloaded");
+            for mistake in mistakes {
+                tracing::error!(%mistake, "the configuration was not reloaded");
+            }
             return None;
+        }
+        for warning in warnings {
+            tracing::warn!("{warning}");
         }
         let old = &self.config;
         let resolved = std::mem::replace(&mut config.sip.listen, old.sip.listen.clone());
@@ -451,6 +462,15 @@ impl Running {
         config.xmpp = old.xmpp.clone();
         config.sip = sip;
         config.media = old.media.clone();
+        // A route to a trunk that is not there would end every call.
+        if let Some(trunk) = unknown_trunk(&config.routes, &old.trunks) {
+            config.routes = old.routes.clone();
+            tracing::warn!(
+                section = "route",
+                trunk,
+                "names a new trunk, and takes effect at the next start with it"
+            );
+        }
         config.trunks = old.trunks.clone();
         config.store = old.store.clone();
         config.admin = old.admin.clone();
@@ -469,8 +489,11 @@ impl Running {
             Some(mix) => (&mix.server, &mix.domain),
             None => (&xmpp.server, &xmpp.domain),
         };
+        // Without a secret of its own the MIX service has that of [xmpp].
+        let borrowed = mix.is_some_and(|mix| mix.secret == xmpp.secret);
         RunError::Refused {
             section,
+            secret: if borrowed { "xmpp" } else { section },
             server: server.clone(),
             domain: domain.clone(),
             why,
@@ -479,15 +502,22 @@ impl Running {
 }
 
 /// For the conditions that servers refuse a component with (XEP-0114 §3).
-fn what_to_do(section: &str, why: &str) -> String {
+fn what_to_do(section: &str, secret: &str, why: &str) -> String {
     let condition = why.split(' ').next().unwrap_or_default();
     match condition {
         "conflict" => "is another gateway linked to it? stop that one first".to_owned(),
         "host-unknown" => format!(
             "has the server a component of this domain, and is {section}.server the port for components?"
         ),
-        _ => format!("is {section}.secret the server's component secret?"),
+        _ => format!("is {secret}.secret the server's component secret?"),
     }
+}
+
+/// A trunk that a route names and that is not there.
+fn unknown_trunk(routes: &[RouteConfig], trunks: &[TrunkConfig]) -> Option<String> {
+    let mut named = routes.iter().flat_map(|route| &route.trunks);
+    let is_there = |name: &&String| trunks.iter().any(|trunk| trunk.name == **name);
+    named.find(|name| !is_there(name)).cloned()
 }
 
 /// True if the MIX service is linked as before, so that the rest of its section can take effect.

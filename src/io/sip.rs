@@ -54,9 +54,14 @@ pub enum SipStartError {
         /// Why.
         source: io::Error,
     },
-    /// A certificate cannot be used.
-    #[error("{0}")]
-    Certificates(Mistake),
+    /// Certificates cannot be used.
+    #[error("{}", lines(.0))]
+    Certificates(Vec<Mistake>),
+}
+
+fn lines(mistakes: &[Mistake]) -> String {
+    let lines: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
 
 /// Every SIP socket.
@@ -88,12 +93,19 @@ impl SipNet {
             bound: BTreeMap::new(),
             next_accepted: FIRST_ACCEPTED,
         };
+        let wanted = config.listen.clone();
         for (transport, address) in &mut config.listen {
             let known = known_address(*address, leaving);
+            // `[::]` is all of IPv4 too, unless that is asked for at the same port beside it.
+            let leaves_v4 = address.is_ipv6()
+                && wanted.iter().any(|(kind, other)| {
+                    let same_kind = kind.is_reliable() == transport.is_reliable();
+                    same_kind && other.is_ipv4() && other.port() == address.port()
+                });
             let opened = match transport {
-                SipTransport::Udp => net.listen_udp(*address, known),
+                SipTransport::Udp => net.listen_udp(*address, known, leaves_v4),
                 SipTransport::Tcp | SipTransport::Tls => {
-                    net.listen_stream(*transport, *address, known)
+                    net.listen_stream(*transport, *address, known, leaves_v4)
                 }
             };
             let transport = match transport {
@@ -114,7 +126,12 @@ impl SipNet {
         Ok(net)
     }
 
-    fn listen_udp(&mut self, address: SocketAddr, known: SocketAddr) -> io::Result<()> {
+    fn listen_udp(
+        &mut self,
+        address: SocketAddr,
+        known: SocketAddr,
+        leaves_v4: bool,
+    ) -> io::Result<()> {
         let socket = socket2::Socket::new(
             socket2::Domain::for_address(address),
             socket2::Type::DGRAM,
@@ -122,6 +139,9 @@ impl SipNet {
         )?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.set_nonblocking(true)?;
+        if leaves_v4 {
+            socket.set_only_v6(true)?;
+        }
         socket.bind(&address.into())?;
         // ICMP errors then say at once that a peer is not there, and who it is.
         match address {
@@ -139,12 +159,16 @@ impl SipNet {
         transport: SipTransport,
         address: SocketAddr,
         known: SocketAddr,
+        leaves_v4: bool,
     ) -> io::Result<()> {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         socket.set_reuseaddr(true)?;
+        if leaves_v4 {
+            socket2::SockRef::from(&socket).set_only_v6(true)?;
+        }
         socket.bind(address)?;
         let listener = socket.listen(1024)?;
         let accept = stream::accept(transport, known, listener, self.inputs.clone());
@@ -153,7 +177,7 @@ impl SipNet {
     }
 
     /// Reads the certificates again, for the connections to come.
-    pub fn reload(&mut self, tls: &TlsConfig) -> Result<(), Mistake> {
+    pub fn reload(&mut self, tls: &TlsConfig) -> Result<(), Vec<Mistake>> {
         self.certificates = Certificates::load(tls)?;
         Ok(())
     }

@@ -61,7 +61,7 @@ const STEPS: &[&[&str]] = &[
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It is not there, not ours to read, or not what it should be.
-    #[error("store.url: {place}: {why}")]
+    #[error("store.url: {place}: {why}{}", what_to_do(why))]
     Database {
         /// Where.
         place: String,
@@ -100,6 +100,17 @@ pub enum StoreError {
     /// The thread that reads it ended.
     #[error("store.url: {0}: the thread ended")]
     Thread(String),
+}
+
+/// SQLite says of a folder that is not there no more than that it cannot open the file (code 14), and
+/// of one that is not ours that it is read-only (8).
+fn what_to_do(why: &sqlx::Error) -> &'static str {
+    let code = why.as_database_error().and_then(|error| error.code());
+    match code.as_deref() {
+        Some("14") => "; does its folder exist, and may this user write there?",
+        Some("8" | "1544") => "; may this user write there?",
+        _ => "",
+    }
 }
 
 /// What the thread is to do.

@@ -90,12 +90,15 @@ impl Link {
             Ok(Ok(stream)) => match tls {
                 None => self.begin(stream).await,
                 Some((connector, name)) => {
+                    let server = name.to_str().into_owned();
                     let handshake = connector.connect(name, stream);
                     match tokio::time::timeout(HANDSHAKE_LIMIT, handshake).await {
                         Ok(Ok(stream)) => self.begin(stream).await,
                         // An operator must hear of it: calls to this peer fail until it is mended.
-                        Ok(Err(error)) => tracing::warn!(%error, "TLS to a SIP peer failed"),
-                        Err(_) => tracing::warn!("TLS to a SIP peer took too long"),
+                        Ok(Err(error)) => {
+                            tracing::warn!(server, %error, "TLS to a SIP peer failed");
+                        }
+                        Err(_) => tracing::warn!(server, "TLS to a SIP peer took too long"),
                     }
                 }
             },

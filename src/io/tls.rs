@@ -33,14 +33,31 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Reads the files; the mistake names the key whose file is at fault.
-    pub fn load(config: &TlsConfig) -> Result<Self, Mistake> {
+    /// Reads the files; each mistake names the key whose file is at fault.
+    pub fn load(config: &TlsConfig) -> Result<Self, Vec<Mistake>> {
+        let roots = match &config.ca {
+            Some(path) => authorities(path).map_err(|mistake| vec![mistake]),
+            None => Ok(system_authorities()),
+        };
+        let own = config.own.as_ref().map(certified).transpose();
+        match (roots, own) {
+            (Ok(roots), Ok(own)) => {
+                Self::made_of(roots, own, config.verify_client).map_err(|mistake| vec![mistake])
+            }
+            (roots, own) => {
+                let mistakes = [roots.err(), own.err()].into_iter().flatten();
+                Err(mistakes.flatten().collect())
+            }
+        }
+    }
+
+    fn made_of(
+        roots: RootCertStore,
+        own: Option<Certified>,
+        verify_client: bool,
+    ) -> Result<Self, Mistake> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let roots = Arc::new(match &config.ca {
-            Some(path) => authorities(path)?,
-            None => system_authorities(),
-        });
-        let own = config.own.as_ref().map(certified).transpose()?;
+        let roots = Arc::new(roots);
         let versions = |error| Mistake::new("sip.tls", format!("cannot be used: {error}"));
         let warning = own
             .as_ref()
@@ -74,7 +91,7 @@ impl Certificates {
                 let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
                     .with_safe_default_protocol_versions()
                     .map_err(versions)?;
-                let server = if config.verify_client {
+                let server = if verify_client {
                     let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
                         .build()
                         .map_err(|error| Mistake::new("sip.tls.ca", error.to_string()))?;
@@ -122,8 +139,8 @@ fn out_of_date(chain: &[CertificateDer<'_>], provider: &CryptoProvider) -> Optio
 
 type Certified = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn certified(files: &CertifiedFiles) -> Result<Certified, Mistake> {
-    let chain = certificates("sip.tls.cert", &files.cert)?;
+fn certified(files: &CertifiedFiles) -> Result<Certified, Vec<Mistake>> {
+    let chain = certificates("sip.tls.cert", &files.cert);
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| {
         let file = files.key.display();
         // In the old way of writing one the base64 does not even begin where it should.
@@ -139,8 +156,11 @@ fn certified(files: &CertifiedFiles) -> Result<Certified, Mistake> {
             "sip.tls.key",
             format!("no key can be read from {file}: {why}"),
         )
-    })?;
-    Ok((chain, key))
+    });
+    match (chain, key) {
+        (Ok(chain), Ok(key)) => Ok((chain, key)),
+        (chain, key) => Err([chain.err(), key.err()].into_iter().flatten().collect()),
+    }
 }
 
 fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Mistake> {

@@ -148,6 +148,11 @@ impl Locator {
             .map_or(&[], |target| target.places.as_slice())
     }
 
+    /// True while a round of questions about `target` waits for answers.
+    pub fn asks_for(&self, target: usize) -> bool {
+        self.queries.values().any(|asked| asked.target == target)
+    }
+
     /// True if `target` has to be asked for at all.
     pub fn is_name(&self, target: usize) -> bool {
         self.targets

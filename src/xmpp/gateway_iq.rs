@@ -72,7 +72,7 @@ pub fn contact(
 
 /// What is typed without the keys that are to be pressed after the answer, and those as they stand
 /// in a contact JID: behind a comma, or as RFC 3966 §5.1.1 writes them. Only numbers have any.
-fn with_keys(typed: &str) -> (&str, Option<String>) {
+pub fn with_keys(typed: &str) -> (&str, Option<String>) {
     let (number, keys) = match (typed.find(";postd="), typed.find(',')) {
         (Some(at), _) => (&typed[..at], format!(",{}", &typed[at + ";postd=".len()..])),
         (None, Some(at)) => (&typed[..at], typed[at..].to_owned()),

@@ -575,7 +575,7 @@ fn presence_to_a_jid_that_stands_for_nobody_is_refused_with_the_reason() {
     let said = room.hears(&presence("", "user@x.example/res", "romeo@gw.example"));
     assert_eq!(condition(&said[0]), "item-not-found");
     let text = StanzaError::read(&said[0]).text.unwrap();
-    assert!(text.contains("has an @"), "{text}");
+    assert!(text.contains("SIP address such as"), "{text}");
 }
 
 #[test]

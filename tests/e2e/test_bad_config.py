@@ -99,6 +99,11 @@ async def test_who_is_refused_by_the_server_is_told_what_to_look_at(prosody, gat
     file = written(tmp_path, component=prosody.component, secret="not-the-secret")
     ended = await offhook("run", "--config", file, timeout=10)
     assert ended.status == 1 and "is xmpp.secret the server's component secret?" in ended.err, ended.err
+    # Channels that have no secret of their own have that one: no other key is blamed.
+    mixed = tmp_path / "mixed.toml"
+    mixed.write_text(file.read_text() + f'\n[mix]\ndomain = "{server.MIX}"\n')
+    ended = await offhook("run", "--config", mixed, timeout=10)
+    assert ended.status == 1 and "is xmpp.secret the server's component secret?" in ended.err, ended.err
     file.write_text(file.read_text().replace(server.GATEWAY, "nowhere.localhost"))
     ended = await offhook("run", "--config", file, timeout=10)
     assert ended.status == 1
@@ -156,3 +161,39 @@ async def test_no_command_shows_how(tmp_path):
     ended = await offhook()
     assert ended.status == 2
     assert "run" in ended.err and "dial" in ended.err
+
+
+async def test_a_wrong_filter_of_the_log_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFFHOOK_LOG", "debgu")
+    ended = await offhook("check", "--config", written(tmp_path))
+    assert ended.status == 2 and "OFFHOOK_LOG: `debgu` is no level" in ended.err, ended.err
+    assert (await offhook("--version")).status == 0
+
+
+async def test_files_that_cannot_be_are_told_with_all_other_mistakes(tmp_path):
+    file = written(tmp_path, number="12")
+    file.write_text(
+        file.read_text().replace("[media]", '[sip.tls]\ncert = "no.pem"\nkey = "no.key"\nca = "no.ca"\n[media]')
+        + f'\n[mix]\ndomain = "mix.localhost"\n[store]\nurl = "sqlite://{tmp_path}"\n'
+    )
+    ended = await offhook("check", "--config", file)
+    assert ended.status == 2
+    for key in ("number[0].number: ", "sip.tls.cert: ", "sip.tls.key: ", "sip.tls.ca: ", "store.url: "):
+        assert key in ended.err, f"{key} is not named:\n{ended.err}"
+
+
+async def test_a_store_without_a_folder_is_told(tmp_path):
+    file = written(tmp_path)
+    file.write_text(file.read_text() + f'\n[mix]\ndomain = "mix.localhost"\n[store]\nurl = "sqlite://{tmp_path}/none/x.db"\n')
+    ended = await offhook("check", "--config", file)
+    assert ended.status == 0 and f"warning  store.url: there is no folder {tmp_path}/none yet" in ended.out, ended.out
+    ended = await offhook("run", "--config", file, timeout=10)
+    assert ended.status == 1 and "does its folder exist" in ended.err, ended.err
+
+
+async def test_all_of_both_ip_versions_is_listened_on(prosody, gateway):
+    port = ports.free()
+    offhook = gateway("sip:127.0.0.1:9", listen=[f"{kind}://{all}:{port}" for kind in ("udp", "tcp") for all in ("0.0.0.0", "[::]")])
+    held = offhook.sockets()
+    for kind in ("udp", "tcp", "udp6", "tcp6"):
+        assert f"{kind} {port}" in held, held

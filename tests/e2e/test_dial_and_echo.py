@@ -7,7 +7,8 @@ import signal
 import pytest
 
 import prosody as server
-from gateway import BINARY, CONTACT, OUR_NUMBER, dial, listen
+from client import Client
+from gateway import BINARY, CONTACT, OUR_NUMBER, dial, listen, offhook
 
 
 async def test_a_tone_comes_back_whole(prosody, gateway, echo, tmp_path):
@@ -77,6 +78,51 @@ async def test_who_may_call_is_read_again_on_sighup(prosody, gateway, echo, tmp_
     refused = await dial(prosody, tmp_path, CONTACT, "--seconds", "1")
     assert refused.status == 1
     assert refused.json["result"] == "declined"
+
+
+async def test_a_route_to_a_new_trunk_waits_for_the_restart_with_it(prosody, gateway, echo, tmp_path):
+    """Half of a change would end every call until then."""
+    started = gateway(echo.uri)
+    started.config.write_text(started.config.read_text().replace('"carrier"', '"provider"') + '\n[[route]]\nmatch = "+1"\ntrunk = ["provider"]\n')
+    started.popen.send_signal(signal.SIGHUP)
+    await started.will_log("configuration reloaded")
+    assert 'section="trunk"' in started.log and 'section="route"' in started.log and "provider" in started.log
+    # What the start would warn of is said here too.
+    assert "route[1].match: is never reached" in started.log
+    assert (await dial(prosody, tmp_path, CONTACT, "--seconds", "1")).json["result"] == "answered"
+
+
+async def test_a_listener_passes_over_a_call_that_the_server_kept(prosody, gateway, phone, tmp_path):
+    """Prosody keeps propose and retract of a call that nobody took."""
+    late = "<delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/>"
+    listening = asyncio.create_task(listen(prosody, tmp_path, "--seconds", "1"))
+    await asyncio.sleep(1)
+    async with Client(prosody.c2s, "bob", server.USERS["bob"]) as bob:
+        for verb in ("propose", "retract"):
+            payload = f"<{verb} xmlns='urn:xmpp:jingle-message:0' id='old'><description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'/></{verb}>"
+            bob.send(f"<message to='alice@localhost' type='chat' id='{verb}'>{payload}{late}</message>")
+        async with phone(hz=660) as caller:
+            offhook = gateway(f"sip:127.0.0.1:{caller.sip}")
+            await caller.command("dial", f"sip:{OUR_NUMBER}@127.0.0.1:{offhook.sip}")
+            await caller.will_say("CALL_ESTABLISHED")
+            ended = await listening
+    assert ended.json["result"] == "answered", ended.err
+
+
+@pytest.mark.parametrize("options, told", [
+    ({"--server": "nowhere.invalid:5222"}, "cannot connect to nowhere.invalid:5222: "),
+    ({"--account": "alice@nowhere.invalid", "--server": None}, "; --server HOST:PORT "),
+    ({"--password-file": "absent"}, "--password-file: absent: No such file"),
+    ({"--play": "absent.wav"}, "--play: absent.wav: No such file"),
+    ({"--record": "absent/heard.wav"}, "--record: absent/heard.wav: No such file"),
+])
+async def test_what_keeps_a_client_from_calling_is_told(tmp_path, options, told):
+    password = tmp_path / "password"
+    password.write_text("x")
+    given = {"--account": "alice@localhost", "--password-file": password, "--to": CONTACT, "--server": "127.0.0.1:9", **options}
+    ended = await offhook("dial", *(f"{name}={value}" for name, value in given.items() if value))
+    assert ended.status == 1 and told in ended.err, ended.err
+    assert "NoRecords" not in ended.err, ended.err
 
 
 async def test_listen_answers_a_phone(prosody, gateway, phone, tmp_path):

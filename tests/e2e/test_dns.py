@@ -163,3 +163,12 @@ async def test_a_large_request_goes_by_tcp(prosody, gateway, dns, tmp_path):
     await peer.will_get(200)
     assert (await calling).json["ended_by"] == "remote"
     assert not udp.seen
+
+
+async def test_a_trunk_that_has_no_address_is_down_and_the_log_says_why(gateway, dns, prosody, tmp_path):
+    names = dns(HOST)
+    offhook = gateway("sip:nowhere.carrier.test:5060;transport=udp", sip_keys=names.key)
+    await offhook.will_log(r'trunk is down trunk="carrier" why="nowhere.carrier.test has no address"')
+    ended = await dial(prosody, tmp_path, CONTACT)
+    assert ended.status == 1
+    await offhook.will_log("call ended.*nowhere.carrier.test has no address")

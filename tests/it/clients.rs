@@ -1,5 +1,5 @@
 //! Each family of clients in the simulated world, and the table of it in `docs/clients.md`. After a
-//! change, run `the_table_of_clients_…` once with `OFFHOOK_PRINT_DOCS=1`.
+//! change, run `the_table_of_clients_…` once with `PRINT_DOCS=1`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -318,13 +318,13 @@ fn the_table_of_clients_is_what_the_tests_print() {
     let start = page.find("## Families").unwrap_or(page.len());
     let rest = page.find("## Recorded stanzas").unwrap();
     let printed = [&page[..start.min(rest)], &table(), &page[rest..]].concat();
-    if std::env::var_os("OFFHOOK_PRINT_DOCS").is_some() {
+    if std::env::var_os("PRINT_DOCS").is_some() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/clients.md");
         std::fs::write(path, &printed).unwrap();
     }
     assert!(
         read("docs/clients.md") == printed,
-        "docs/clients.md is old; run this test with OFFHOOK_PRINT_DOCS=1"
+        "docs/clients.md is old; run this test with PRINT_DOCS=1"
     );
 }
 

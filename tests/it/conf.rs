@@ -151,6 +151,18 @@ fn the_unit_file_is_one() {
         let (key, value) = line.split_once('=').expect(line);
         seen.push(format!("{section}.{key}={value}"));
     }
+    let limit = |key: &str| {
+        let line = seen.iter().find_map(|s| s.strip_prefix(key));
+        line.and_then(|seconds| seconds.parse().ok()).expect(key)
+    };
+    // What is left when the unit is killed has heard no goodbye.
+    let drain = offhook::io::run::DRAIN_LIMIT.as_secs();
+    assert!(drain + 5 <= limit("Service.TimeoutStopSec="));
+    let page = file("docs/operator.md");
+    assert!(
+        page.contains(&format!("after {drain} s")),
+        "docs/operator.md: {drain} s"
+    );
     for line in [
         "Service.Type=notify",
         "Service.ExecStart=/usr/bin/offhook run --config /etc/offhook/offhook.toml",

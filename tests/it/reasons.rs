@@ -1,5 +1,5 @@
 //! `docs/reasons.md` is printed from the tables of the code. After a change of a table, run the
-//! test once with `OFFHOOK_PRINT_DOCS=1`.
+//! test once with `PRINT_DOCS=1`.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
 //! `docs/texts.md` is printed from the table of phrases. After a change, run the test once with
-//! `OFFHOOK_PRINT_DOCS=1`.
+//! `PRINT_DOCS=1`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -19,13 +19,13 @@ pub fn check_page(name: &str, page: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("docs")
         .join(name);
-    if std::env::var_os("OFFHOOK_PRINT_DOCS").is_some() {
+    if std::env::var_os("PRINT_DOCS").is_some() {
         std::fs::write(&path, page).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         found == page,
-        "docs/{name} is old; run this test with OFFHOOK_PRINT_DOCS=1"
+        "docs/{name} is old; run this test with PRINT_DOCS=1"
     );
 }
 

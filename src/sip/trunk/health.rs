@@ -23,6 +23,21 @@ pub enum Health {
     Down,
 }
 
+/// Why no call should go to a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Down {
+    /// DNS was asked for its addresses, and has not answered yet.
+    Unlocated,
+    /// It has no address.
+    Nowhere,
+    /// It does not answer OPTIONS.
+    Silent,
+    /// It wants a registration, and there is none.
+    Unregistered,
+    /// All of its servers failed lately.
+    Failed,
+}
+
 impl Sip {
     /// True if calls may go to the trunk: it has an address, its last health check, if any, was
     /// answered, its registration, if it has one, stands, and not all of its servers failed lately.
@@ -33,22 +48,59 @@ impl Sip {
     }
 
     fn is_up(&self, trunk: &Trunk) -> bool {
-        trunk.health != Health::Down
-            && trunk.registration.as_ref().is_none_or(|r| r.stands())
-            && !self.locator.places(trunk.target).is_empty()
-            && !self.all_failed(trunk)
+        self.why_down(trunk).is_none()
     }
 
-    /// Tells whether a trunk is up, if that has changed.
+    fn why_down(&self, trunk: &Trunk) -> Option<Down> {
+        if self.locator.places(trunk.target).is_empty() {
+            let asks = self.locator.asks_for(trunk.target);
+            return Some(if asks { Down::Unlocated } else { Down::Nowhere });
+        }
+        if trunk.health == Health::Down {
+            return Some(Down::Silent);
+        }
+        if !trunk.registration.as_ref().is_none_or(|r| r.stands()) {
+            return Some(Down::Unregistered);
+        }
+        self.all_failed(trunk).then_some(Down::Failed)
+    }
+
+    /// Tells whether a trunk is up, if that has changed, and the operator why it is not.
     pub(in crate::sip) fn note_trunk(&mut self, index: usize) {
-        let Some(up) = self.trunks.get(index).map(|trunk| self.is_up(trunk)) else {
+        let Some(down) = self.trunks.get(index).map(|trunk| self.why_down(trunk)) else {
             return;
         };
-        if let Some(trunk) = self.trunks.get_mut(index)
-            && trunk.told_up != up
-        {
-            trunk.told_up = up;
-            self.trunk_news.push_back((trunk.name.clone(), up));
+        let Some(trunk) = self.trunks.get_mut(index) else {
+            return;
+        };
+        if trunk.told_up != down.is_none() {
+            trunk.told_up = down.is_none();
+            self.trunk_news
+                .push_back((trunk.name.clone(), trunk.told_up));
+        }
+        // Whoever waits for DNS, at the start and each minute after, is neither up nor down.
+        if down == Some(Down::Unlocated) || down == trunk.logged {
+            return;
+        }
+        let before = std::mem::replace(&mut trunk.logged, down);
+        let name = trunk.name.as_str();
+        match (down, before) {
+            (Some(Down::Nowhere), _) => {
+                let why = format!("{} has no address", trunk.server);
+                warn!(trunk = name, why, "trunk is down");
+            }
+            (Some(Down::Silent), _) => {
+                warn!(trunk = name, why = "no answer to OPTIONS", "trunk is down");
+            }
+            // Most calls find that out by themselves, and it is over in a minute.
+            (Some(Down::Failed), _) => {
+                info!(trunk = name, why = "its servers failed", "trunk is down");
+            }
+            (None, Some(Down::Nowhere | Down::Silent | Down::Failed)) => {
+                info!(trunk = name, "trunk is up");
+            }
+            // A registration has lines of its own.
+            (Some(Down::Unregistered | Down::Unlocated) | None, _) => {}
         }
     }
 
@@ -162,12 +214,11 @@ impl Sip {
         if trunk.health == health {
             return;
         }
-        trunk.health = health;
-        match health {
-            Health::Up => info!(trunk = trunk.name, "trunk is up"),
-            Health::Down => warn!(trunk = trunk.name, "trunk is down"),
-            Health::Unknown => {}
+        // Its first answer is news too, though all count as up until then.
+        if trunk.health == Health::Unknown && health == Health::Up && trunk.logged.is_none() {
+            info!(trunk = trunk.name, "trunk is up");
         }
+        trunk.health = health;
         self.note_trunk(index);
     }
 }

@@ -25,7 +25,7 @@ use super::wire::{Message, Name};
 use super::{Sip, TimerKey};
 
 use digest::Digest;
-use health::Health;
+use health::{Down, Health};
 use register::Registration;
 
 pub use identity::caller;
@@ -64,6 +64,8 @@ pub struct Trunk {
     server: String,
     /// What was last told about it: see [`Sip::poll_trunk`].
     told_up: bool,
+    /// What the log has last said of it.
+    logged: Option<Down>,
     /// Servers that failed, and until when the others are tried first.
     failed: Vec<(Place, Instant)>,
     /// Where the health check under way went.
@@ -112,6 +114,7 @@ impl Trunk {
             route: config.outbound_proxy.as_ref().and_then(route_value),
             server: host.clone(),
             told_up: true,
+            logged: None,
             failed: Vec::new(),
             checked: None,
         }
@@ -415,9 +418,30 @@ impl Sip {
         }
         let hops = self.hops_of(index);
         if hops.is_empty() {
-            return Err(no_route("no address of the trunk"));
+            return Err(no_route(&self.why_no_hop(index)));
         }
         Ok((Some(index), hops))
+    }
+
+    /// Why no request can leave for a trunk.
+    fn why_no_hop(&self, index: usize) -> String {
+        let Some(trunk) = self.trunks.get(index) else {
+            return "unknown trunk".to_owned();
+        };
+        let (host, places) = (&trunk.server, self.locator.places(trunk.target));
+        match places.first() {
+            None if self.locator.asks_for(trunk.target) => {
+                format!("the address of {host} is not known yet")
+            }
+            None => format!("{host} has no address"),
+            Some(place) if !self.transports.knows_way(place.remote.ip()) => {
+                format!("the way to {host} is not known yet")
+            }
+            Some(place) => format!(
+                "sip.listen has no address to reach {host} from by {}",
+                place.transport.as_str()
+            ),
+        }
     }
 }
 

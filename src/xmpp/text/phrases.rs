@@ -215,6 +215,12 @@ phrases! {
         "Schreiben Sie eine Telefonnummer wie +15551234567 oder eine SIP-Adresse wie romeo@example.net."
         "Écrivez un numéro de téléphone comme +15551234567 ou une adresse SIP comme romeo@example.net."
         "Escriba un número de teléfono como +15551234567 o una dirección SIP como romeo@example.net.",
+    /// A number for emergencies.
+    AddressEmergency
+        "{what} is an emergency number: emergency calls are not possible here, use a telephone."
+        "{what} ist eine Notrufnummer: Notrufe sind hier nicht möglich, nehmen Sie ein Telefon."
+        "{what} est un numéro d’urgence : les appels d’urgence ne sont pas possibles ici, prenez un téléphone."
+        "{what} es un número de emergencia: aquí no se puede llamar a emergencias, use un teléfono.",
     /// A number that does not say its country.
     AddressNoCountry
         "The number {what} needs its country code: write + and the country code first."
@@ -259,10 +265,10 @@ phrases! {
         "Escriba las teclas que se marcarán tras la respuesta después de una coma: cifras, * y #.",
     /// A name without a host.
     AddressNoHost
-        "{what} is neither a phone number nor a SIP address: a SIP address has an @."
-        "{what} ist weder eine Telefonnummer noch eine SIP-Adresse: Eine SIP-Adresse hat ein @."
-        "{what} n’est ni un numéro de téléphone ni une adresse SIP : une adresse SIP contient un @."
-        "{what} no es un número de teléfono ni una dirección SIP: una dirección SIP lleva una @.",
+        "{what} is neither a phone number nor a SIP address such as romeo@example.net."
+        "{what} ist weder eine Telefonnummer noch eine SIP-Adresse wie romeo@example.net."
+        "{what} n’est ni un numéro de téléphone ni une adresse SIP comme romeo@example.net."
+        "{what} no es un número de teléfono ni una dirección SIP como romeo@example.net.",
     /// No host behind the `@`.
     AddressBadHost
         "{what} is not a host name or address."
@@ -318,6 +324,7 @@ pub fn failure(reason: EndReason) -> Option<Phrase> {
 pub fn address_error(error: &AddressError, language: Language) -> String {
     let (phrase, what) = match error {
         AddressError::Empty => (Phrase::AddressEmpty, String::new()),
+        AddressError::Emergency(number) => (Phrase::AddressEmergency, number.clone()),
         AddressError::NoCountry(number) => (Phrase::AddressNoCountry, number.clone()),
         AddressError::NotE164(number) => (Phrase::AddressNotE164, number.clone()),
         AddressError::Incomplete(number) => (Phrase::AddressIncomplete, number.clone()),
