@@ -21,6 +21,7 @@ impl Calls {
         side: Side,
         answer: &Description,
     ) -> Result<(), End> {
+        let room = call.leg(side).ok_or(EndReason::Failed)?.room;
         let media = call.side_mut(side).ok_or(EndReason::Failed)?;
         let (Some(ours), Some(theirs)) = (&mut media.ours, answer.audio()) else {
             return Err(End::because(
@@ -41,12 +42,16 @@ impl Calls {
         {
             media.keying.answered(ours, theirs)?;
         }
-        let (encoding, format) = negotiate::chosen(ours, theirs).ok_or_else(|| {
+        let (encoding, mut format) = negotiate::chosen(room, ours, theirs).ok_or_else(|| {
             End::because(
                 EndReason::NotAcceptable,
                 "the answer has no codec of the offer",
             )
         })?;
+        if self.config.media.transcode == Transcode::Never {
+            // Nobody could hear it; `reconcile` asks for one.
+            format.receive_also.clear();
+        }
         media.set_format(format);
         media.encoding = Some(encoding);
         media.set_peer(theirs);
@@ -79,7 +84,7 @@ impl Calls {
                     negotiate::offerable(transcode, caller.room, &spoken, &Encoding::ALL);
                 let description = self.own_offer(call, caller, &encodings);
                 self.tell(caller, LegCommand::Answer(description));
-                self.up(call);
+                self.up(call)?;
             }
         }
         Ok(())
@@ -94,13 +99,13 @@ impl Calls {
     ) -> Result<(), End> {
         let caller = call.caller;
         let answer = self.take_offer(now, call, caller, offer)?;
-        self.up(call);
+        self.up(call)?;
         self.tell(caller, LegCommand::Answer(answer));
         Ok(())
     }
 
     /// Both sides know each other: sound may flow, and silence counts.
-    pub(super) fn up(&mut self, call: &mut Call) {
+    pub(super) fn up(&mut self, call: &mut Call) -> Result<(), End> {
         call.state = State::Up;
         for side in [Side::Caller, Side::Callee] {
             self.configure(call, side);
@@ -109,6 +114,12 @@ impl Calls {
         if !call.awaits_media() {
             self.timers.stop(&(call.id, CallTimer::Connect));
         }
+        if let Some(callee) = call.leg(Side::Callee)
+            && self.is_open(call, callee)
+        {
+            return self.reconcile(call, callee);
+        }
+        Ok(())
     }
 
     /// Takes an offer in and writes its answer.
@@ -360,22 +371,39 @@ impl Calls {
 
     /// The encoding that an answer of the callee chooses of our offer.
     pub(super) fn choice(&self, call: &mut Call, answer: &Description) -> Option<Encoding> {
+        let room = call.leg(Side::Callee)?.room;
         let ours = call.side_mut(Side::Callee)?.ours.as_ref()?;
-        negotiate::chosen(ours, answer.audio()?).map(|(encoding, _)| encoding)
+        negotiate::chosen(room, ours, answer.audio()?).map(|(encoding, _)| encoding)
     }
 
-    /// A leg of a running call has answered in another codec than before, where nobody transcodes:
-    /// it is asked for the one that the other side has. Its answer can then only be that or none.
+    /// A leg of a running call has answered in another codec than before, or left it open which of
+    /// several it sends, where nobody transcodes: it is asked for the one that the other side has. Its
+    /// answer can then only be that or none.
     pub(super) fn reconcile(&mut self, call: &mut Call, leg: LegId) -> Result<(), End> {
-        if self.agreed(call).is_ok() || call.answered.is_none() {
+        let is_agreed = self.agreed(call).is_ok();
+        if (is_agreed && !self.is_open(call, leg)) || call.answered.is_none() {
             return Ok(());
         }
-        let other = call.side_of(leg).other();
-        let other = call.side_mut(other).and_then(|media| media.encoding);
-        let spoken: Vec<Encoding> = other.into_iter().collect();
+        let side = match is_agreed {
+            true => call.side_of(leg),
+            false => call.side_of(leg).other(),
+        };
+        let spoken = call.side_mut(side).and_then(|media| media.encoding);
+        let spoken: Vec<Encoding> = spoken.into_iter().collect();
         let description = self.own_offer(call, leg, &spoken);
         self.tell(leg, LegCommand::Update(description));
         Ok(())
+    }
+
+    /// True if a telephone may send what nobody understands: it has answered our offer with several
+    /// encodings where nobody transcodes. Clients speak the first of ours, and few can be asked again.
+    fn is_open(&self, call: &mut Call, leg: LegId) -> bool {
+        let media = call.media_mut(leg).filter(|_| leg.room == Room::Sip);
+        let both = media.and_then(|media| media.ours.as_ref().zip(media.peer.as_ref()));
+        let is_open = |(ours, theirs): (&Stream, &Stream)| {
+            negotiate::shared(leg.room, ours, theirs).len() > 1
+        };
+        !self.may_differ() && both.is_some_and(is_open)
     }
 
     /// Where nobody transcodes, both sides must speak the same.

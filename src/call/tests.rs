@@ -3,6 +3,7 @@ mod handing;
 mod keys;
 mod noise;
 mod ports;
+mod several;
 mod transcoding;
 mod trunks;
 mod video;
