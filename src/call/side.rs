@@ -243,7 +243,9 @@ impl SideMedia {
             format: self.format.clone(),
             send: direction.receives() && !peer.is_some_and(has_hold_address),
             receive,
-            silence_limit: silence_limit.filter(|_| receive && self.format.is_some()),
+            // Few telephones send anything while they hold, may they say `sendonly` or not.
+            silence_limit: silence_limit
+                .filter(|_| receive && self.format.is_some() && !self.is_held()),
         }
     }
 
