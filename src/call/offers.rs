@@ -23,7 +23,7 @@ impl Calls {
     ) -> Result<(), End> {
         let room = call.leg(side).ok_or(EndReason::Failed)?.room;
         let media = call.side_mut(side).ok_or(EndReason::Failed)?;
-        let (Some(ours), Some(theirs)) = (&mut media.ours, answer.audio()) else {
+        let (Some(ours), Some(theirs)) = (&media.ours, answer.audio()) else {
             return Err(End::because(
                 EndReason::NotAcceptable,
                 "the answer has no audio",
@@ -37,11 +37,6 @@ impl Calls {
                 "an answer without DTLS-SRTP",
             ));
         }
-        if let (Transport::Rtp(ours), Transport::Rtp(theirs)) =
-            (&mut ours.transport, &theirs.transport)
-        {
-            media.keying.answered(ours, theirs)?;
-        }
         let (encoding, mut format) = negotiate::chosen(room, ours, theirs).ok_or_else(|| {
             End::because(
                 EndReason::NotAcceptable,
@@ -52,6 +47,7 @@ impl Calls {
             // Nobody could hear it; `reconcile` asks for one.
             format.receive_also.clear();
         }
+        media.take_keys(theirs)?;
         media.set_format(format);
         media.encoding = Some(encoding);
         media.set_peer(theirs);
@@ -189,8 +185,7 @@ impl Calls {
         media.set_peer(audio);
         media.set_format(format);
         media.encoding = Some(encoding);
-        media.ours = Some(stream.clone());
-        media.is_elsewhere = false;
+        media.describe(stream.clone());
         self.note_peer(call, audio);
         let video = offer.video();
         if video.is_none()
@@ -232,13 +227,13 @@ impl Calls {
         if let Some(media) = call.media_mut(leg) {
             let mut stream = self.offered_stream(worker, leg.room, media, encodings);
             negotiate::ask_for_packets(&mut stream, beyond.as_ref());
-            media.ours = Some(stream.clone());
-            media.is_elsewhere = false;
+            media.describe(stream.clone());
             streams = self.lines(worker, media, &stream);
             media.lines.clone_from(&streams);
             if let Some(video) = media.video.as_deref_mut() {
                 let pictures = |s: &&Stream| s.media == Media::Video && !s.rejected;
                 video.ours = streams.iter().find(pictures).cloned();
+                video.offer = None;
                 video.is_elsewhere = false;
             }
         }
