@@ -187,6 +187,8 @@ impl Calls {
         media.encoding = Some(encoding);
         media.describe(stream.clone());
         self.note_peer(call, audio);
+        // Toward SIP, BUNDLE is declined (RFC 9143 §7.3): each stream has a port of its own.
+        let bundle = offer.bundle && leg.room == Room::Xmpp;
         let video = offer.video();
         if video.is_none()
             && let Some(video) = call.media_mut(leg).and_then(|m| m.video.as_deref_mut())
@@ -198,7 +200,7 @@ impl Calls {
             let answer = if std::ptr::eq(offered, audio) {
                 stream.clone()
             } else if video.is_some_and(|video| std::ptr::eq(offered, video)) {
-                self.answer_video(now, call, leg, (offered, offer.bundle), &stream)?
+                self.answer_video(now, call, leg, (offered, bundle), &stream)?
             } else {
                 beside(offered, &stream)
             };
@@ -207,10 +209,7 @@ impl Calls {
         if let Some(media) = call.media_mut(leg) {
             media.lines.clone_from(&streams);
         }
-        Ok(Description {
-            streams,
-            bundle: offer.bundle,
-        })
+        Ok(Description { streams, bundle })
     }
 
     /// An offer of ours to a leg that has none, or needs another one.

@@ -101,7 +101,7 @@ impl Calls {
         let Some(mut video) = self.video_of(now, call, leg, offered) else {
             return Ok(refused);
         };
-        let transport = match bundle && leg.room == Room::Xmpp {
+        let transport = match bundle {
             true => Ok(sound.transport.clone()),
             false => self.answering(call.worker, &video, offered),
         };
@@ -295,7 +295,7 @@ impl SideMedia {
             return Ok(());
         };
         video.take_keys(theirs)?;
-        video.bundled = answer.bundle;
+        video.bundled = answer.bundle && matches!(theirs.transport, Transport::Ice(_));
         video.picture = Some(codec);
         video.format = Some(format);
         video.set_peer(theirs);
