@@ -182,6 +182,9 @@ impl Direct {
     }
 
     /// Judges the sender of a packet. `sure`: the packet was authenticated.
+    ///
+    /// The announced address is better evidence than whoever was first (RFC 7362 §5): it takes the
+    /// place of another one at any time, and never gives it away.
     pub fn admit(
         &mut self,
         from: SocketAddr,
@@ -189,15 +192,16 @@ impl Direct {
         symmetric: bool,
         sure: bool,
     ) -> Admission {
-        if let Some(latched) = self.latched {
-            return if latched == from {
-                Admission::Peer
-            } else {
-                Admission::Stranger
-            };
+        if self.latched == Some(from) {
+            return Admission::Peer;
+        }
+        if self.announced == Some(from) {
+            return Admission::Latch;
+        }
+        if self.latched.is_some() {
+            return Admission::Stranger;
         }
         match self.announced {
-            Some(announced) if announced == from => return Admission::Latch,
             Some(announced) if !symmetric => {
                 // RTP may leave from another port than it is received at.
                 return if announced.ip() == from.ip() {
