@@ -429,8 +429,8 @@ impl Media {
                 }
                 (Keys::Clear, protection) => *protection = Protection::Clear,
                 (Keys::Await, protection) => {
-                    channel.dtls = None;
                     *protection = Protection::Pending;
+                    channel.end_dtls();
                 }
                 (Keys::Bad(_) | Keys::Remote(_), protection) => *protection = Protection::Pending,
             }

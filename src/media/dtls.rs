@@ -185,12 +185,13 @@ impl Association {
         self.state == State::Done
     }
 
-    /// Takes a datagram of the peer.
-    pub fn handle(&mut self, now: Instant, datagram: &[u8]) {
+    /// Takes a datagram of the peer. `counts`: it is the peer's as far as addresses tell; else what
+    /// is wrong with it is not held against the peer.
+    pub fn handle(&mut self, now: Instant, datagram: &[u8], counts: bool) {
         if matches!(self.state, State::Broken(..)) {
             return;
         }
-        self.datagrams += 1;
+        self.datagrams += u32::from(counts);
         if self.datagrams > MAX_DATAGRAMS {
             if self.state == State::Shaking {
                 self.state = State::Broken("the DTLS handshake does not end", EndReason::Security);
@@ -215,8 +216,10 @@ impl Association {
                 for event in events {
                     match event {
                         EndpointEvent::HandshakeComplete => self.state = State::Done,
+                        // Nothing has proven yet who closes (RFC 6347 §4.1.2.7).
                         EndpointEvent::PeerClosed if self.state == State::Shaking => {
-                            self.state = State::Broken("the peer closed DTLS", EndReason::Security);
+                            self.begin_anew(now);
+                            self.count_error(counts);
                         }
                         // The keys outlive the association; signalling ends the call.
                         _ => {}
@@ -227,11 +230,15 @@ impl Association {
                 // Alerts are not authenticated before the handshake ends, and a refused handshake
                 // is repeated by the timer, so one bad datagram decides nothing.
                 tracing::debug!(%error, "DTLS datagram refused");
-                self.errors += 1;
-                if self.errors > MAX_ERRORS && self.state == State::Shaking {
-                    self.state = State::Broken("the DTLS handshake failed", EndReason::Security);
-                }
+                self.count_error(counts);
             }
+        }
+    }
+
+    fn count_error(&mut self, counts: bool) {
+        self.errors += u32::from(counts);
+        if self.errors > MAX_ERRORS && self.state == State::Shaking {
+            self.state = State::Broken("the DTLS handshake failed", EndReason::Security);
         }
     }
 
@@ -245,9 +252,7 @@ impl Association {
         if now.duration_since(self.since) >= HANDSHAKE_LIMIT {
             self.state = State::Broken("no DTLS handshake in time", EndReason::Connectivity);
         } else if stuck && (self.client || result.is_err()) {
-            self.endpoint = endpoint(&self.certificate, self.client);
-            self.waiting = false;
-            self.begin(now);
+            self.begin_anew(now);
         }
     }
 
@@ -312,6 +317,12 @@ impl Association {
         Verdict::Keys { local, remote }
     }
 
+    fn begin_anew(&mut self, now: Instant) {
+        self.endpoint = endpoint(&self.certificate, self.client);
+        self.waiting = false;
+        self.begin(now);
+    }
+
     fn begin(&mut self, now: Instant) {
         if self.client
             && let Err(error) =
@@ -346,6 +357,7 @@ fn matches(certificate: &[u8], expected: &Fingerprint) -> bool {
 }
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
+const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
@@ -381,4 +393,9 @@ pub fn is_client_hello(datagram: &[u8]) -> bool {
     records(datagram)
         .next()
         .is_some_and(|r| r.content == HANDSHAKE && r.epoch == 0 && r.start == CLIENT_HELLO)
+}
+
+/// True if `datagram` holds an alert that is not protected.
+pub fn is_clear_alert(datagram: &[u8]) -> bool {
+    records(datagram).any(|r| r.content == ALERT && r.epoch == 0)
 }

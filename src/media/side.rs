@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::SocketKey;
 use super::digits::Digits;
-use super::dtls::Association;
+use super::dtls::{self, Association};
 use super::ice::IcePort;
 use super::rtcp::Reception;
 use super::rtp::Header;
@@ -18,6 +18,15 @@ use crate::id::TokenMaker;
 
 /// Addresses of one side that its peer was validated at, over all restarts.
 const MAX_ADDRESSES: usize = 128;
+
+/// Handshakes of a channel that others than the announced address may begin, or datagrams of theirs
+/// while we are the client: enough for a phone behind a NAT among scanners, not enough to keep a
+/// thread busy with signatures.
+const MAX_STRAYS: u32 = 64;
+
+/// A handshake that is silent for so long gives way to the next one from elsewhere. Clients repeat
+/// their flights after a second.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which component of a stream (RFC 8445 §4: 1 is RTP, 2 is RTCP). With rtcp-mux the first
 /// carries both.
@@ -98,6 +107,11 @@ pub struct Channel {
     pub dtls: Option<Association>,
     /// Where the peer's last DTLS datagram came from: flights go there before a pair is nominated.
     pub dtls_from: Option<(SocketKey, SocketAddr)>,
+    /// When the one we shake hands with was heard last, if it is somewhere else than announced: the
+    /// peer behind a NAT, or anybody.
+    pub far: Option<Instant>,
+    /// What was spent on datagrams from elsewhere.
+    strays: u32,
     /// How packets are protected.
     pub protection: Protection,
 }
@@ -109,7 +123,82 @@ impl Channel {
             path,
             dtls: None,
             dtls_from: None,
+            far: None,
+            strays: 0,
             protection,
+        }
+    }
+
+    /// Forgets the DTLS association and whom it was with.
+    pub fn end_dtls(&mut self) {
+        self.dtls = None;
+        self.dtls_from = None;
+        self.far = None;
+    }
+
+    /// Judges the sender of a DTLS datagram. `client`: we are the DTLS client.
+    ///
+    /// Until the keys are there, nothing in a datagram proves whose it is. So what comes from the
+    /// announced address goes first: others are heard only before it is, and their handshake gives
+    /// way to its own. A flight of ours that nobody has asked for goes to the announced address only.
+    pub fn admit_dtls(
+        &mut self,
+        now: Instant,
+        from: (SocketKey, SocketAddr),
+        datagram: &[u8],
+        (client, symmetric): (bool, bool),
+    ) -> Sender {
+        let direct = match &self.path {
+            Path::Direct(direct) => direct,
+            Path::Ice { .. } | Path::Borrowed => {
+                self.dtls_from = Some(from);
+                return Sender::Peer;
+            }
+        };
+        if !direct.may_be_peer(from.1, symmetric) {
+            return Sender::Stranger;
+        }
+        let begins = dtls::is_client_hello(datagram);
+        if direct.announces(from.1) {
+            if self.far.is_some() {
+                if !begins || self.protection.is_ready() {
+                    return Sender::Stranger;
+                }
+                self.end_dtls();
+            }
+            self.dtls_from = Some(from);
+            return Sender::Peer;
+        }
+        let same = self.far.is_some() && self.dtls_from == Some(from);
+        if same {
+            self.far = Some(now);
+            return Sender::Unproven;
+        }
+        // An alert that is not protected may be anybody's (RFC 6347 §4.1.2.7).
+        let useful = match client {
+            true => self.dtls_from.is_none() && !dtls::is_clear_alert(datagram),
+            false => begins && self.gives_way(now),
+        };
+        if !useful || self.strays >= MAX_STRAYS {
+            return Sender::Stranger;
+        }
+        self.strays += 1;
+        if !client {
+            self.end_dtls();
+            self.far = Some(now);
+            self.dtls_from = Some(from);
+        }
+        Sender::Unproven
+    }
+
+    /// True if a handshake with someone who is not at the announced address may begin.
+    fn gives_way(&self, now: Instant) -> bool {
+        match (&self.dtls, self.far) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(association), Some(heard)) => {
+                !association.is_done() && now.saturating_duration_since(heard) >= PATIENCE
+            }
         }
     }
 
@@ -121,6 +210,17 @@ impl Channel {
             Path::Borrowed => None,
         }
     }
+}
+
+/// Whose a DTLS datagram is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// The peer's, as far as addresses tell.
+    Peer,
+    /// Somebody's who may be the peer: its mistakes do not count.
+    Unproven,
+    /// A stranger's.
+    Stranger,
 }
 
 /// Where packets go.
@@ -175,6 +275,11 @@ impl Direct {
             latched: None,
             probation: None,
         }
+    }
+
+    /// True if the peer said that it is at this host.
+    fn announces(&self, from: SocketAddr) -> bool {
+        self.announced.is_some_and(|a| a.ip() == from.ip())
     }
 
     fn target(&self) -> Option<SocketAddr> {
@@ -232,7 +337,7 @@ impl Direct {
     /// True if DTLS and RTCP from this address are worth looking at.
     pub fn may_be_peer(&self, from: SocketAddr, symmetric: bool) -> bool {
         match (self.latched, self.announced) {
-            (Some(latched), _) => latched.ip() == from.ip(),
+            (Some(latched), _) => latched.ip() == from.ip() || self.announces(from),
             (None, Some(announced)) => symmetric || announced.ip() == from.ip(),
             (None, None) => true,
         }
