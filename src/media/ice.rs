@@ -43,6 +43,10 @@ const FIRST_RTO: Duration = Duration::from_millis(100);
 /// How long the agent before a restart lives on if the new one nominates nothing.
 const PREVIOUS_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a pair that was in use counts after the peer was last heard by it (RFC 7675 §5.1). The
+/// crate gives up sooner; a client that changes networks needs most of it to restart (RFC 8445 §9).
+const CONSENT: Duration = Duration::from_secs(30);
+
 /// A STUN transaction id.
 pub type Transaction = [u8; 12];
 
@@ -79,6 +83,10 @@ pub struct IcePort {
     current: Generation,
     previous: Option<(Generation, Instant)>,
     selected: Option<(SocketAddr, SocketAddr)>,
+    /// When the peer was heard last by that pair.
+    heard: Instant,
+    /// No pair works since the one in use was given up; when to tell.
+    lost_at: Option<Instant>,
     lost: bool,
     transactions: VecDeque<Transaction>,
     out: VecDeque<IceOutput>,
@@ -209,6 +217,8 @@ impl IcePort {
             current: Generation::new(now, credentials, controlling, tie_breaker, locals),
             previous: None,
             selected: None,
+            heard: now,
+            lost_at: None,
             lost: false,
             transactions: VecDeque::new(),
             out: VecDeque::new(),
@@ -231,6 +241,7 @@ impl IcePort {
             self.forget(&older);
         }
         self.lost = false;
+        self.lost_at = None;
     }
 
     /// Tells the peer's credentials; others than before need a [`Self::restart`] first.
@@ -302,7 +313,10 @@ impl IcePort {
                 .previous
                 .as_mut()
                 .is_some_and(|(previous, _)| previous.handle(now, local, from, message));
-        self.drain();
+        if valid && self.selected == Some((local, from)) {
+            self.heard = now;
+        }
+        self.drain(now);
         valid
     }
 
@@ -313,15 +327,17 @@ impl IcePort {
             if *limit <= now {
                 self.drop_previous();
                 // Without its agent nobody asks for consent on the old pair (RFC 7675).
-                if !self.current.agent.state().is_connected() && !self.lost {
-                    self.lost = true;
-                    self.out.push_back(IceOutput::Lost);
+                if !self.current.agent.state().is_connected() {
+                    self.lose();
                 }
             } else {
                 previous.handle_timeout(now);
             }
         }
-        self.drain();
+        self.drain(now);
+        if self.lost_at.is_some_and(|at| at <= now) {
+            self.lose();
+        }
     }
 
     /// When [`Self::handle_timeout`] is due.
@@ -331,7 +347,7 @@ impl IcePort {
             let other = previous.poll_timeout().unwrap_or(*limit).min(*limit);
             at = Some(at.map_or(other, |at| at.min(other)));
         }
-        at
+        at.into_iter().chain(self.lost_at).min()
     }
 
     /// What is to be done.
@@ -356,7 +372,15 @@ impl IcePort {
             .map(|g| g.agent.local_credentials().ufrag.as_str())
     }
 
-    fn drain(&mut self) {
+    fn lose(&mut self) {
+        self.lost_at = None;
+        if !self.lost {
+            self.lost = true;
+            self.out.push_back(IceOutput::Lost);
+        }
+    }
+
+    fn drain(&mut self, now: Instant) {
         while let Some(event) = self.current.agent.poll_event() {
             match event {
                 IceAgentEvent::NominatedSend {
@@ -365,15 +389,19 @@ impl IcePort {
                     ..
                 } => {
                     self.selected = Some((source, destination));
+                    self.heard = now;
                     self.lost = false;
+                    self.lost_at = None;
                     self.out.push_back(IceOutput::Selected);
                     self.drop_previous();
                 }
                 IceAgentEvent::IceConnectionStateChange(IceConnectionState::Disconnected)
                     if !self.lost && self.previous.is_none() =>
                 {
-                    self.lost = true;
-                    self.out.push_back(IceOutput::Lost);
+                    match self.selected {
+                        Some(_) => self.lost_at = Some(now.max(self.heard + CONSENT)),
+                        None => self.lose(),
+                    }
                 }
                 IceAgentEvent::IceConnectionStateChange(_)
                 | IceAgentEvent::IceRestart(_)
@@ -390,6 +418,7 @@ impl IcePort {
                 } = event
                 {
                     self.selected = Some((source, destination));
+                    self.heard = now;
                     self.out.push_back(IceOutput::Selected);
                 }
             }

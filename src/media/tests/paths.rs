@@ -170,3 +170,45 @@ fn an_own_port_that_is_taken_is_told_once() {
     );
     w.close();
 }
+
+/// The network of a client is away for longer than its checks are repeated; it restarts then.
+#[test]
+fn a_peer_that_comes_back_by_a_restart_goes_on() {
+    for restarts in [true, false] {
+        for controlling in 0..2 {
+            let mut w = World::new(45);
+            let call = Call {
+                controlling,
+                ..CALL
+            };
+            w.call(&call);
+            w.run(seconds(3));
+            w.speak(0, 10, 0);
+            w.loss = 100;
+            w.run(seconds(25));
+            w.loss = 0;
+            if restarts {
+                let again = Call {
+                    generation: 1,
+                    ..call
+                };
+                for n in [1, 0] {
+                    let ice = w.ice(n, &again);
+                    w.configure(n, Side::Callee, ice);
+                    w.run(seconds(1));
+                }
+                w.run(seconds(1));
+                w.speak(0, 10, 10);
+                assert_eq!(count(&w.heard(1)), 20, "{controlling}");
+                w.run(seconds(60));
+            }
+            // Without it the call ends in time.
+            w.run(seconds(10));
+            for n in 0..2 {
+                let failed = w.has(n, |e| matches!(e, MediaEvent::Failed { .. }));
+                assert_eq!(failed, !restarts, "{controlling} {n}");
+            }
+            w.close();
+        }
+    }
+}
