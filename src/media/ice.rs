@@ -47,6 +47,10 @@ const PREVIOUS_LIMIT: Duration = Duration::from_secs(30);
 /// crate gives up sooner; a client that changes networks needs most of it to restart (RFC 8445 §9).
 const CONSENT: Duration = Duration::from_secs(30);
 
+/// A pair in use that is silent for so long gives way to another one that the peer has nominated.
+/// While it works it is heard each 3 s, by the answers to our checks.
+const PATIENCE: Duration = Duration::from_millis(3_500);
+
 /// A STUN transaction id.
 pub type Transaction = [u8; 12];
 
@@ -85,6 +89,8 @@ pub struct IcePort {
     selected: Option<(SocketAddr, SocketAddr)>,
     /// When the peer was heard last by that pair.
     heard: Instant,
+    /// What the controlling peer has nominated beside that pair.
+    chosen: Option<(SocketAddr, SocketAddr)>,
     /// No pair works since the one in use was given up; when to tell.
     lost_at: Option<Instant>,
     lost: bool,
@@ -218,6 +224,7 @@ impl IcePort {
             previous: None,
             selected: None,
             heard: now,
+            chosen: None,
             lost_at: None,
             lost: false,
             transactions: VecDeque::new(),
@@ -240,6 +247,7 @@ impl IcePort {
         if let Some((older, _)) = older {
             self.forget(&older);
         }
+        self.chosen = None;
         self.lost = false;
         self.lost_at = None;
     }
@@ -301,12 +309,16 @@ impl IcePort {
         from: SocketAddr,
         message: StunMessage,
     ) -> bool {
+        let nominates = message.is_binding_request() && message.use_candidate();
         let chooses = message.use_candidate() || message.is_successful_binding_response();
         let valid = self.current.handle(now, local, from, message);
         let settled = self.current.agent.state().is_connected()
             && self.selected.is_some_and(|(_, remote)| remote == from);
         if valid && chooses && !settled {
             self.current.hurry(now);
+        }
+        if valid && nominates && !self.current.agent.controlling() {
+            self.chosen = Some((local, from)).filter(|pair| self.selected != Some(*pair));
         }
         let valid = valid
             || self
@@ -317,6 +329,7 @@ impl IcePort {
             self.heard = now;
         }
         self.drain(now);
+        self.follow(now);
         valid
     }
 
@@ -335,6 +348,7 @@ impl IcePort {
             }
         }
         self.drain(now);
+        self.follow(now);
         if self.lost_at.is_some_and(|at| at <= now) {
             self.lose();
         }
@@ -372,6 +386,23 @@ impl IcePort {
             .map(|g| g.agent.local_credentials().ufrag.as_str())
     }
 
+    /// Goes over to what the peer has nominated last if the pair in use is silent. The crate stays
+    /// with the one of the highest priority until it is pruned, also if the peer has left it because
+    /// that network is gone.
+    fn follow(&mut self, now: Instant) {
+        let silent = now.saturating_duration_since(self.heard) >= PATIENCE;
+        if let Some((local, remote)) = self.chosen
+            && self.selected.is_some()
+            && silent
+            && self.current.agent.has_viable_remote_candidate(remote)
+        {
+            self.chosen = None;
+            self.selected = Some((local, remote));
+            self.heard = now;
+            self.out.push_back(IceOutput::Selected);
+        }
+    }
+
     fn lose(&mut self) {
         self.lost_at = None;
         if !self.lost {
@@ -390,6 +421,7 @@ impl IcePort {
                 } => {
                     self.selected = Some((source, destination));
                     self.heard = now;
+                    self.chosen = None;
                     self.lost = false;
                     self.lost_at = None;
                     self.out.push_back(IceOutput::Selected);

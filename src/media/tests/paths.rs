@@ -1,6 +1,8 @@
 //! How soon a path is found, and calls whose paths look alike.
 
+use super::super::ice::{IceOutput, IcePort};
 use super::*;
+use crate::description::{Candidate, CandidateKind};
 
 /// Both know each other: a round trip for a check, one for the choice, and DTLS.
 #[test]
@@ -211,4 +213,81 @@ fn a_peer_that_comes_back_by_a_restart_goes_on() {
             w.close();
         }
     }
+}
+
+/// A client that controls has two networks, and goes over to the worse one when the better one is
+/// gone, without a restart.
+#[test]
+#[allow(clippy::disallowed_methods)]
+fn a_nomination_of_a_worse_pair_is_followed_when_the_better_one_is_silent() {
+    let [ours, wifi, mobile] =
+        ["192.0.2.1:5000", "198.51.100.1:6000", "203.0.113.1:7000"].map(address);
+    let candidate = |address: SocketAddr, priority: u32| Candidate {
+        foundation: priority.to_string(),
+        component: 1,
+        address,
+        priority,
+        kind: CandidateKind::Host,
+        related: None,
+        generation: 0,
+    };
+    let start = Instant::now();
+    let mut now = start;
+    let client = |local: SocketAddr| {
+        let mut port = IcePort::new(start, ("peer", "passwordofthepeer22222"), true, 9, &[local]);
+        port.set_remote("ours", "passwordofours22222222");
+        port.add_candidate(&candidate(ours, 2_000_000_000));
+        port
+    };
+    let mut us = IcePort::new(start, ("ours", "passwordofours22222222"), false, 7, &[ours]);
+    us.set_remote("peer", "passwordofthepeer22222");
+    us.add_candidate(&candidate(wifi, 2_000_000_000));
+    us.add_candidate(&candidate(mobile, 1_000_000_000));
+    let mut ports = vec![(ours, us), (wifi, client(wifi))];
+    let run = |ports: &mut Vec<(SocketAddr, IcePort)>, now: &mut Instant, time: Duration| {
+        let end = *now + time;
+        while *now < end {
+            *now += Duration::from_millis(10);
+            let mut wire = Vec::new();
+            for (_, port) in ports.iter_mut() {
+                port.handle_timeout(*now);
+            }
+            loop {
+                for (_, port) in ports.iter_mut() {
+                    while let Some(output) = port.poll() {
+                        match output {
+                            IceOutput::Transmit {
+                                local,
+                                remote,
+                                bytes,
+                                ..
+                            } => wire.push((local, remote, bytes)),
+                            IceOutput::Lost => panic!("lost"),
+                            IceOutput::Selected | IceOutput::Forget { .. } => {}
+                        }
+                    }
+                }
+                if wire.is_empty() {
+                    break;
+                }
+                for (from, to, bytes) in wire.drain(..) {
+                    let message = is::stun::StunMessage::parse(&bytes).unwrap();
+                    if let Some((_, port)) = ports.iter_mut().find(|(local, _)| *local == to) {
+                        port.handle(*now, to, from, message);
+                    }
+                }
+            }
+        }
+    };
+    run(&mut ports, &mut now, seconds(10));
+    assert_eq!(ports[0].1.selected(), Some((ours, wifi)));
+    // Both work, and the peer has chosen: it stays.
+    ports.push((mobile, client(mobile)));
+    run(&mut ports, &mut now, seconds(60));
+    assert_eq!(ports[0].1.selected(), Some((ours, wifi)));
+    ports.remove(1);
+    run(&mut ports, &mut now, seconds(4));
+    assert_eq!(ports[0].1.selected(), Some((ours, mobile)));
+    run(&mut ports, &mut now, seconds(60));
+    assert_eq!(ports[0].1.selected(), Some((ours, mobile)));
 }
