@@ -291,3 +291,57 @@ fn a_nomination_of_a_worse_pair_is_followed_when_the_better_one_is_silent() {
     run(&mut ports, &mut now, seconds(60));
     assert_eq!(ports[0].1.selected(), Some((ours, mobile)));
 }
+
+/// One server, with one certificate for all its calls, answers from one port and goes on from another
+/// (a fork, an announcement).
+#[test]
+fn a_server_that_moves_to_another_port_is_keyed_anew() {
+    for client in 0..2 {
+        let mut w = World::new(46);
+        let leg = |w: &World, n: usize, port: u16| {
+            let mut side = phone_side(n);
+            if let SideTransport::Rtp(rtp) = &mut side.transport {
+                match n {
+                    0 => rtp.remote = Some(SocketAddr::new(gateway(1).ip(), port)),
+                    _ => (rtp.remote, rtp.port) = (Some(gateway(0)), port),
+                }
+                rtp.rtcp_mux = true;
+                rtp.keys = RtpKeys::Dtls {
+                    client: n == client,
+                    remote: w.nodes[1 - n].certificate.fingerprint(Setup::Actpass),
+                };
+            }
+            side
+        };
+        for n in 0..2 {
+            // Behind their DTLS legs are plain ones.
+            let mut plain = phone_side(n);
+            if let SideTransport::Rtp(rtp) = &mut plain.transport {
+                rtp.port += 100;
+            }
+            w.configure(n, Side::Callee, plain);
+        }
+        for (round, port) in [(1, 22_000), (2, 22_002)] {
+            for n in [1, 0] {
+                let side = leg(&w, n, port);
+                w.configure(n, Side::Caller, side);
+            }
+            w.run(seconds(3));
+            for n in 0..2 {
+                let to = SocketAddr::new(gateway(n).ip(), gateway(n).port() + 100);
+                for at in 0..5u16 {
+                    let at = round * 100 + at;
+                    w.put(
+                        phone(n),
+                        to,
+                        rtp_packet(0, at, u32::from(at) * 160, 7, &sound(at)),
+                    );
+                    w.run(FRAME);
+                }
+                let heard = count(&w.heard(1 - n));
+                assert_eq!(heard, usize::from(round) * 5, "{client} {n} {port}");
+            }
+        }
+        w.close();
+    }
+}
