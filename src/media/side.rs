@@ -467,6 +467,15 @@ impl SideState {
         }
     }
 
+    /// True if one key from signalling protects both components. One of them counts for both then:
+    /// no packet number may meet the key twice (RFC 3711 §9.1), wherever RTCP goes next.
+    pub fn has_one_key(&self) -> bool {
+        match &self.spec.transport {
+            SideTransport::Rtp(rtp) => matches!(rtp.keys, RtpKeys::Sdes { .. }),
+            SideTransport::Ice(_) | SideTransport::Bundled(_) => false,
+        }
+    }
+
     /// True if its peer may be found by its packets. An announcement that cannot be used leaves
     /// no other way.
     pub fn is_symmetric(&self) -> bool {
