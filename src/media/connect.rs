@@ -8,7 +8,7 @@ use is::stun::StunMessage;
 
 use super::dtls::{self, Verdict};
 use super::ice::{IceOutput, Transaction};
-use super::side::{Component, Path, Protection, Sender};
+use super::side::{Component, Path, Protection};
 use super::{Check, Known, Media, Place, SocketKey, Timer, Transmit};
 use crate::border::SideTransport;
 use crate::leg::EndReason;
@@ -118,8 +118,7 @@ impl Media {
             return;
         };
         let client = role == Some(true);
-        let sender = channel.admit_dtls(now, (socket, from), datagram, (client, symmetric));
-        if sender == Sender::Stranger {
+        if !channel.admit_dtls(now, (socket, from), datagram, (client, symmetric)) {
             return;
         }
         if channel.dtls.is_none() {
@@ -131,7 +130,7 @@ impl Media {
             channel.dtls = Some(dtls::Association::new(now, &certificate, false));
         }
         if let Some(association) = &mut channel.dtls {
-            association.handle(now, datagram, sender == Sender::Peer);
+            association.handle(now, datagram);
         }
         self.drive_dtls(now, place);
     }

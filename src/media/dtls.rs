@@ -185,13 +185,12 @@ impl Association {
         self.state == State::Done
     }
 
-    /// Takes a datagram of the peer. `counts`: it is the peer's as far as addresses tell; else what
-    /// is wrong with it is not held against the peer.
-    pub fn handle(&mut self, now: Instant, datagram: &[u8], counts: bool) {
+    /// Takes a datagram of the peer.
+    pub fn handle(&mut self, now: Instant, datagram: &[u8]) {
         if matches!(self.state, State::Broken(..)) {
             return;
         }
-        self.datagrams += u32::from(counts);
+        self.datagrams += 1;
         if self.datagrams > MAX_DATAGRAMS {
             if self.state == State::Shaking {
                 self.state = State::Broken("the DTLS handshake does not end", EndReason::Security);
@@ -219,7 +218,7 @@ impl Association {
                         // Nothing has proven yet who closes (RFC 6347 §4.1.2.7).
                         EndpointEvent::PeerClosed if self.state == State::Shaking => {
                             self.begin_anew(now);
-                            self.count_error(counts);
+                            self.count_error();
                         }
                         // The keys outlive the association; signalling ends the call.
                         _ => {}
@@ -230,13 +229,13 @@ impl Association {
                 // Alerts are not authenticated before the handshake ends, and a refused handshake
                 // is repeated by the timer, so one bad datagram decides nothing.
                 tracing::debug!(%error, "DTLS datagram refused");
-                self.count_error(counts);
+                self.count_error();
             }
         }
     }
 
-    fn count_error(&mut self, counts: bool) {
-        self.errors += u32::from(counts);
+    fn count_error(&mut self) {
+        self.errors += 1;
         if self.errors > MAX_ERRORS && self.state == State::Shaking {
             self.state = State::Broken("the DTLS handshake failed", EndReason::Security);
         }
@@ -357,7 +356,6 @@ fn matches(certificate: &[u8], expected: &Fingerprint) -> bool {
 }
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
-const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 const SERVER_HELLO: u8 = 2;
@@ -393,9 +391,4 @@ pub fn is_client_hello(datagram: &[u8]) -> bool {
     records(datagram)
         .next()
         .is_some_and(|r| r.content == HANDSHAKE && r.epoch == 0 && r.start == CLIENT_HELLO)
-}
-
-/// True if `datagram` holds an alert that is not protected.
-pub fn is_clear_alert(datagram: &[u8]) -> bool {
-    records(datagram).any(|r| r.content == ALERT && r.epoch == 0)
 }

@@ -19,9 +19,8 @@ use crate::id::TokenMaker;
 /// Addresses of one side that its peer was validated at, over all restarts.
 const MAX_ADDRESSES: usize = 128;
 
-/// Handshakes of a channel that others than the announced address may begin, or datagrams of theirs
-/// while we are the client: enough for a phone behind a NAT among scanners, not enough to keep a
-/// thread busy with signatures.
+/// Handshakes of a channel that others than the announced address may begin: enough for a phone
+/// behind a NAT among scanners, not enough to keep a thread busy with signatures.
 const MAX_STRAYS: u32 = 64;
 
 /// A handshake that is silent for so long gives way to the next one from elsewhere. Clients repeat
@@ -110,7 +109,7 @@ pub struct Channel {
     /// When the one we shake hands with was heard last, if it is somewhere else than announced: the
     /// peer behind a NAT, or anybody.
     pub far: Option<Instant>,
-    /// What was spent on datagrams from elsewhere.
+    /// Handshakes that were begun from elsewhere.
     strays: u32,
     /// How packets are protected.
     pub protection: Protection,
@@ -136,59 +135,52 @@ impl Channel {
         self.far = None;
     }
 
-    /// Judges the sender of a DTLS datagram. `client`: we are the DTLS client.
+    /// True if a DTLS datagram may be the peer's. `client`: we are the DTLS client.
     ///
     /// Until the keys are there, nothing in a datagram proves whose it is. So what comes from the
     /// announced address goes first: others are heard only before it is, and their handshake gives
-    /// way to its own. A flight of ours that nobody has asked for goes to the announced address only.
+    /// way to its own. The flights of a client go to the announced address, and are answered from
+    /// there.
     pub fn admit_dtls(
         &mut self,
         now: Instant,
         from: (SocketKey, SocketAddr),
         datagram: &[u8],
         (client, symmetric): (bool, bool),
-    ) -> Sender {
+    ) -> bool {
         let direct = match &self.path {
             Path::Direct(direct) => direct,
             Path::Ice { .. } | Path::Borrowed => {
                 self.dtls_from = Some(from);
-                return Sender::Peer;
+                return true;
             }
         };
         if !direct.may_be_peer(from.1, symmetric) {
-            return Sender::Stranger;
+            return false;
         }
         let begins = dtls::is_client_hello(datagram);
         if direct.announces(from.1) {
             if self.far.is_some() {
                 if !begins || self.protection.is_ready() {
-                    return Sender::Stranger;
+                    return false;
                 }
                 self.end_dtls();
             }
             self.dtls_from = Some(from);
-            return Sender::Peer;
+            return true;
         }
-        let same = self.far.is_some() && self.dtls_from == Some(from);
-        if same {
+        if self.far.is_some() && self.dtls_from == Some(from) {
             self.far = Some(now);
-            return Sender::Unproven;
+            return true;
         }
-        // An alert that is not protected may be anybody's (RFC 6347 §4.1.2.7).
-        let useful = match client {
-            true => self.dtls_from.is_none() && !dtls::is_clear_alert(datagram),
-            false => begins && self.gives_way(now),
-        };
-        if !useful || self.strays >= MAX_STRAYS {
-            return Sender::Stranger;
+        if client || !begins || !self.gives_way(now) || self.strays >= MAX_STRAYS {
+            return false;
         }
         self.strays += 1;
-        if !client {
-            self.end_dtls();
-            self.far = Some(now);
-            self.dtls_from = Some(from);
-        }
-        Sender::Unproven
+        self.end_dtls();
+        self.far = Some(now);
+        self.dtls_from = Some(from);
+        true
     }
 
     /// True if a handshake with someone who is not at the announced address may begin.
@@ -210,17 +202,6 @@ impl Channel {
             Path::Borrowed => None,
         }
     }
-}
-
-/// Whose a DTLS datagram is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
-    /// The peer's, as far as addresses tell.
-    Peer,
-    /// Somebody's who may be the peer: its mistakes do not count.
-    Unproven,
-    /// A stranger's.
-    Stranger,
 }
 
 /// Where packets go.
