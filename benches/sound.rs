@@ -63,6 +63,7 @@ pub fn pcmu() -> Format {
         clock_hz: 8000,
         send_payload_type: 0,
         receive_payload_type: 0,
+        receive_also: Vec::new(),
         send_digits: None,
         receive_digits: Vec::new(),
         send_noise: None,

@@ -95,6 +95,9 @@ pub struct Format {
     pub send_payload_type: u8,
     /// Payload type from the peer.
     pub receive_payload_type: u8,
+    /// What the peer may send in the place of it at any time, since an answer had more than one
+    /// encoding (RFC 3264 §6.1, §7).
+    pub receive_also: Vec<Encoded>,
     /// telephone-event toward the peer: payload type and clock rate.
     pub send_digits: Option<(u8, u32)>,
     /// telephone-event from the peer: each payload type with its clock rate.
@@ -107,6 +110,17 @@ pub struct Format {
     pub ptime_ms: u16,
     /// The peer makes use of Opus' in-band FEC.
     pub fec: bool,
+}
+
+/// An encoding and its payload type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The payload type.
+    pub payload_type: u8,
+    /// The encoding in upper case.
+    pub encoding: String,
+    /// RTP clock rate.
+    pub clock_hz: u32,
 }
 
 impl Format {

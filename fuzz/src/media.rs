@@ -96,6 +96,7 @@ fn format() -> Format {
         clock_hz: 8000,
         send_payload_type: 0,
         receive_payload_type: 0,
+        receive_also: Vec::new(),
         send_digits: Some((101, 8000)),
         receive_digits: vec![(101, 8000)],
         send_noise: None,

@@ -4,7 +4,7 @@
 //! operator wants Opus toward clients, the worker transcodes it. Payload types and the clock of
 //! telephone-event may differ from side to side in any case; [`Format`] says what each side has.
 
-use crate::border::Format;
+use crate::border::{Encoded, Format};
 use crate::config::Transcode;
 use crate::description::{Codec, Direction, Media, Stream, Transport};
 use crate::id::Room;
@@ -194,10 +194,7 @@ pub fn answer(
     direction: Direction,
     noise: bool,
 ) -> Option<(Stream, Format)> {
-    let codec = offer
-        .codecs
-        .iter()
-        .find(|codec| Encoding::of(codec) == Some(encoding))?;
+    let codec = line_of(offer, encoding)?;
     let digits = digits_beside(&offer.codecs, codec.clock_hz);
     let noise = noise_beside(&offer.codecs, encoding).filter(|_| noise);
     let mut format = format(encoding, codec, codec, digits, digits, offer);
@@ -224,24 +221,53 @@ pub fn ask_for_packets(ours: &mut Stream, other: Option<&Stream>) {
     ours.maxptime_ms = other.and_then(|o| o.maxptime_ms).filter(|ms| *ms < 60);
 }
 
-/// Reads the answer to an offer of ours: which encoding the peer chose, and how its packets look.
-pub fn chosen(ours: &Stream, theirs: &Stream) -> Option<(Encoding, Format)> {
-    theirs.codecs.iter().find_map(|codec| {
-        let encoding = Encoding::of(codec)?;
-        let own = ours
-            .codecs
-            .iter()
-            .find(|own| Encoding::of(own) == Some(encoding))?;
-        let send = digits_beside(&theirs.codecs, codec.clock_hz);
-        let receive = send.and_then(|sent| ours.codecs.iter().find(|own| own.same_encoding(sent)));
-        let mut format = format(encoding, codec, own, send, receive, theirs);
-        if let Some(own) = noise_beside(&ours.codecs, encoding) {
-            let noise = noise_beside(&theirs.codecs, encoding);
-            format.send_noise = noise.map(|noise| noise.payload_type);
-            format.receive_noise = Some(own.payload_type);
+/// Reads the answer of a leg in `room` to an offer of ours: which encoding it speaks, and how its
+/// packets look. An answer may have several (RFC 3264 §6.1); any of them may come then.
+pub fn chosen(room: Room, ours: &Stream, theirs: &Stream) -> Option<(Encoding, Format)> {
+    let shared = shared(room, ours, theirs);
+    let encoding = *shared.first()?;
+    let (codec, own) = (line_of(theirs, encoding)?, line_of(ours, encoding)?);
+    let send = digits_beside(&theirs.codecs, codec.clock_hz);
+    let mut format = format(encoding, codec, own, send, None, theirs);
+    if let Some(own) = noise_beside(&ours.codecs, encoding) {
+        let noise = noise_beside(&theirs.codecs, encoding);
+        format.send_noise = noise.map(|noise| noise.payload_type);
+        format.receive_noise = Some(own.payload_type);
+    }
+    for encoding in &shared {
+        let digits = digits_beside(&theirs.codecs, encoding.clock_hz());
+        let own = digits.and_then(|sent| ours.codecs.iter().find(|own| own.same_encoding(sent)));
+        let own = own.map(|own| (own.payload_type, own.clock_hz));
+        if let Some(own) = own.filter(|own| !format.receive_digits.contains(own)) {
+            format.receive_digits.push(own);
         }
-        Some((encoding, format))
-    })
+    }
+    let others = shared.iter().skip(1).filter_map(|encoding| {
+        Some(Encoded {
+            payload_type: line_of(ours, *encoding)?.payload_type,
+            encoding: encoding.name().to_ascii_uppercase(),
+            clock_hz: encoding.clock_hz(),
+        })
+    });
+    format.receive_also = others.collect();
+    Some((encoding, format))
+}
+
+/// The encodings that an answer of a leg in `room` has of our offer, the one to speak first. XMPP
+/// clients answer with all that they have, in any order, and speak the first of the offer's that they
+/// have (libwebrtc).
+pub fn shared(room: Room, ours: &Stream, theirs: &Stream) -> Vec<Encoding> {
+    let (mut list, others) = match room {
+        Room::Xmpp => (encodings(ours), encodings(theirs)),
+        Room::Sip => (encodings(theirs), encodings(ours)),
+    };
+    list.retain(|encoding| others.contains(encoding));
+    list
+}
+
+fn line_of(stream: &Stream, encoding: Encoding) -> Option<&Codec> {
+    let mut lines = stream.codecs.iter();
+    lines.find(|codec| Encoding::of(codec) == Some(encoding))
 }
 
 /// The telephone-event line that fits a codec of `clock_hz`: the one of the same clock, as RFC 4733
@@ -270,6 +296,7 @@ fn format(
         clock_hz: encoding.clock_hz(),
         send_payload_type: send.payload_type,
         receive_payload_type: receive.payload_type,
+        receive_also: Vec::new(),
         send_digits: send_digits.map(event),
         receive_digits: receive_digits.map(event).into_iter().collect(),
         send_noise: None,
@@ -393,7 +420,7 @@ mod tests {
             Codec::new(120, "OPUS", 48_000, 2),
             Codec::new(96, "telephone-event", 8_000, 1),
         ]);
-        let (encoding, format) = chosen(&ours, &theirs).unwrap();
+        let (encoding, format) = chosen(Room::Sip, &ours, &theirs).unwrap();
         assert_eq!(encoding, Encoding::Opus);
         assert_eq!(
             (format.send_payload_type, format.receive_payload_type),
@@ -407,6 +434,54 @@ mod tests {
     fn an_answer_without_a_codec_of_ours_is_none() {
         let ours = stream(offered_codecs(Room::Xmpp, &[Encoding::Pcmu], false));
         let theirs = stream(vec![Codec::new(97, "speex", 16_000, 1)]);
-        assert_eq!(chosen(&ours, &theirs), None);
+        assert_eq!(chosen(Room::Xmpp, &ours, &theirs), None);
+    }
+
+    /// Monal answers with all that it has, in the order of a hash table, and libwebrtc sends the
+    /// first codec of the offer.
+    #[test]
+    fn of_an_answer_with_several_codecs_all_are_received() {
+        use Encoding::{G722, Opus, Pcma, Pcmu};
+        let offer = |room| stream(offered_codecs(room, &[G722, Pcmu, Pcma, Opus], false));
+        let answer = stream(vec![
+            Codec::new(8, "PCMA", 8_000, 1),
+            Codec::new(126, "telephone-event", 8_000, 1),
+            Codec::new(0, "PCMU", 8_000, 1),
+            Codec::new(110, "telephone-event", 48_000, 1),
+            Codec::new(111, "opus", 48_000, 2),
+            Codec::new(9, "G722", 8_000, 1),
+        ]);
+        let also = |format: &Format| -> Vec<_> {
+            let each = format.receive_also.iter();
+            each.map(|e| (e.payload_type, e.encoding.clone(), e.clock_hz))
+                .collect()
+        };
+        let named = |payload_type, name: &str, clock| (payload_type, name.to_owned(), clock);
+        let (encoding, format) = chosen(Room::Xmpp, &offer(Room::Xmpp), &answer).unwrap();
+        assert_eq!(encoding, G722);
+        assert_eq!(
+            (format.send_payload_type, format.receive_payload_type),
+            (9, 9)
+        );
+        assert_eq!(
+            also(&format),
+            [
+                named(0, "PCMU", 8_000),
+                named(8, "PCMA", 8_000),
+                named(111, "OPUS", 48_000)
+            ]
+        );
+        assert_eq!(format.receive_digits, [(126, 8_000), (110, 48_000)]);
+        // A telephone says what it would like best, under numbers of its own for what we send.
+        let mut answer = stream(vec![
+            Codec::new(0, "PCMU", 8_000, 1),
+            Codec::new(96, "opus", 48_000, 2),
+        ]);
+        let (encoding, format) = chosen(Room::Sip, &offer(Room::Sip), &answer).unwrap();
+        assert_eq!(encoding, Pcmu);
+        assert_eq!(also(&format), [named(111, "OPUS", 48_000)]);
+        answer.codecs.pop();
+        let (_, format) = chosen(Room::Sip, &offer(Room::Sip), &answer).unwrap();
+        assert_eq!(format.receive_also, []);
     }
 }

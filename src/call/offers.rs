@@ -21,8 +21,9 @@ impl Calls {
         side: Side,
         answer: &Description,
     ) -> Result<(), End> {
+        let room = call.leg(side).ok_or(EndReason::Failed)?.room;
         let media = call.side_mut(side).ok_or(EndReason::Failed)?;
-        let (Some(ours), Some(theirs)) = (&mut media.ours, answer.audio()) else {
+        let (Some(ours), Some(theirs)) = (&media.ours, answer.audio()) else {
             return Err(End::because(
                 EndReason::NotAcceptable,
                 "the answer has no audio",
@@ -36,17 +37,17 @@ impl Calls {
                 "an answer without DTLS-SRTP",
             ));
         }
-        if let (Transport::Rtp(ours), Transport::Rtp(theirs)) =
-            (&mut ours.transport, &theirs.transport)
-        {
-            media.keying.answered(ours, theirs)?;
-        }
-        let (encoding, format) = negotiate::chosen(ours, theirs).ok_or_else(|| {
+        let (encoding, mut format) = negotiate::chosen(room, ours, theirs).ok_or_else(|| {
             End::because(
                 EndReason::NotAcceptable,
                 "the answer has no codec of the offer",
             )
         })?;
+        if self.config.media.transcode == Transcode::Never {
+            // Nobody could hear it; `reconcile` asks for one.
+            format.receive_also.clear();
+        }
+        media.take_keys(theirs)?;
         media.set_format(format);
         media.encoding = Some(encoding);
         media.set_peer(theirs);
@@ -79,7 +80,7 @@ impl Calls {
                     negotiate::offerable(transcode, caller.room, &spoken, &Encoding::ALL);
                 let description = self.own_offer(call, caller, &encodings);
                 self.tell(caller, LegCommand::Answer(description));
-                self.up(call);
+                self.up(call)?;
             }
         }
         Ok(())
@@ -94,13 +95,13 @@ impl Calls {
     ) -> Result<(), End> {
         let caller = call.caller;
         let answer = self.take_offer(now, call, caller, offer)?;
-        self.up(call);
+        self.up(call)?;
         self.tell(caller, LegCommand::Answer(answer));
         Ok(())
     }
 
     /// Both sides know each other: sound may flow, and silence counts.
-    pub(super) fn up(&mut self, call: &mut Call) {
+    pub(super) fn up(&mut self, call: &mut Call) -> Result<(), End> {
         call.state = State::Up;
         for side in [Side::Caller, Side::Callee] {
             self.configure(call, side);
@@ -109,6 +110,12 @@ impl Calls {
         if !call.awaits_media() {
             self.timers.stop(&(call.id, CallTimer::Connect));
         }
+        if let Some(callee) = call.leg(Side::Callee)
+            && self.is_open(call, callee)
+        {
+            return self.reconcile(call, callee);
+        }
+        Ok(())
     }
 
     /// Takes an offer in and writes its answer.
@@ -178,9 +185,10 @@ impl Calls {
         media.set_peer(audio);
         media.set_format(format);
         media.encoding = Some(encoding);
-        media.ours = Some(stream.clone());
-        media.is_elsewhere = false;
+        media.describe(stream.clone());
         self.note_peer(call, audio);
+        // Toward SIP, BUNDLE is declined (RFC 9143 §7.3): each stream has a port of its own.
+        let bundle = offer.bundle && leg.room == Room::Xmpp;
         let video = offer.video();
         if video.is_none()
             && let Some(video) = call.media_mut(leg).and_then(|m| m.video.as_deref_mut())
@@ -192,7 +200,7 @@ impl Calls {
             let answer = if std::ptr::eq(offered, audio) {
                 stream.clone()
             } else if video.is_some_and(|video| std::ptr::eq(offered, video)) {
-                self.answer_video(now, call, leg, (offered, offer.bundle), &stream)?
+                self.answer_video(now, call, leg, (offered, bundle), &stream)?
             } else {
                 beside(offered, &stream)
             };
@@ -201,10 +209,7 @@ impl Calls {
         if let Some(media) = call.media_mut(leg) {
             media.lines.clone_from(&streams);
         }
-        Ok(Description {
-            streams,
-            bundle: offer.bundle,
-        })
+        Ok(Description { streams, bundle })
     }
 
     /// An offer of ours to a leg that has none, or needs another one.
@@ -221,13 +226,13 @@ impl Calls {
         if let Some(media) = call.media_mut(leg) {
             let mut stream = self.offered_stream(worker, leg.room, media, encodings);
             negotiate::ask_for_packets(&mut stream, beyond.as_ref());
-            media.ours = Some(stream.clone());
-            media.is_elsewhere = false;
+            media.describe(stream.clone());
             streams = self.lines(worker, media, &stream);
             media.lines.clone_from(&streams);
             if let Some(video) = media.video.as_deref_mut() {
                 let pictures = |s: &&Stream| s.media == Media::Video && !s.rejected;
                 video.ours = streams.iter().find(pictures).cloned();
+                video.offer = None;
                 video.is_elsewhere = false;
             }
         }
@@ -360,22 +365,39 @@ impl Calls {
 
     /// The encoding that an answer of the callee chooses of our offer.
     pub(super) fn choice(&self, call: &mut Call, answer: &Description) -> Option<Encoding> {
+        let room = call.leg(Side::Callee)?.room;
         let ours = call.side_mut(Side::Callee)?.ours.as_ref()?;
-        negotiate::chosen(ours, answer.audio()?).map(|(encoding, _)| encoding)
+        negotiate::chosen(room, ours, answer.audio()?).map(|(encoding, _)| encoding)
     }
 
-    /// A leg of a running call has answered in another codec than before, where nobody transcodes:
-    /// it is asked for the one that the other side has. Its answer can then only be that or none.
+    /// A leg of a running call has answered in another codec than before, or left it open which of
+    /// several it sends, where nobody transcodes: it is asked for the one that the other side has. Its
+    /// answer can then only be that or none.
     pub(super) fn reconcile(&mut self, call: &mut Call, leg: LegId) -> Result<(), End> {
-        if self.agreed(call).is_ok() || call.answered.is_none() {
+        let is_agreed = self.agreed(call).is_ok();
+        if (is_agreed && !self.is_open(call, leg)) || call.answered.is_none() {
             return Ok(());
         }
-        let other = call.side_of(leg).other();
-        let other = call.side_mut(other).and_then(|media| media.encoding);
-        let spoken: Vec<Encoding> = other.into_iter().collect();
+        let side = match is_agreed {
+            true => call.side_of(leg),
+            false => call.side_of(leg).other(),
+        };
+        let spoken = call.side_mut(side).and_then(|media| media.encoding);
+        let spoken: Vec<Encoding> = spoken.into_iter().collect();
         let description = self.own_offer(call, leg, &spoken);
         self.tell(leg, LegCommand::Update(description));
         Ok(())
+    }
+
+    /// True if a telephone may send what nobody understands: it has answered our offer with several
+    /// encodings where nobody transcodes. Clients speak the first of ours, and few can be asked again.
+    fn is_open(&self, call: &mut Call, leg: LegId) -> bool {
+        let media = call.media_mut(leg).filter(|_| leg.room == Room::Sip);
+        let both = media.and_then(|media| media.ours.as_ref().zip(media.peer.as_ref()));
+        let is_open = |(ours, theirs): (&Stream, &Stream)| {
+            negotiate::shared(leg.room, ours, theirs).len() > 1
+        };
+        !self.may_differ() && both.is_some_and(is_open)
     }
 
     /// Where nobody transcodes, both sides must speak the same.

@@ -196,6 +196,7 @@ fn format(picture: Picture, send: u8, receive: u8) -> Format {
         clock_hz: CLOCK_HZ,
         send_payload_type: send,
         receive_payload_type: receive,
+        receive_also: Vec::new(),
         send_digits: None,
         receive_digits: Vec::new(),
         send_noise: None,

@@ -13,6 +13,7 @@ use crate::description::{
     TransportInfo,
 };
 use crate::id::BridgeId;
+use crate::leg::End;
 
 /// Remote candidates kept per side. libwebrtc gathers about 10 to 30 with several interfaces and
 /// TURN servers; more than this is no help to anybody.
@@ -26,6 +27,9 @@ pub(super) struct SideMedia {
     pub(super) habits: Habits,
     /// The audio stream as we described it last.
     pub(super) ours: Option<Stream>,
+    /// Our end without ICE as the offer in force has it, from its first answer on: each fork answers
+    /// that (RFC 3261 §13.2.2.4), and `ours` is left with what one of them chose.
+    pub(super) offer: Option<RtpTransport>,
     /// The audio stream as the peer described it last.
     pub(super) peer: Option<Stream>,
     pub(super) format: Option<Format>,
@@ -85,6 +89,7 @@ impl SideMedia {
             keying,
             habits: Habits::default(),
             ours: None,
+            offer: None,
             peer: None,
             format: None,
             encoding: None,
@@ -115,6 +120,24 @@ impl SideMedia {
             self.connected = false;
             self.candidates.clear();
         }
+    }
+
+    /// Notes what we describe to the peer now.
+    pub(super) fn describe(&mut self, stream: Stream) {
+        self.ours = Some(stream);
+        self.offer = None;
+        self.is_elsewhere = false;
+    }
+
+    /// Agrees on the protection of an answer to our offer.
+    pub(super) fn take_keys(&mut self, theirs: &Stream) -> Result<(), End> {
+        let ours = self.ours.as_mut().map(|ours| &mut ours.transport);
+        if let (Some(Transport::Rtp(ours)), Transport::Rtp(theirs)) = (ours, &theirs.transport) {
+            let offer = self.offer.get_or_insert_with(|| ours.clone());
+            ours.clone_from(offer);
+            self.keying.answered(ours, theirs)?;
+        }
+        Ok(())
     }
 
     /// Takes in what the peer described.
@@ -243,7 +266,9 @@ impl SideMedia {
             format: self.format.clone(),
             send: direction.receives() && !peer.is_some_and(has_hold_address),
             receive,
-            silence_limit: silence_limit.filter(|_| receive && self.format.is_some()),
+            // Few telephones send anything while they hold, may they say `sendonly` or not.
+            silence_limit: silence_limit
+                .filter(|_| receive && self.format.is_some() && !self.is_held()),
         }
     }
 

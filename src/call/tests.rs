@@ -3,6 +3,7 @@ mod handing;
 mod keys;
 mod noise;
 mod ports;
+mod several;
 mod transcoding;
 mod trunks;
 mod video;
@@ -425,6 +426,15 @@ fn hold_of_one_side_is_told_to_the_other_and_silence_is_then_allowed() {
     desk.event(callee(), LegEvent::Updated(hold));
     assert!(desk.told().iter().any(|(leg, c)| *leg == callee()
         && matches!(c, LegCommand::Answer(a) if a.streams[0].direction == Direction::Receive)));
+    assert_eq!(desk.last_spec(Side::Callee).silence_limit, None);
+    desk.event(callee(), LegEvent::Updated(rtp(vec![pcmu()])));
+    assert!(desk.last_spec(Side::Callee).silence_limit.is_some());
+    let mut nowhere = rtp(vec![pcmu()]);
+    if let Transport::Rtp(rtp) = &mut nowhere.streams[0].transport {
+        rtp.address = Some(([0, 0, 0, 0], 30_000).into());
+    }
+    desk.event(callee(), LegEvent::Updated(nowhere));
+    assert_eq!(desk.last_spec(Side::Callee).silence_limit, None);
     let mut inactive = rtp(vec![pcmu()]);
     inactive.streams[0].direction = Direction::Inactive;
     desk.event(callee(), LegEvent::Updated(inactive));

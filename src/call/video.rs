@@ -101,7 +101,7 @@ impl Calls {
         let Some(mut video) = self.video_of(now, call, leg, offered) else {
             return Ok(refused);
         };
-        let transport = match bundle && leg.room == Room::Xmpp {
+        let transport = match bundle {
             true => Ok(sound.transport.clone()),
             false => self.answering(call.worker, &video, offered),
         };
@@ -114,7 +114,6 @@ impl Calls {
             };
             video.picture = codecs.first().filter(|_| format.is_some()).cloned();
             video.format = format;
-            video.is_elsewhere = false;
             let stream = Stream {
                 name: offered.name.clone(),
                 media: Media::Video,
@@ -125,7 +124,7 @@ impl Calls {
                 transport,
                 rejected: false,
             };
-            video.ours = Some(stream.clone());
+            video.describe(stream.clone());
             stream
         });
         if let Some(media) = call.media_mut(leg) {
@@ -284,23 +283,19 @@ impl SideMedia {
         let Some(video) = self.video.as_deref_mut() else {
             return Ok(());
         };
-        let both = video.ours.as_mut().zip(answer.video());
+        let both = video.ours.as_ref().zip(answer.video());
         let chosen = both.and_then(|(ours, theirs)| {
             let protected =
                 !matches!(&theirs.transport, Transport::Ice(i) if i.fingerprint.is_none());
             let (codec, format) = pictures::chosen(ours, theirs).filter(|_| protected)?;
-            Some((ours, theirs, codec, format))
+            Some((theirs, codec, format))
         });
-        let Some((ours, theirs, codec, format)) = chosen else {
+        let Some((theirs, codec, format)) = chosen else {
             video.stop();
             return Ok(());
         };
-        if let (Transport::Rtp(ours), Transport::Rtp(theirs)) =
-            (&mut ours.transport, &theirs.transport)
-        {
-            video.keying.answered(ours, theirs)?;
-        }
-        video.bundled = answer.bundle;
+        video.take_keys(theirs)?;
+        video.bundled = answer.bundle && matches!(theirs.transport, Transport::Ice(_));
         video.picture = Some(codec);
         video.format = Some(format);
         video.set_peer(theirs);

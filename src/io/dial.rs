@@ -502,9 +502,8 @@ impl Handset {
     /// Our offer was answered.
     fn answered(&mut self, now: Instant, answer: &Description) {
         let chosen = match (&self.ours, answer.audio()) {
-            (Some(ours), Some(theirs)) => {
-                negotiate::chosen(ours, theirs).map(|(_, format)| (theirs.clone(), format))
-            }
+            (Some(ours), Some(theirs)) => negotiate::chosen(Room::Xmpp, ours, theirs)
+                .map(|(_, format)| (theirs.clone(), format)),
             _ => None,
         };
         match chosen {
@@ -560,6 +559,7 @@ impl Handset {
         self.configure_ice(offered, Some(theirs), Some(format.clone()));
         let inside = Format {
             receive_payload_type: format.send_payload_type,
+            receive_also: Vec::new(),
             send_payload_type: format.send_payload_type,
             send_digits: format.send_digits,
             receive_digits: format.send_digits.into_iter().collect(),

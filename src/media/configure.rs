@@ -455,6 +455,11 @@ impl Media {
 
     /// What follows from a new specification, whatever the transport.
     fn settle(&mut self, now: Instant, slot: u32, side: Side, old: Option<&SideSpec>) {
+        if let Some(state) = self.side(slot, side)
+            && old.is_some_and(|old| old.format != state.spec.format)
+        {
+            state.turned = None;
+        }
         self.choose_ways(slot);
         if let Some(state) = self.side(slot, side)
             && old.is_some_and(|old| old.silence_limit != state.spec.silence_limit)

@@ -517,6 +517,7 @@ impl Media {
             latched,
             digit,
             key_down,
+            turned: _,
             play,
             noise: _,
         } = effects;

@@ -81,17 +81,14 @@ impl Media {
         let Some(Some(bridge)) = self.bridges.get_mut(slot as usize) else {
             return;
         };
-        let format = |state: &Option<SideState>| state.as_ref()?.spec.format.clone();
-        let formats = (format(&bridge.caller), format(&bridge.callee));
+        let output = |state: &Option<SideState>| state.as_ref()?.spec.format.clone();
+        let outputs = (output(&bridge.caller), output(&bridge.callee));
         let (caller, callee) = (&mut bridge.caller, &mut bridge.callee);
-        for (state, (from, to)) in [
-            (caller, (&formats.0, &formats.1)),
-            (callee, (&formats.1, &formats.0)),
-        ] {
+        for (state, to) in [(caller, &outputs.1), (callee, &outputs.0)] {
             let Some(state) = state else { continue };
-            match (from, to) {
-                (Some(from), Some(to)) => choose_way(state, from, to),
-                (_, None) | (None, _) => state.end_way(),
+            match to {
+                Some(to) => choose_way(state, to),
+                None => state.end_way(),
             }
         }
         for side in [Side::Caller, Side::Callee] {
@@ -117,7 +114,7 @@ impl Media {
         let (Some(from), Some(to)) = bridge.split(side) else {
             return;
         };
-        if let (Some(format), Some(other)) = (from.spec.format.clone(), &to.spec.format) {
+        if let (Some(format), Some(other)) = (from.input().cloned(), &to.spec.format) {
             transcode(from, &format, other);
         }
         if let Way::Transcoded(transcoder) = &mut from.way {
@@ -139,7 +136,11 @@ impl Media {
     }
 }
 
-fn choose_way(state: &mut SideState, from: &Format, to: &Format) {
+/// Decides what becomes of the sound of the peer of `state` on its way to one with format `to`.
+pub(super) fn choose_way(state: &mut SideState, to: &Format) {
+    let Some(from) = &state.input().cloned() else {
+        return state.end_way();
+    };
     if let Way::Transcoded(transcoder) = &state.way
         && transcoder.fits(from, to)
     {

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::play::choose_way;
 use super::rtp::{self, Header};
 use super::side::{Admission, Channel, Path, SideState, Way};
 use super::{Forward, SocketKey};
@@ -21,6 +22,8 @@ pub struct Effects {
     pub digit: Option<(Digit, bool)>,
     /// A key is down; when to ask whether its end was lost.
     pub key_down: Option<Instant>,
+    /// The peer has gone over to another encoding.
+    pub turned: bool,
     /// Sound waits to be encoded anew.
     pub play: bool,
     /// Comfort noise that the other side does not take: whose sound has passed through so far has
@@ -46,7 +49,13 @@ pub fn relay(
     let Some(to) = to else {
         return Forward::Consumed;
     };
-    let (Some(from_format), Some(to_format)) = (&from.spec.format, &to.spec.format) else {
+    let Some(to_format) = &to.spec.format else {
+        return Forward::Consumed;
+    };
+    if effects.turned {
+        choose_way(from, to_format);
+    }
+    let Some(from_hz) = from.input().map(|format| format.clock_hz) else {
         return Forward::Consumed;
     };
     let open = to.spec.send && !to.failed && to.rtp.protection.is_ready();
@@ -110,7 +119,7 @@ pub fn relay(
     // The marker begins a talk spurt, but ends a picture.
     let begins = to.sending.packets == 0 && !to_format.is_video();
     to.sending
-        .rewrite(now, &mut buffer[..len], &header, from_format.clock_hz);
+        .rewrite(now, &mut buffer[..len], &header, from_hz);
     if begins {
         rtp::set_marker(buffer, true);
     }
@@ -148,7 +157,10 @@ pub(super) enum Kind {
 }
 
 fn kind_of(format: &Format, payload_type: u8) -> Option<Kind> {
-    if payload_type == format.receive_payload_type {
+    let mut others = format.receive_also.iter();
+    if payload_type == format.receive_payload_type
+        || others.any(|other| other.payload_type == payload_type)
+    {
         return Some(Kind::Sound);
     }
     if format.receive_noise == Some(payload_type) {
@@ -176,7 +188,7 @@ pub(super) fn receive(
     let format = from.spec.format.as_ref()?;
     let len = from.rtp.protection.open(buffer.get_mut(..len)?)?;
     let header = Header::parse(&buffer[..len]).ok()?;
-    let kind = kind_of(format, header.payload_type)?;
+    let kind = kind_of(format, header.payload_type);
     let symmetric = from.is_symmetric();
     if let Path::Direct(direct) = &mut from.rtp.path {
         let sure = matches!(from.rtp.protection, super::side::Protection::Srtp { .. });
@@ -206,9 +218,17 @@ pub(super) fn receive(
             effects.connected = true;
         }
     }
+    // What nobody can use still says where the peer is.
+    let kind = kind?;
     from.heard = now;
     if !from.spec.receive {
         return None;
+    }
+    if kind == Kind::Sound && from.input()?.receive_payload_type != header.payload_type {
+        if !from.turn(now, header.payload_type) {
+            return None;
+        }
+        effects.turned = true;
     }
     from.stats.received += 1;
     match kind {
@@ -217,7 +237,7 @@ pub(super) fn receive(
             header.ssrc,
             header.sequence,
             header.timestamp,
-            from.spec.format.as_ref()?.clock_hz,
+            from.input()?.clock_hz,
         ),
         Kind::Digit(_) => from.reception.receive_untimed(header.ssrc, header.sequence),
     }

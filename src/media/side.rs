@@ -13,7 +13,7 @@ use super::rtp::Header;
 use super::srtp::{MasterKey, Protect, Unprotect};
 use super::stream::Sending;
 use super::transcode::Transcoder;
-use crate::border::{RtpKeys, RtpSide, SideSpec, SideStats, SideTransport};
+use crate::border::{Format, RtpKeys, RtpSide, SideSpec, SideStats, SideTransport};
 use crate::id::TokenMaker;
 
 /// Addresses of one side that its peer was validated at, over all restarts.
@@ -26,6 +26,10 @@ const MAX_STRAYS: u32 = 64;
 /// A handshake that is silent for so long gives way to the next one from elsewhere. Clients repeat
 /// their flights after a second.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a peer stays with an encoding that it has taken up. Each change may cost a decoder and an
+/// encoder, and peers change about once a call; packets that come out of order are not worth it.
+const LEAST_STAY: Duration = Duration::from_secs(1);
 
 /// Which component of a stream (RFC 8445 §4: 1 is RTP, 2 is RTCP). With rtcp-mux the first
 /// carries both.
@@ -55,6 +59,8 @@ impl Component {
 pub struct SideState {
     /// As signalling wants it.
     pub spec: SideSpec,
+    /// What the peer sends if it has sent something else than its format says first.
+    pub turned: Option<Turned>,
     /// The way of RTP, and of everything with rtcp-mux.
     pub rtp: Channel,
     /// The way of RTCP without rtcp-mux.
@@ -82,6 +88,15 @@ pub struct SideState {
     pub stats: SideStats,
     /// What the demultiplexer knows of this side, to be forgotten with it.
     pub addresses: VecDeque<(Component, SocketKey, SocketAddr)>,
+}
+
+/// What a peer sends of all that was agreed on.
+#[derive(Debug)]
+pub struct Turned {
+    /// Its format, as far as it is about what the peer sends.
+    format: Format,
+    /// Since when.
+    at: Instant,
 }
 
 /// What becomes of the sound of a peer.
@@ -407,6 +422,7 @@ impl SideState {
         let [ssrc, sequence, timestamp] = std::array::from_fn(|_| tokens.number());
         Self {
             spec,
+            turned: None,
             rtp,
             rtcp: None,
             tie_breaker,
@@ -421,6 +437,35 @@ impl SideState {
             stats: SideStats::default(),
             addresses: VecDeque::new(),
         }
+    }
+
+    /// What the peer's packets hold.
+    pub fn input(&self) -> Option<&Format> {
+        let turned = self.turned.as_ref().map(|turned| &turned.format);
+        turned.or(self.spec.format.as_ref())
+    }
+
+    /// Notes that the peer has gone over to another encoding of those that were agreed on; false if
+    /// there is none of this payload type, or if it is too soon.
+    pub fn turn(&mut self, now: Instant, payload_type: u8) -> bool {
+        let last = self.turned.as_ref().map(|turned| turned.at);
+        if last.is_some_and(|at| now.saturating_duration_since(at) < LEAST_STAY) {
+            return false;
+        }
+        let Some(mut format) = self.spec.format.clone() else {
+            return false;
+        };
+        if payload_type != format.receive_payload_type {
+            let mut others = std::mem::take(&mut format.receive_also).into_iter();
+            let Some(other) = others.find(|other| other.payload_type == payload_type) else {
+                return false;
+            };
+            format.receive_payload_type = payload_type;
+            format.encoding = other.encoding;
+            format.clock_hz = other.clock_hz;
+        }
+        self.turned = Some(Turned { format, at: now });
+        true
     }
 
     /// Ends what became of the peer's sound; the counters stay.

@@ -73,6 +73,7 @@ fn format(encoding: &str, ptime_ms: u16) -> Format {
         clock_hz: if encoding == "OPUS" { 48_000 } else { 8_000 },
         send_payload_type: 0,
         receive_payload_type: 0,
+        receive_also: Vec::new(),
         send_digits: None,
         receive_digits: Vec::new(),
         send_noise: None,

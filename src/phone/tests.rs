@@ -15,6 +15,7 @@ fn format(encoding: &str) -> Format {
         clock_hz: 8_000,
         send_payload_type: payload_type,
         receive_payload_type: payload_type,
+        receive_also: Vec::new(),
         send_digits: Some((101, 8_000)),
         receive_digits: vec![(101, 8_000)],
         send_noise: None,

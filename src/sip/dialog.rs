@@ -35,6 +35,8 @@ pub struct Dialog {
     routes: Vec<String>,
     /// How the peer last reached us, or we it.
     pub flow: Flow,
+    /// A large request could not go by TCP: all of them go by UDP (RFC 3261 §18.1.1).
+    pub tcp_failed: bool,
 }
 
 /// What a CSeq number of the peer means (RFC 3261 §12.2.2).
@@ -70,6 +72,7 @@ impl Dialog {
                 .map(str::to_owned)
                 .collect(),
             flow,
+            tcp_failed: false,
         })
     }
 
@@ -97,6 +100,7 @@ impl Dialog {
             target: target.to_owned(),
             routes,
             flow,
+            tcp_failed: false,
         })
     }
 

@@ -99,6 +99,11 @@ async def test_who_is_refused_by_the_server_is_told_what_to_look_at(prosody, gat
     file = written(tmp_path, component=prosody.component, secret="not-the-secret")
     ended = await offhook("run", "--config", file, timeout=10)
     assert ended.status == 1 and "is xmpp.secret the server's component secret?" in ended.err, ended.err
+    # Channels that have no secret of their own have that one: no other key is blamed.
+    mixed = tmp_path / "mixed.toml"
+    mixed.write_text(file.read_text() + f'\n[mix]\ndomain = "{server.MIX}"\n')
+    ended = await offhook("run", "--config", mixed, timeout=10)
+    assert ended.status == 1 and "is xmpp.secret the server's component secret?" in ended.err, ended.err
     file.write_text(file.read_text().replace(server.GATEWAY, "nowhere.localhost"))
     ended = await offhook("run", "--config", file, timeout=10)
     assert ended.status == 1

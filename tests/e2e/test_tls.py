@@ -93,9 +93,10 @@ async def test_a_sip_uri_is_a_name(gateway, authority):
 async def test_an_unknown_authority_is_refused(gateway, authority, tmp_path):
     stranger = Authority(tmp_path / "stranger")
     server = await Server.open(serving(stranger.signs("server", "DNS:localhost")))
-    gateway(f"sip:localhost:{server.port};transport=tls", tls=f'ca = "{authority.ca}"\n{authority.signs("own").keys}', options_s=1)
+    offhook = gateway(f"sip:localhost:{server.port};transport=tls", tls=f'ca = "{authority.ca}"\n{authority.signs("own").keys}', options_s=1)
     assert "unknown ca" in (await server.will_fail()).lower()
     assert not server.connected
+    await offhook.will_log(r'TLS to a SIP peer failed server="localhost" error=.*UnknownIssuer')
 
 
 async def test_a_server_that_wants_to_know_us_is_shown_our_certificate(gateway, authority):

@@ -1,6 +1,7 @@
 //! Sound before the answer, and answers in another codec than that.
 
 use super::*;
+use crate::border::RtpKeys;
 
 #[test]
 fn a_caller_is_connected_to_sound_before_the_answer_where_the_trunk_says_so() {
@@ -203,6 +204,69 @@ fn a_callee_offers_again_before_the_caller_has_offered_anything() {
         ));
         desk.event(phone, LegEvent::Ended(EndReason::Hangup.into()));
         desk.close_bridges();
+        desk.assert_empty();
+    }
+}
+
+fn protected(security: Security) -> Description {
+    let mut answer = rtp(vec![pcmu()]);
+    if let Transport::Rtp(rtp) = &mut answer.streams[0].transport {
+        rtp.security = security;
+    }
+    answer
+}
+
+/// A fork's key for the line of our offer with the same tag.
+fn key_for(line: &Crypto, letter: &str) -> Security {
+    Security::Sdes(vec![Crypto {
+        key: format!("inline:{}", letter.repeat(line.key.len() - "inline:".len())),
+        ..line.clone()
+    }])
+}
+
+/// RFC 3261 §13.2.2.4, RFC 4568 §5.1.3: each fork has a dialog of its own, and answers the offer, not
+/// what another one has chosen of it.
+#[test]
+fn the_keys_of_another_fork_than_the_one_that_was_heard_first_hold() {
+    for (srtp, first) in [
+        (Srtp::Require, true),
+        (Srtp::Offer, true),
+        (Srtp::Offer, false),
+    ] {
+        let mut desk = Desk::with(|config| {
+            config.trunks[0].early_media = true;
+            config.trunks[0].srtp = srtp;
+        });
+        desk.event(
+            JULIET,
+            dials(Offering::Described(ice(vec![pcmu()], Setup::Actpass))),
+        );
+        let (phone, offer, _) = desk.offers().remove(0);
+        let Transport::Rtp(offered) = &offer.streams[0].transport else {
+            panic!("no ICE toward SIP")
+        };
+        let Security::Sdes(lines) = &offered.security else {
+            panic!("{offered:?}")
+        };
+        let early = match first {
+            true => key_for(&lines[0], "a"),
+            false => Security::None,
+        };
+        desk.event(phone, LegEvent::Progress(Some(protected(early))));
+        let other = key_for(&lines[1], "b");
+        desk.event(phone, LegEvent::Answered(protected(other.clone())));
+        let told = desk.told();
+        let is_end = |(_, command): &(LegId, LegCommand)| matches!(command, LegCommand::End(_));
+        assert!(!told.iter().any(is_end), "{told:?}");
+        let SideTransport::Rtp(side) = &desk.last_spec(Side::Callee).transport else {
+            panic!("no ICE toward SIP")
+        };
+        let RtpKeys::Sdes { local, remote } = &side.keys else {
+            panic!("{:?}", side.keys)
+        };
+        assert_eq!(*local, lines[1]);
+        assert_eq!(other, Security::Sdes(vec![remote.clone()]));
+        desk.event(phone, LegEvent::Ended(EndReason::Hangup.into()));
         desk.assert_empty();
     }
 }

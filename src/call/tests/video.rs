@@ -247,6 +247,40 @@ fn pictures_come_from_a_trunk_that_has_them() {
     desk.assert_over();
 }
 
+/// RFC 9143 §7.3: BUNDLE is declined, and each stream has the port that its line says.
+#[test]
+fn a_trunk_that_bundles_is_answered_with_a_port_for_each() {
+    let mut desk = desk();
+    let mut event = calls_in();
+    if let LegEvent::Offered { offer, .. } = &mut event {
+        *offer = Offering::Described(with_pictures(rtp_answer(), vec![vp8(111)], true));
+    }
+    desk.event(TRUNK, event);
+    let (juliet, ..) = desk.offers().remove(0);
+    let answer = with_pictures(ice(vec![pcmu()], Setup::Active), vec![vp8(96)], true);
+    desk.event(juliet, LegEvent::Answered(answer));
+    desk.media(MediaEvent::Connected {
+        bridge: BridgeId(1),
+        side: Side::Callee,
+    });
+    let answer = desk.answer_to(TRUNK);
+    assert!(!answer.bundle);
+    let ports: Vec<_> = answer
+        .streams
+        .iter()
+        .map(|stream| match &stream.transport {
+            Transport::Rtp(rtp) => rtp.address.unwrap().port(),
+            Transport::Ice(_) => panic!("no ICE toward SIP"),
+        })
+        .collect();
+    let SideTransport::Rtp(sound) = desk.last_sound(Side::Caller).transport else {
+        panic!("no ICE toward SIP")
+    };
+    assert_eq!(ports, [sound.port, desk.video_port(Side::Caller)]);
+    desk.event(TRUNK, LegEvent::Ended(EndReason::Hangup.into()));
+    desk.assert_over();
+}
+
 #[test]
 fn a_client_without_pictures_makes_the_phone_do_without() {
     let mut desk = desk();

@@ -2,6 +2,7 @@
 //! network in virtual time that loses what it is told to lose.
 
 mod paths;
+mod several;
 mod strangers;
 mod transcoding;
 mod video;

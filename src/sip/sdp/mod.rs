@@ -65,15 +65,24 @@ pub fn parse(bytes: &[u8]) -> Result<Description, SdpError> {
     if sections.is_empty() {
         return Err(SdpError::NoStreams);
     }
-    let bundle = session
-        .attributes
-        .all("group")
-        .any(|group| group.split(' ').next() == Some("BUNDLE"));
     let streams = sections
         .iter()
         .map(|section| read_stream(section, &session))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
+    let bundle = session.attributes.all("group").any(|group| {
+        let mut words = group.split_ascii_whitespace();
+        let is_bundle = words.next() == Some("BUNDLE");
+        let names: Vec<_> = words.take(MAX_STREAMS).collect();
+        is_bundle && are_all_in(&names, &streams)
+    });
     Ok(Description { streams, bundle })
+}
+
+/// True if a BUNDLE group has every stream that is in use: a group of some of them is one that
+/// [`Description::bundle`] cannot say.
+fn are_all_in(names: &[&str], streams: &[Stream]) -> bool {
+    let mut used = streams.iter().filter(|stream| !stream.rejected);
+    used.all(|stream| names.contains(&stream.name.as_str()))
 }
 
 fn read_stream(section: &Section<'_>, session: &Section<'_>) -> Result<Stream, SdpError> {

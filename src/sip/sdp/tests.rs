@@ -419,3 +419,20 @@ fn a_codec_whose_name_is_no_token_is_passed_over() {
         .collect();
     assert_eq!(names, ["PCMU"]);
 }
+
+#[test]
+fn a_bundle_is_one_of_all_streams_in_use() {
+    let bundle = |group: &str, last: &str| {
+        let text = format!(
+            "v=0\r\nc=IN IP4 192.0.2.10\r\na=group:{group}\r\n\
+             m=audio 30000 RTP/AVP 0\r\na=mid:a\r\nm=video 30002 RTP/AVP 31\r\na=mid:b\r\n{last}"
+        );
+        parse(text.as_bytes()).unwrap().bundle
+    };
+    assert!(bundle("BUNDLE a b", ""));
+    assert!(bundle("BUNDLE a b", "m=audio 0 RTP/AVP 0\r\na=mid:c\r\n"));
+    assert!(!bundle("BUNDLE a", ""));
+    assert!(!bundle("BUNDLE", ""));
+    assert!(!bundle("LS a b", ""));
+    assert!(!bundle("BUNDLE a b", "m=audio 30004 RTP/AVP 0\r\n"));
+}

@@ -95,7 +95,7 @@ impl Sip {
         let hop = self.hop_of(&dialog);
         self.authorize(session.trunk, &hop, &mut bye);
         // A fork that cannot be reached cannot be told.
-        let _ = self.send_request(now, bye, &hop, User::Nobody);
+        let _ = self.send_request(now, bye, &hop, User::Aside(session.id, 0));
     }
 
     /// How our BYE fared.

@@ -64,6 +64,8 @@ pub struct Calling {
     /// Early dialogs.
     pub(super) early: Vec<Early>,
     challenges: u8,
+    /// The latest server could not be reached by TCP, where only the size asked for that.
+    tcp_failed: bool,
     /// The session timer that is asked for, in seconds.
     pub(super) session_timer: Option<u32>,
 }
@@ -118,6 +120,7 @@ impl Sip {
             targets: Targets::default(),
             early: Vec::new(),
             challenges: 0,
+            tcp_failed: false,
             session_timer: self.asked_timer(trunk),
         });
         Ok((session, calling))
@@ -342,12 +345,13 @@ impl Sip {
         let Some(mut dialog) = dialog else {
             return;
         };
-        if let State::Calling(calling) | State::Cancelling(calling, _) = &mut session.state
-            && let Some(early) = calling.early_mut(tag)
-        {
-            dialog.continue_from(&early.dialog);
-            if response.address(Name::Contact).is_none() {
-                dialog.target.clone_from(&early.dialog.target);
+        if let State::Calling(calling) | State::Cancelling(calling, _) = &mut session.state {
+            dialog.tcp_failed = calling.tcp_failed;
+            if let Some(early) = calling.early_mut(tag) {
+                dialog.continue_from(&early.dialog);
+                if response.address(Name::Contact).is_none() {
+                    dialog.target.clone_from(&early.dialog.target);
+                }
             }
         }
         self.acknowledge(now, session, client, &dialog);
@@ -499,6 +503,7 @@ impl Sip {
                     let mut hop = calling.hop.clone();
                     hop.size = SizeRule::Keep;
                     calling.hops.push_front(hop);
+                    calling.tcp_failed = true;
                 } else {
                     self.server_failed(now, session.trunk, calling.hop.place, None);
                 }

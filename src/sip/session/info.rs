@@ -60,7 +60,7 @@ impl Sip {
             let hop = self.hop_of(&up.dialog);
             self.authorize(session.trunk, &hop, &mut info);
             // A key that cannot be sent is lost; the call is not.
-            let _ = self.send_request(now, info, &hop, User::Nobody);
+            let _ = self.send_request(now, info, &hop, User::Aside(session.id, 0));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! seen the BYE, the CANCEL's end or the last late 2xx.
 
 pub mod ack;
+pub mod aside;
 pub mod bye;
 pub mod call;
 pub mod cancel;
@@ -347,8 +348,8 @@ impl Sip {
         let asked = transport_of(&uri);
         let transport = asked.unwrap_or(SipTransport::Udp);
         let size = match asked {
-            Some(_) => SizeRule::Keep,
-            None => SizeRule::TcpIfLarge,
+            None if !dialog.tcp_failed => SizeRule::TcpIfLarge,
+            Some(_) | None => SizeRule::Keep,
         };
         // RFC 5923: a connection with the same host serves, if the transport is the one asked for.
         let stands = asked.is_none_or(|asked| asked == flow.transport)

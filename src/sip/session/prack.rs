@@ -350,8 +350,8 @@ impl Sip {
             .with(Name::RAck, rack.to_string());
         let hop = self.hop_of(&early.dialog);
         self.authorize(trunk, &hop, &mut prack);
-        // A PRACK that does not arrive makes the callee refuse the call.
-        let _ = self.send_request(now, prack, &hop, User::Prack(session));
+        // The callee repeats what was not acknowledged, and refuses the call in the end.
+        let _ = self.send_request(now, prack, &hop, User::Aside(session, 0));
         true
     }
 }

@@ -108,7 +108,7 @@ impl Sip {
         let hop = self.hop_of(&up.dialog);
         self.authorize(session.trunk, &hop, &mut request);
         // Whoever does not want to know is not told.
-        let _ = self.send_request(now, request, &hop, User::Nobody);
+        let _ = self.send_request(now, request, &hop, User::Aside(session.id, 0));
     }
 
     /// The leg whose place an INVITE takes. The error is the status that refuses it.

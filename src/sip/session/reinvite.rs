@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::description::{Description, Stream};
 use crate::leg::{End, EndReason, LegEvent};
+use crate::net::SipTransport;
+use crate::sip::dialog::Dialog;
 use crate::sip::reason;
-use crate::sip::transaction::drive::Outcome;
+use crate::sip::transaction::drive::{Outcome, SizeRule};
 use crate::sip::transaction::table::{ClientId, ServerId, User};
 use crate::sip::wire::{Message, Method, Name};
 use crate::sip::{ACCEPT, SUPPORTED, Sip, TimerKey};
@@ -163,6 +165,10 @@ impl Sip {
                 up.exchange = Exchange::Ours(ours);
                 session.state = State::Up(up);
             }
+            Err(_) if ours.cause == Cause::Refresh => {
+                session.state = State::Up(up);
+                self.refresh_again(now, session.id, None);
+            }
             Err(_) => {
                 let end = End::because(EndReason::NoRoute, "re-INVITE could not be sent");
                 self.end_leg(session, end.clone());
@@ -270,14 +276,24 @@ impl Sip {
             }
             other => {
                 session.state = other;
-                let dialog = self.clients.get(client).and_then(|entry| {
-                    crate::sip::dialog::Dialog::uac(&entry.request, response, entry.flow)
-                });
+                let dialog = self
+                    .clients
+                    .get(client)
+                    .and_then(|entry| Dialog::uac(&entry.request, response, entry.flow));
                 if let Some(dialog) = dialog {
                     self.acknowledge(now, session, client, &dialog);
                 }
             }
         }
+    }
+
+    /// True if a request of the dialog would have gone by UDP, had it been smaller.
+    fn went_by_tcp_for_its_size(&self, client: ClientId, dialog: &Dialog) -> bool {
+        let hop = self.hop_of(dialog);
+        let went_by = self.clients.get(client).map(|entry| entry.flow.transport);
+        went_by == Some(SipTransport::Tcp)
+            && hop.place.transport == SipTransport::Udp
+            && hop.size == SizeRule::TcpIfLarge
     }
 
     fn reinvite_failed(
@@ -299,6 +315,11 @@ impl Sip {
             }
         };
         match (status, response) {
+            (503, None) if self.went_by_tcp_for_its_size(client, &up.dialog) => {
+                // RFC 3261 §18.1.1.
+                up.dialog.tcp_failed = true;
+                self.send_offer(now, session, ours);
+            }
             (491, _) if ours.glares < MAX_GLARES => {
                 ours.glares += 1;
                 // RFC 3261 §14.1: the side that made the Call-ID waits longer.
@@ -323,6 +344,13 @@ impl Sip {
                 ours.challenges += 1;
                 self.send_offer(now, session, ours);
             }
+            // RFC 4028 §7.4.
+            (422, Some(response))
+                if ours.challenges < MAX_CHALLENGES && up.refresh.lengthen(response) =>
+            {
+                ours.challenges += 1;
+                self.send_offer(now, session, ours);
+            }
             // RFC 3261 §12.2.1.2: the peer does not know the dialog, or is not there at all.
             (408 | 481, _) => {
                 let end = match response {
@@ -339,8 +367,10 @@ impl Sip {
                 if let Some(before) = &ours.before {
                     session.said.restore(before);
                 }
-                if ours.cause == Cause::Table {
-                    self.tell(session, LegEvent::UpdateRefused);
+                let refresh = up.refresh;
+                match ours.cause {
+                    Cause::Table => self.tell(session, LegEvent::UpdateRefused),
+                    Cause::Refresh => self.refresh_refused(now, session.id, refresh, response),
                 }
                 self.next_offer(now, session);
             }

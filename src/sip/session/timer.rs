@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::leg::{End, EndReason};
 use crate::sip::transaction::drive::Outcome;
 use crate::sip::transaction::table::{ClientId, User};
+use crate::sip::trunk::retry_after;
 use crate::sip::wire::{Message, Method, Name, Refresher, SessionExpires};
 use crate::sip::{Sip, TimerKey};
 
@@ -17,6 +18,13 @@ use super::{Session, SessionId, State};
 
 /// RFC 4028 §5: the shortest interval that anybody may ask for.
 pub const MIN_SE: u32 = 90;
+/// Until a refresh that failed is tried again. Retry-After may ask for more, but not for much:
+/// intervals may be as short as [`MIN_SE`].
+const AGAIN: Duration = Duration::from_secs(5);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(10);
+/// After that long a refresh has its answer, or a newer offer has taken its place and may have been
+/// refused.
+const LOOK_AGAIN: Duration = Duration::from_secs(40);
 
 /// The deadlines of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +43,7 @@ pub enum SessionTimer {
     Provisional,
     /// Our session refresh.
     Refresh,
-    /// The peer did not refresh.
+    /// The session was not refreshed.
     Expire,
 }
 
@@ -174,6 +182,21 @@ impl Refresh {
         }
     }
 
+    /// The peer, or a proxy, wants a longer interval (§6: 422); false if it does not say which.
+    pub fn lengthen(&mut self, response: &Message) -> bool {
+        let longer = longer_timer(self.seconds(), response);
+        match (longer, self) {
+            (
+                Some(longer),
+                Self::Us(seconds, _) | Self::Alone(seconds, _) | Self::Peer(seconds),
+            ) => {
+                *seconds = longer;
+                true
+            }
+            (Some(_) | None, _) => false,
+        }
+    }
+
     fn way(self) -> Option<Way> {
         match self {
             Self::Us(_, way) | Self::Alone(_, way) => Some(way),
@@ -276,18 +299,45 @@ impl Sip {
             self.timers.stop(&TimerKey::Session(id, timer));
         }
         let seconds = |s: u32| Duration::from_secs(u64::from(s));
-        let (timer, after) = match refresh {
+        let end = match refresh {
             Refresh::Off => return,
             Refresh::Us(interval, _) | Refresh::Alone(interval, _) => {
-                (SessionTimer::Refresh, seconds(interval) / 2)
+                let key = TimerKey::Session(id, SessionTimer::Refresh);
+                self.timers.set(key, now + seconds(interval) / 2);
+                seconds(interval)
             }
             // §10: BYE before the end, by a third of the interval or 32 s, whichever is less.
-            Refresh::Peer(interval) => (
-                SessionTimer::Expire,
-                seconds(interval) - (seconds(interval) / 3).min(Duration::from_secs(32)),
-            ),
+            Refresh::Peer(interval) => {
+                seconds(interval) - (seconds(interval) / 3).min(Duration::from_secs(32))
+            }
         };
-        self.timers.set(TimerKey::Session(id, timer), now + after);
+        let key = TimerKey::Session(id, SessionTimer::Expire);
+        self.timers.set(key, now + end);
+    }
+
+    /// Our refresh came to nothing: it is tried again until the interval is over (§10).
+    pub(super) fn refresh_again(&mut self, now: Instant, id: SessionId, why: Option<&Message>) {
+        let asked = why.and_then(retry_after).unwrap_or(AGAIN);
+        let key = TimerKey::Session(id, SessionTimer::Refresh);
+        self.timers
+            .set(key, now + asked.clamp(AGAIN, AGAIN_AT_MOST));
+    }
+
+    /// Our refresh by re-INVITE was refused, or could not be sent.
+    pub(super) fn refresh_refused(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        refresh: Refresh,
+        response: Option<&Message>,
+    ) {
+        // What servers on the way say is no word of the peer.
+        let refusal = response.filter(|r| !matches!(r.status(), Some(502..=504)));
+        match (refresh, refusal) {
+            // Whoever refuses is there, and knows of no interval that could be over.
+            (Refresh::Alone(..), Some(_)) => self.start_refresh(now, id, refresh),
+            _ => self.refresh_again(now, id, response),
+        }
     }
 
     fn refresh(&mut self, now: Instant, session: &mut Session) {
@@ -299,11 +349,12 @@ impl Sip {
             return;
         };
         let busy = !matches!(up.exchange, Exchange::Idle) || up.handshake != Handshake::Done;
+        let key = TimerKey::Session(session.id, SessionTimer::Refresh);
         if busy {
             // What is under way refreshes too, or fails; look again soon.
-            let key = TimerKey::Session(session.id, SessionTimer::Refresh);
             return self.timers.set(key, now + Duration::from_secs(10));
         }
+        self.timers.set(key, now + LOOK_AGAIN);
         match (way, said) {
             (Way::Invite, Some(offer)) => self.start_offer(now, session, offer, Cause::Refresh),
             (Way::Update, _) | (Way::Invite, None) => {
@@ -317,7 +368,7 @@ impl Sip {
                 self.authorize(session.trunk, &hop, &mut request);
                 let sent = self.send_request(now, request, &hop, User::Update(session.id));
                 if sent.is_err() {
-                    self.expired(now, session);
+                    self.refresh_again(now, session.id, None);
                 }
             }
         }
@@ -346,17 +397,16 @@ impl Sip {
                         sip.start_refresh(now, id, refresh);
                     }
                     408 | 481 => sip.expired(now, session),
+                    422 if up.refresh.lengthen(response) => sip.refresh_again(now, id, None),
                     _ => {
                         let _ = sip.learn_challenge(session.trunk, client, response);
                         // Once more by re-INVITE, before the interval is over.
-                        if let State::Up(up) = &mut session.state {
-                            up.refresh.by_invite();
-                        }
-                        let key = TimerKey::Session(id, SessionTimer::Refresh);
-                        sip.timers.set(key, now + Duration::from_secs(5));
+                        up.refresh.by_invite();
+                        sip.refresh_again(now, id, Some(response));
                     }
                 },
-                Outcome::TimedOut | Outcome::Unreachable => sip.expired(now, session),
+                Outcome::TimedOut => sip.expired(now, session),
+                Outcome::Unreachable => sip.refresh_again(now, id, None),
             }
         });
     }

@@ -307,6 +307,51 @@ fn health_goes_down_without_answer_and_up_with_any() {
     assert!(bench.sip.trunk_is_up("south"));
 }
 
+/// One that makes its request too large for UDP.
+fn large(mut description: Description) -> Description {
+    for payload_type in 96..127 {
+        let codec = Codec::new(payload_type, "some-long-encoding-name", 8000, 1);
+        description.streams[0].codecs.push(codec);
+    }
+    description
+}
+
+/// The connection that is opened for a large request; it comes to nothing.
+fn refuses_tcp(bench: &mut Bench) {
+    let connection = loop {
+        match bench.sip.poll_output() {
+            Some(NetOutput::Connect { flow, .. }) => break flow.connection.unwrap(),
+            Some(_) => {}
+            None => panic!("a connection first"),
+        }
+    };
+    bench.sip.handle(bench.now, NetInput::Closed { connection });
+    bench.collect();
+}
+
+/// RFC 3261 §18.1.1, within a call too, and once is enough.
+#[test]
+fn a_large_reinvite_goes_back_to_udp_if_tcp_fails() {
+    let (mut bench, invite) = calling();
+    bench.hears_message(&ok(&invite, "b"));
+    assert_eq!(bench.said(), ["ACK"]);
+    bench.events.clear();
+    bench.tells(callee(LEG), LegCommand::Update(large(description(4002))));
+    refuses_tcp(&mut bench);
+    for port in [4004, 4006] {
+        let (flow, reinvite) = bench.sent_to().pop().expect("the re-INVITE again");
+        assert_eq!(
+            (flow.transport, short(&reinvite).as_str()),
+            (SipTransport::Udp, "INVITE")
+        );
+        assert!(bench.events.is_empty());
+        bench.hears_message(&ok(&reinvite, "b"));
+        assert_eq!(bench.said(), ["ACK"]);
+        assert!(matches!(bench.event(), LegEvent::UpdateAnswered(_)));
+        bench.tells(callee(LEG), LegCommand::Update(large(description(port))));
+    }
+}
+
 #[test]
 fn a_large_invite_goes_by_tcp_and_back_to_udp_if_that_fails() {
     let mut bench = Bench::new();
@@ -314,17 +359,14 @@ fn a_large_invite_goes_by_tcp_and_back_to_udp_if_that_fails() {
         from,
         to,
         display_name,
-        mut offer,
+        offer,
         trunk,
         replaces: _,
     } = offer_to(number("+15550199"), Some("south"))
     else {
         unreachable!("offer_to makes an offer");
     };
-    for payload_type in 96..127 {
-        let codec = Codec::new(payload_type, "some-long-encoding-name", 8000, 1);
-        offer.streams[0].codecs.push(codec);
-    }
+    let offer = large(offer);
     bench.tells(
         callee(LEG),
         LegCommand::Offer {
@@ -345,6 +387,16 @@ fn a_large_invite_goes_by_tcp_and_back_to_udp_if_that_fails() {
     let (flow, invite) = bench.sent_to().remove(0);
     assert_eq!(flow.transport, SipTransport::Udp);
     assert!(invite.header(Name::Via).unwrap().starts_with("SIP/2.0/UDP"));
+    // The call need not find that out again.
+    bench.hears_message(&ok(&invite, "b"));
+    bench.sent();
+    bench.tells(callee(LEG), LegCommand::Update(large(description(4002))));
+    let (flow, reinvite) = bench.sent_to().remove(0);
+    assert_eq!(
+        (flow.transport, short(&reinvite).as_str()),
+        (SipTransport::Udp, "INVITE")
+    );
+    bench.after(Duration::from_secs(33));
     bench.is_quiet();
 }
 

@@ -1,5 +1,6 @@
 //! Two rooms over a bad link, and single messages against one room.
 
+mod asides;
 mod chaos;
 mod faults;
 mod holds;

@@ -171,7 +171,7 @@ fn calling(bench: &mut Bench) -> (LegId, Message) {
 }
 
 /// A reliable response to `invite` by the fork `tag`.
-fn reliable(invite: &Message, status: u16, tag: &str, rseq: u32) -> Message {
+pub(super) fn reliable(invite: &Message, status: u16, tag: &str, rseq: u32) -> Message {
     reply(invite, status, tag)
         .with(Name::Require, "100rel")
         .with(Name::RSeq, rseq.to_string())

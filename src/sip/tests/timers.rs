@@ -164,3 +164,130 @@ fn a_timer_that_only_the_peer_wanted_ends_with_its_wish() {
     bench.after(seconds(1000));
     assert_eq!(bench.said(), Vec::<String>::new());
 }
+
+/// RFC 4028 §10: only 408, 481 and no answer at all end the call before its interval.
+#[test]
+fn a_refresh_that_fails_is_tried_again_until_the_interval_is_over() {
+    let mut bench = Bench::new();
+    calls(&mut bench, "Session-Expires: 100;refresher=uas\n");
+    let request = refresh(&mut bench, 50, "INVITE");
+    let busy = reply(&request, 500, "a").with(Name::RetryAfter, "2");
+    bench.hears(&text(&busy));
+    assert_eq!(bench.said(), ["ACK"]);
+    let request = refresh(&mut bench, 5, "INVITE");
+    let busy = reply(&request, 503, "a").with(Name::RetryAfter, "3600");
+    bench.hears(&text(&busy));
+    assert_eq!(bench.said(), ["ACK"]);
+    let request = refresh(&mut bench, 10, "INVITE");
+    bench.hears(&text(
+        &with_sdp(reply(&request, 200, "a"), 6000).with(Name::SessionExpires, "100;refresher=uac"),
+    ));
+    assert_eq!(bench.said(), ["ACK"]);
+    // From here on it is refused for ever.
+    let request = refresh(&mut bench, 50, "INVITE");
+    bench.hears(&text(&reply(&request, 488, "a")));
+    let mut tries = 0;
+    let start = bench.now;
+    while bench.events.is_empty() {
+        bench.after(seconds(1));
+        for request in bench.sent() {
+            if short(&request) == "INVITE" {
+                tries += 1;
+                bench.hears(&text(&reply(&request, 488, "a")));
+            }
+        }
+        assert!(bench.now - start < seconds(60), "the interval is over");
+    }
+    assert!(tries > 5, "{tries}");
+    assert!(bench.now - start > seconds(45));
+    let LegEvent::Ended(end) = bench.event() else {
+        panic!("the end");
+    };
+    assert_eq!(end.reason, EndReason::PeerGone);
+    bench.is_quiet();
+}
+
+#[test]
+fn a_refresh_that_cannot_be_sent_is_tried_again() {
+    for (allow, method) in [("Allow: UPDATE\n", "UPDATE"), ("", "INVITE")] {
+        let mut bench = Bench::new();
+        calls(
+            &mut bench,
+            &format!("{allow}Session-Expires: 100;refresher=uas\n"),
+        );
+        refresh(&mut bench, 50, method);
+        let flow = Bench::flow(SOUTH);
+        bench.sip.handle(bench.now, NetInput::Unsent { flow });
+        bench.collect();
+        assert!(bench.events.is_empty());
+        let request = refresh(&mut bench, 5, method);
+        let ok = with_sdp(reply(&request, 200, "a"), 6000);
+        bench.hears(&text(&ok.with(Name::SessionExpires, "100;refresher=uac")));
+        bench.sent();
+        refresh(&mut bench, 50, method);
+        assert!(bench.events.is_empty());
+        // Nobody is there any more.
+        let start = bench.now;
+        while bench.events.is_empty() {
+            bench.sip.handle(bench.now, NetInput::Unsent { flow });
+            bench.after(seconds(1));
+            assert!(bench.now - start < seconds(60), "the interval is over");
+        }
+        assert!(bench.now - start > seconds(45));
+        assert!(matches!(bench.event(), LegEvent::Ended(_)));
+    }
+}
+
+#[test]
+fn a_peer_without_timers_that_refuses_each_refresh_is_there() {
+    let mut bench = bench(600);
+    let (leg, _) = called(&mut bench, "INVITE");
+    for _ in 0..3 {
+        let request = refresh(&mut bench, 300, "INVITE");
+        bench.hears(&text(&reply(&request, 488, "a")));
+        assert_eq!(bench.said(), ["ACK"]);
+    }
+    assert!(bench.events.is_empty());
+    // A server that cannot reach it is another matter.
+    let request = refresh(&mut bench, 300, "INVITE");
+    bench.hears(&text(&reply(&request, 504, "a")));
+    assert_eq!(bench.said(), ["ACK"]);
+    refresh(&mut bench, 5, "INVITE");
+    let _ = leg;
+}
+
+#[test]
+fn a_refresh_that_is_too_short_is_asked_for_with_a_longer_interval() {
+    let mut bench = Bench::new();
+    calls(&mut bench, "Session-Expires: 100;refresher=uas\n");
+    let request = refresh(&mut bench, 50, "INVITE");
+    bench.hears(&text(&reply(&request, 422, "a").with(Name::MinSe, "200")));
+    let request = bench.sent().remove(1);
+    assert_eq!(expires(&request), Some("200;refresher=uac"));
+    bench.hears(&text(
+        &with_sdp(reply(&request, 200, "a"), 6000).with(Name::SessionExpires, "200;refresher=uac"),
+    ));
+    assert_eq!(bench.said(), ["ACK"]);
+    refresh(&mut bench, 100, "INVITE");
+}
+
+/// A newer offer of the peer takes the place of a refresh that met glare, and is refused.
+#[test]
+fn a_refresh_that_gives_way_to_an_offer_of_the_peer_is_not_forgotten() {
+    let mut bench = Bench::new();
+    let (leg, ok) = calls(&mut bench, "Session-Expires: 100;refresher=uas\n");
+    let tag = ok.to_tag().unwrap();
+    let request = refresh(&mut bench, 50, "INVITE");
+    bench.hears(&text(&reply(&request, 491, "a")));
+    bench.hears(&within(
+        "INVITE",
+        "z9hG4bK5",
+        11,
+        tag,
+        &format!("Session-Expires: 100;refresher=uas\n{SDP}"),
+    ));
+    bench.tells(leg, LegCommand::Refuse);
+    assert_eq!(bench.said(), ["ACK", "100", "488"]);
+    bench.hears(&within("ACK", "z9hG4bK5", 11, tag, ""));
+    refresh(&mut bench, 39, "INVITE");
+}

@@ -329,7 +329,9 @@ impl Sip {
         };
         let step = entry.machine.step(input);
         let (user, flow, sent) = (entry.user, entry.flow, entry.sent);
-        if !entry.machine.repeats() {
+        // A challenge may want a request of this kind once more, and they are short.
+        let is_short = matches!(user, User::Aside(..));
+        if !entry.machine.repeats() && !is_short {
             entry.request.body = Vec::new();
         }
         let bytes = match step.wire {
@@ -377,7 +379,7 @@ impl Sip {
                 }
                 User::Nobody
                 | User::Update(_)
-                | User::Prack(_)
+                | User::Aside(..)
                 | User::Refer(_)
                 | User::Bye(_)
                 | User::Health(_)
@@ -389,8 +391,10 @@ impl Sip {
 
     fn request_fared(&mut self, now: Instant, client: ClientId, user: User, outcome: Outcome<'_>) {
         match user {
-            // The callee repeats what was not acknowledged, and refuses the call in the end.
-            User::Nobody | User::Prack(_) => {}
+            User::Nobody => {}
+            User::Aside(session, challenges) => {
+                self.aside_fared(now, session, challenges, client, outcome);
+            }
             User::Invite(session) => self.invite_fared(now, session, client, outcome),
             User::Reinvite(session) => self.reinvite_fared(now, session, client, outcome),
             User::Update(session) => self.refresh_fared(now, session, client, outcome),

@@ -30,7 +30,7 @@ pub struct ServerId(pub u64);
 /// Who waits for the answer of a client transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
-    /// Nobody: CANCEL, INFO.
+    /// Nobody: CANCEL.
     Nobody,
     /// The INVITE that starts a call.
     Invite(SessionId),
@@ -38,8 +38,9 @@ pub enum User {
     Reinvite(SessionId),
     /// An UPDATE that refreshes a session (RFC 4028).
     Update(SessionId),
-    /// A PRACK.
-    Prack(SessionId),
+    /// A request whose answer changes nothing in its call, and how many challenges of it were
+    /// answered: PRACK, INFO, NOTIFY, the BYE of a fork.
+    Aside(SessionId, u8),
     /// A REFER.
     Refer(SessionId),
     /// A BYE.
