@@ -156,7 +156,8 @@ pub struct RtpSide {
     /// RTP and RTCP share the RTP port.
     pub rtcp_mux: bool,
     /// Packets from another address than the announced one move the target there (latching),
-    /// once per [`SideSpec`]: peers behind NAT announce addresses that do not work.
+    /// once per [`SideSpec`], until one comes from there after all: peers behind NAT announce
+    /// addresses that do not work.
     pub symmetric: bool,
     /// Keys, if the stream is protected.
     pub keys: RtpKeys,

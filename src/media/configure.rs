@@ -377,7 +377,14 @@ impl Media {
     }
 
     fn update_rtp(&mut self, slot: u32, side: Side, before: Option<&RtpSide>, rtp: &RtpSide) {
+        // RFC 5763 §6.6: another transport is another association, also with the same certificate:
+        // all calls of a server have that.
+        let moved = before.is_some_and(|before| {
+            let places = rtp_target(before).zip(rtp_target(rtp));
+            places.is_some_and(|(old, new)| old != new)
+        });
         let keys = match (before.map(|b| &b.keys), &rtp.keys) {
+            (Some(RtpKeys::Dtls { .. }), RtpKeys::Dtls { .. }) if moved => Keys::Await,
             (Some(old), new) if same_keys(old, new) => Keys::Keep,
             (_, RtpKeys::None) => Keys::Clear,
             (_, RtpKeys::Dtls { .. }) => Keys::Await,
@@ -429,8 +436,8 @@ impl Media {
                 }
                 (Keys::Clear, protection) => *protection = Protection::Clear,
                 (Keys::Await, protection) => {
-                    channel.dtls = None;
                     *protection = Protection::Pending;
+                    channel.end_dtls();
                 }
                 (Keys::Bad(_) | Keys::Remote(_), protection) => *protection = Protection::Pending,
             }

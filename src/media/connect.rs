@@ -117,16 +117,14 @@ impl Media {
         let Some(channel) = state.channel(place.component) else {
             return;
         };
-        if let Path::Direct(direct) = &channel.path
-            && !direct.may_be_peer(from, symmetric)
-        {
+        let client = role == Some(true);
+        if !channel.admit_dtls(now, (socket, from), datagram, (client, symmetric)) {
             return;
         }
-        channel.dtls_from = Some((socket, from));
         if channel.dtls.is_none() {
             // The peer may start before signalling brings its answer, if our offer left it the
             // choice (RFC 5763 §5).
-            if role == Some(true) || !dtls::is_client_hello(datagram) {
+            if client || !dtls::is_client_hello(datagram) {
                 return;
             }
             channel.dtls = Some(dtls::Association::new(now, &certificate, false));
@@ -157,6 +155,9 @@ impl Media {
             let other_role = |a: &dtls::Association| a.is_client() != *client && !a.is_done();
             if channel.dtls.as_ref().is_some_and(other_role) {
                 channel.dtls = None;
+                if channel.far.is_some() {
+                    channel.end_dtls();
+                }
             }
             if channel.dtls.is_none() && *client && target.is_some() {
                 channel.dtls = Some(dtls::Association::new(now, &certificate, true));
@@ -185,8 +186,14 @@ impl Media {
             }
         };
         let mut failure = None;
+        let mut timer = timer;
         match verdict {
             Verdict::Pending => {}
+            // It was somebody else: the peer may still come.
+            Verdict::WrongFingerprint | Verdict::Broken(..) if channel.far.is_some() => {
+                channel.end_dtls();
+                timer = None;
+            }
             Verdict::Keys { local, remote } => {
                 channel.protection = Protection::srtp(&local, &remote);
             }

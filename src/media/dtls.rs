@@ -215,8 +215,10 @@ impl Association {
                 for event in events {
                     match event {
                         EndpointEvent::HandshakeComplete => self.state = State::Done,
+                        // Nothing has proven yet who closes (RFC 6347 §4.1.2.7).
                         EndpointEvent::PeerClosed if self.state == State::Shaking => {
-                            self.state = State::Broken("the peer closed DTLS", EndReason::Security);
+                            self.begin_anew(now);
+                            self.count_error();
                         }
                         // The keys outlive the association; signalling ends the call.
                         _ => {}
@@ -227,11 +229,15 @@ impl Association {
                 // Alerts are not authenticated before the handshake ends, and a refused handshake
                 // is repeated by the timer, so one bad datagram decides nothing.
                 tracing::debug!(%error, "DTLS datagram refused");
-                self.errors += 1;
-                if self.errors > MAX_ERRORS && self.state == State::Shaking {
-                    self.state = State::Broken("the DTLS handshake failed", EndReason::Security);
-                }
+                self.count_error();
             }
+        }
+    }
+
+    fn count_error(&mut self) {
+        self.errors += 1;
+        if self.errors > MAX_ERRORS && self.state == State::Shaking {
+            self.state = State::Broken("the DTLS handshake failed", EndReason::Security);
         }
     }
 
@@ -245,9 +251,7 @@ impl Association {
         if now.duration_since(self.since) >= HANDSHAKE_LIMIT {
             self.state = State::Broken("no DTLS handshake in time", EndReason::Connectivity);
         } else if stuck && (self.client || result.is_err()) {
-            self.endpoint = endpoint(&self.certificate, self.client);
-            self.waiting = false;
-            self.begin(now);
+            self.begin_anew(now);
         }
     }
 
@@ -310,6 +314,12 @@ impl Association {
             (of_server, of_client)
         };
         Verdict::Keys { local, remote }
+    }
+
+    fn begin_anew(&mut self, now: Instant) {
+        self.endpoint = endpoint(&self.certificate, self.client);
+        self.waiting = false;
+        self.begin(now);
     }
 
     fn begin(&mut self, now: Instant) {

@@ -15,6 +15,10 @@ pub const EVENT_LEN: usize = 4;
 /// Longest duration that one segment of an event tells (RFC 4733 §2.5.1.3).
 const SEGMENT: u32 = 0xffff;
 
+/// The part of a second that a segment may begin late, or that its last packets may be short of its
+/// length: some packets.
+const LATE: u32 = 10;
+
 /// One event as it is on the wire (RFC 4733 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -82,14 +86,21 @@ impl Course {
     }
 
     /// Takes a packet in if it belongs to this event.
-    fn follow(&mut self, timestamp: u32, marker: bool, event: Event) -> bool {
+    fn follow(&mut self, timestamp: u32, marker: bool, event: Event, clock_hz: u32) -> bool {
         if event.code != self.code {
             return false;
         }
         let offset = timestamp.wrapping_sub(self.start);
         let known = offset <= self.segment.wrapping_sub(self.start);
-        // RFC 4733 §2.5.1.3: the next segment begins where the last one was full, unmarked.
-        let next = !marker && !self.ended && timestamp == self.segment.wrapping_add(SEGMENT);
+        // RFC 4733 §2.5.1.3: the next segment begins where the last one was full, unmarked. WebRTC
+        // begins it with the first packet that does not fit any more: up to a frame later, when the
+        // last one told nearly all of its length.
+        let gap = timestamp.wrapping_sub(self.segment).wrapping_sub(SEGMENT);
+        let told = self
+            .total
+            .wrapping_sub(self.segment.wrapping_sub(self.start));
+        let full = told.saturating_add(clock_hz / LATE) >= SEGMENT;
+        let next = !marker && !self.ended && (gap == 0 || full && gap <= clock_hz / LATE);
         if !known && !next {
             return false;
         }
@@ -137,7 +148,7 @@ impl DigitReceiver {
         let event = Event::parse(payload)?;
         Digit::from_event(event.code)?;
         if let Some(heard) = &mut self.state {
-            if heard.course.follow(timestamp, marker, event) {
+            if heard.course.follow(timestamp, marker, event, clock_hz) {
                 heard.last_packet = now;
                 return heard.tell_end();
             }
@@ -389,7 +400,7 @@ impl EventConverter {
     ) -> Option<EventPacket> {
         let event = Event::parse(payload)?;
         let known = self.course.as_mut().and_then(|(course, out_start)| {
-            let follows = course.follow(timestamp, marker, event);
+            let follows = course.follow(timestamp, marker, event, self.from_hz);
             follows.then_some((course.start, *out_start))
         });
         let (start, out_start) = known.unwrap_or_else(|| {

@@ -147,6 +147,41 @@ fn packets_in_disorder_are_still_one_digit_each() {
     assert_eq!(keys, ['1', '2']);
 }
 
+/// The next segment of WebRTC begins with the first packet that does not fit into the last one.
+#[test]
+fn a_long_key_of_webrtc_is_one_digit() {
+    let begin = start();
+    let packet = |at: u32, timestamp: u32, duration: u32, end: bool| {
+        let packet = EventPacket {
+            marker: at == 0,
+            timestamp,
+            payload: Event {
+                code: 7,
+                end,
+                volume: 10,
+                duration: duration as u16,
+            }
+            .to_bytes(),
+        };
+        (begin + at * 20 * MS, packet)
+    };
+    let mut sent: Vec<_> = (0..68)
+        .map(|n| packet(n, 0, (n + 1) * 960, false))
+        .collect();
+    sent.push(packet(68, 0, 0xffff, false));
+    sent.push(packet(69, 66_240, 705, false));
+    sent.extend((70..73).map(|n| packet(n, 66_240, 1_665, true)));
+    let pressed = heard(&sent, 48_000);
+    assert_eq!(pressed.len(), 1);
+    let length = pressed[0].1;
+    assert_eq!((pressed[0].0, length.as_millis()), ('7', 1_414));
+    // Some packets may be lost there; two keys are two keys.
+    sent.drain(67..69);
+    assert_eq!(heard(&sent, 48_000).len(), 1);
+    sent.drain(20..67);
+    assert_eq!(heard(&sent, 48_000).len(), 2);
+}
+
 #[test]
 fn a_long_key_in_segments_is_one_digit() {
     let sent = packets("9", 4_000 * MS, 48_000, 50 * MS);

@@ -43,6 +43,14 @@ const FIRST_RTO: Duration = Duration::from_millis(100);
 /// How long the agent before a restart lives on if the new one nominates nothing.
 const PREVIOUS_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a pair that was in use counts after the peer was last heard by it (RFC 7675 §5.1). The
+/// crate gives up sooner; a client that changes networks needs most of it to restart (RFC 8445 §9).
+const CONSENT: Duration = Duration::from_secs(30);
+
+/// A pair in use that is silent for so long gives way to another one that the peer has nominated.
+/// While it works it is heard each 3 s, by the answers to our checks.
+const PATIENCE: Duration = Duration::from_millis(3_500);
+
 /// A STUN transaction id.
 pub type Transaction = [u8; 12];
 
@@ -79,6 +87,12 @@ pub struct IcePort {
     current: Generation,
     previous: Option<(Generation, Instant)>,
     selected: Option<(SocketAddr, SocketAddr)>,
+    /// When the peer was heard last by that pair.
+    heard: Instant,
+    /// What the controlling peer has nominated beside that pair.
+    chosen: Option<(SocketAddr, SocketAddr)>,
+    /// No pair works since the one in use was given up; when to tell.
+    lost_at: Option<Instant>,
     lost: bool,
     transactions: VecDeque<Transaction>,
     out: VecDeque<IceOutput>,
@@ -209,6 +223,9 @@ impl IcePort {
             current: Generation::new(now, credentials, controlling, tie_breaker, locals),
             previous: None,
             selected: None,
+            heard: now,
+            chosen: None,
+            lost_at: None,
             lost: false,
             transactions: VecDeque::new(),
             out: VecDeque::new(),
@@ -230,7 +247,9 @@ impl IcePort {
         if let Some((older, _)) = older {
             self.forget(&older);
         }
+        self.chosen = None;
         self.lost = false;
+        self.lost_at = None;
     }
 
     /// Tells the peer's credentials; others than before need a [`Self::restart`] first.
@@ -290,6 +309,7 @@ impl IcePort {
         from: SocketAddr,
         message: StunMessage,
     ) -> bool {
+        let nominates = message.is_binding_request() && message.use_candidate();
         let chooses = message.use_candidate() || message.is_successful_binding_response();
         let valid = self.current.handle(now, local, from, message);
         let settled = self.current.agent.state().is_connected()
@@ -297,12 +317,19 @@ impl IcePort {
         if valid && chooses && !settled {
             self.current.hurry(now);
         }
+        if valid && nominates && !self.current.agent.controlling() {
+            self.chosen = Some((local, from)).filter(|pair| self.selected != Some(*pair));
+        }
         let valid = valid
             || self
                 .previous
                 .as_mut()
                 .is_some_and(|(previous, _)| previous.handle(now, local, from, message));
-        self.drain();
+        if valid && self.selected == Some((local, from)) {
+            self.heard = now;
+        }
+        self.drain(now);
+        self.follow(now);
         valid
     }
 
@@ -313,15 +340,18 @@ impl IcePort {
             if *limit <= now {
                 self.drop_previous();
                 // Without its agent nobody asks for consent on the old pair (RFC 7675).
-                if !self.current.agent.state().is_connected() && !self.lost {
-                    self.lost = true;
-                    self.out.push_back(IceOutput::Lost);
+                if !self.current.agent.state().is_connected() {
+                    self.lose();
                 }
             } else {
                 previous.handle_timeout(now);
             }
         }
-        self.drain();
+        self.drain(now);
+        self.follow(now);
+        if self.lost_at.is_some_and(|at| at <= now) {
+            self.lose();
+        }
     }
 
     /// When [`Self::handle_timeout`] is due.
@@ -331,7 +361,7 @@ impl IcePort {
             let other = previous.poll_timeout().unwrap_or(*limit).min(*limit);
             at = Some(at.map_or(other, |at| at.min(other)));
         }
-        at
+        at.into_iter().chain(self.lost_at).min()
     }
 
     /// What is to be done.
@@ -356,7 +386,32 @@ impl IcePort {
             .map(|g| g.agent.local_credentials().ufrag.as_str())
     }
 
-    fn drain(&mut self) {
+    /// Goes over to what the peer has nominated last if the pair in use is silent. The crate stays
+    /// with the one of the highest priority until it is pruned, also if the peer has left it because
+    /// that network is gone.
+    fn follow(&mut self, now: Instant) {
+        let silent = now.saturating_duration_since(self.heard) >= PATIENCE;
+        if let Some((local, remote)) = self.chosen
+            && self.selected.is_some()
+            && silent
+            && self.current.agent.has_viable_remote_candidate(remote)
+        {
+            self.chosen = None;
+            self.selected = Some((local, remote));
+            self.heard = now;
+            self.out.push_back(IceOutput::Selected);
+        }
+    }
+
+    fn lose(&mut self) {
+        self.lost_at = None;
+        if !self.lost {
+            self.lost = true;
+            self.out.push_back(IceOutput::Lost);
+        }
+    }
+
+    fn drain(&mut self, now: Instant) {
         while let Some(event) = self.current.agent.poll_event() {
             match event {
                 IceAgentEvent::NominatedSend {
@@ -365,15 +420,20 @@ impl IcePort {
                     ..
                 } => {
                     self.selected = Some((source, destination));
+                    self.heard = now;
+                    self.chosen = None;
                     self.lost = false;
+                    self.lost_at = None;
                     self.out.push_back(IceOutput::Selected);
                     self.drop_previous();
                 }
                 IceAgentEvent::IceConnectionStateChange(IceConnectionState::Disconnected)
                     if !self.lost && self.previous.is_none() =>
                 {
-                    self.lost = true;
-                    self.out.push_back(IceOutput::Lost);
+                    match self.selected {
+                        Some(_) => self.lost_at = Some(now.max(self.heard + CONSENT)),
+                        None => self.lose(),
+                    }
                 }
                 IceAgentEvent::IceConnectionStateChange(_)
                 | IceAgentEvent::IceRestart(_)
@@ -390,6 +450,7 @@ impl IcePort {
                 } = event
                 {
                     self.selected = Some((source, destination));
+                    self.heard = now;
                     self.out.push_back(IceOutput::Selected);
                 }
             }

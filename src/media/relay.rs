@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::play::choose_way;
 use super::rtp::{self, Header};
-use super::side::{Admission, Path, SideState, Way};
+use super::side::{Admission, Channel, Path, SideState, Way};
 use super::{Forward, SocketKey};
 use crate::border::Format;
 use crate::leg::Digit;
@@ -16,7 +16,7 @@ use crate::leg::Digit;
 pub struct Effects {
     /// The first packet of the peer.
     pub connected: bool,
-    /// The peer was found here: the socket may be connected.
+    /// The peer was found here for sure: the socket may be connected.
     pub latched: Option<(SocketKey, SocketAddr)>,
     /// A key was pressed, and whether the other side heard of it.
     pub digit: Option<(Digit, bool)>,
@@ -195,8 +195,22 @@ pub(super) fn receive(
         match direct.admit(source, &header, symmetric, sure) {
             Admission::Peer => {}
             Admission::Latch => {
-                direct.latched = Some(source);
-                effects.latched = Some((direct.socket, source));
+                let before = direct.latched.replace(source);
+                // Whom neither signalling nor a key vouches for may be a stranger that was first:
+                // its socket stays open for the announced address, which costs the kernel a
+                // look-up of the route with each packet to a phone behind a NAT with plain RTP.
+                if sure || direct.announced == Some(source) {
+                    effects.latched = Some((direct.socket, source));
+                }
+                // Where RTCP goes was learnt from the one before.
+                if before.is_some()
+                    && let Some(Channel {
+                        path: Path::Direct(rtcp),
+                        ..
+                    }) = &mut from.rtcp
+                {
+                    rtcp.latched = None;
+                }
             }
             Admission::Probation | Admission::Stranger => return None,
         }

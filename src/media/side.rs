@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::SocketKey;
 use super::digits::Digits;
-use super::dtls::Association;
+use super::dtls::{self, Association};
 use super::ice::IcePort;
 use super::rtcp::Reception;
 use super::rtp::Header;
@@ -18,6 +18,14 @@ use crate::id::TokenMaker;
 
 /// Addresses of one side that its peer was validated at, over all restarts.
 const MAX_ADDRESSES: usize = 128;
+
+/// Handshakes of a channel that others than the announced address may begin: enough for a phone
+/// behind a NAT among scanners, not enough to keep a thread busy with signatures.
+const MAX_STRAYS: u32 = 64;
+
+/// A handshake that is silent for so long gives way to the next one from elsewhere. Clients repeat
+/// their flights after a second.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a peer stays with an encoding that it has taken up. Each change may cost a decoder and an
 /// encoder, and peers change about once a call; packets that come out of order are not worth it.
@@ -113,6 +121,11 @@ pub struct Channel {
     pub dtls: Option<Association>,
     /// Where the peer's last DTLS datagram came from: flights go there before a pair is nominated.
     pub dtls_from: Option<(SocketKey, SocketAddr)>,
+    /// When the one we shake hands with was heard last, if it is somewhere else than announced: the
+    /// peer behind a NAT, or anybody.
+    pub far: Option<Instant>,
+    /// Handshakes that were begun from elsewhere.
+    strays: u32,
     /// How packets are protected.
     pub protection: Protection,
 }
@@ -124,7 +137,75 @@ impl Channel {
             path,
             dtls: None,
             dtls_from: None,
+            far: None,
+            strays: 0,
             protection,
+        }
+    }
+
+    /// Forgets the DTLS association and whom it was with.
+    pub fn end_dtls(&mut self) {
+        self.dtls = None;
+        self.dtls_from = None;
+        self.far = None;
+    }
+
+    /// True if a DTLS datagram may be the peer's. `client`: we are the DTLS client.
+    ///
+    /// Until the keys are there, nothing in a datagram proves whose it is. So what comes from the
+    /// announced address goes first: others are heard only before it is, and their handshake gives
+    /// way to its own. The flights of a client go to the announced address, and are answered from
+    /// there.
+    pub fn admit_dtls(
+        &mut self,
+        now: Instant,
+        from: (SocketKey, SocketAddr),
+        datagram: &[u8],
+        (client, symmetric): (bool, bool),
+    ) -> bool {
+        let direct = match &self.path {
+            Path::Direct(direct) => direct,
+            Path::Ice { .. } | Path::Borrowed => {
+                self.dtls_from = Some(from);
+                return true;
+            }
+        };
+        if !direct.may_be_peer(from.1, symmetric) {
+            return false;
+        }
+        let begins = dtls::is_client_hello(datagram);
+        if direct.announces(from.1) {
+            if self.far.is_some() {
+                if !begins || self.protection.is_ready() {
+                    return false;
+                }
+                self.end_dtls();
+            }
+            self.dtls_from = Some(from);
+            return true;
+        }
+        if self.far.is_some() && self.dtls_from == Some(from) {
+            self.far = Some(now);
+            return true;
+        }
+        if client || !begins || !self.gives_way(now) || self.strays >= MAX_STRAYS {
+            return false;
+        }
+        self.strays += 1;
+        self.end_dtls();
+        self.far = Some(now);
+        self.dtls_from = Some(from);
+        true
+    }
+
+    /// True if a handshake with someone who is not at the announced address may begin.
+    fn gives_way(&self, now: Instant) -> bool {
+        match (&self.dtls, self.far) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(association), Some(heard)) => {
+                !association.is_done() && now.saturating_duration_since(heard) >= PATIENCE
+            }
         }
     }
 
@@ -192,11 +273,19 @@ impl Direct {
         }
     }
 
+    /// True if the peer said that it is at this host.
+    fn announces(&self, from: SocketAddr) -> bool {
+        self.announced.is_some_and(|a| a.ip() == from.ip())
+    }
+
     fn target(&self) -> Option<SocketAddr> {
         self.latched.or(self.announced)
     }
 
     /// Judges the sender of a packet. `sure`: the packet was authenticated.
+    ///
+    /// The announced address is better evidence than whoever was first (RFC 7362 §5): it takes the
+    /// place of another one at any time, and never gives it away.
     pub fn admit(
         &mut self,
         from: SocketAddr,
@@ -204,15 +293,16 @@ impl Direct {
         symmetric: bool,
         sure: bool,
     ) -> Admission {
-        if let Some(latched) = self.latched {
-            return if latched == from {
-                Admission::Peer
-            } else {
-                Admission::Stranger
-            };
+        if self.latched == Some(from) {
+            return Admission::Peer;
+        }
+        if self.announced == Some(from) {
+            return Admission::Latch;
+        }
+        if self.latched.is_some() {
+            return Admission::Stranger;
         }
         match self.announced {
-            Some(announced) if announced == from => return Admission::Latch,
             Some(announced) if !symmetric => {
                 // RTP may leave from another port than it is received at.
                 return if announced.ip() == from.ip() {
@@ -243,7 +333,7 @@ impl Direct {
     /// True if DTLS and RTCP from this address are worth looking at.
     pub fn may_be_peer(&self, from: SocketAddr, symmetric: bool) -> bool {
         match (self.latched, self.announced) {
-            (Some(latched), _) => latched.ip() == from.ip(),
+            (Some(latched), _) => latched.ip() == from.ip() || self.announces(from),
             (None, Some(announced)) => symmetric || announced.ip() == from.ip(),
             (None, None) => true,
         }
@@ -400,6 +490,15 @@ impl SideState {
             SideTransport::Rtp(rtp) => rtp.rtcp_mux,
             SideTransport::Ice(ice) => ice.rtcp_mux,
             SideTransport::Bundled(_) => true,
+        }
+    }
+
+    /// True if one key from signalling protects both components. One of them counts for both then:
+    /// no packet number may meet the key twice (RFC 3711 §9.1), wherever RTCP goes next.
+    pub fn has_one_key(&self) -> bool {
+        match &self.spec.transport {
+            SideTransport::Rtp(rtp) => matches!(rtp.keys, RtpKeys::Sdes { .. }),
+            SideTransport::Ice(_) | SideTransport::Bundled(_) => false,
         }
     }
 

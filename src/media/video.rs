@@ -19,7 +19,7 @@ use super::relay::{self, Effects};
 use super::rtcp::{Compound, Packet, Packets, TO_PAYLOAD, TO_TRANSPORT};
 use super::rtp::{self, Header};
 use super::side::{Channel, Component, Path, Protection, SideState, Way};
-use super::{Forward, Media, Place, SocketKey, TAIL_ROOM, Transmit};
+use super::{Forward, Media, Place, TAIL_ROOM, Transmit};
 use crate::border::{Side, SideSpec, SideTransport};
 use crate::id::BridgeId;
 
@@ -192,20 +192,6 @@ impl Media {
         Forward::Send { socket, to, len }
     }
 
-    /// The way of RTCP to the peer of a side.
-    pub(super) fn rtcp_channel(&mut self, slot: u32, side: Side) -> Option<&mut Channel> {
-        let carrier = self.carrier(slot, side)?;
-        let state = self.side(carrier, side)?;
-        if state.failed {
-            return None;
-        }
-        let component = match state.is_muxed() {
-            true => Component::Rtp,
-            false => Component::Rtcp,
-        };
-        state.channel(component)
-    }
-
     /// Hands on what the peer of a side of a bridge of pictures asks for. One compound makes one, at most.
     pub(super) fn pass_feedback(&mut self, slot: u32, side: Side, packets: Packets<'_>) {
         let Some(Some(bridge)) = self.bridges.get_mut(slot as usize) else {
@@ -280,13 +266,25 @@ impl Media {
 
     /// Sends the compound packet in `buffer[..len]` to the peer of a side.
     pub(super) fn send_rtcp(&mut self, slot: u32, side: Side, buffer: &mut [u8], len: usize) {
-        let Some(channel) = self.rtcp_channel(slot, side) else {
+        let Some(carrier) = self.carrier(slot, side) else {
             return;
         };
-        let Some((socket, to)): Option<(SocketKey, SocketAddr)> = channel.target() else {
+        let Some(state) = self.side(carrier, side).filter(|state| !state.failed) else {
             return;
         };
-        if let Some(len) = channel.protection.seal_rtcp(buffer, len) {
+        let component = match state.is_muxed() {
+            true => Component::Rtp,
+            false => Component::Rtcp,
+        };
+        let one_key = state.has_one_key();
+        let Some((socket, to)) = state.channel(component).and_then(|c| c.target()) else {
+            return;
+        };
+        let sealer = if one_key { Component::Rtp } else { component };
+        let sealed = state
+            .channel(sealer)
+            .and_then(|c| c.protection.seal_rtcp(buffer, len));
+        if let Some(len) = sealed {
             self.transmits.push_back(Transmit {
                 socket,
                 to,

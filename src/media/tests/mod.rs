@@ -3,6 +3,7 @@
 
 mod paths;
 mod several;
+mod strangers;
 mod transcoding;
 mod video;
 mod world;
@@ -543,6 +544,29 @@ fn sdes_protects_a_leg_and_bad_keys_fail_it() {
         let len = unprotect.rtp(packet).unwrap();
         assert!(Header::parse(&packet[..len]).is_ok());
     }
+    // Reports go on in their own count when they change ports: RFC 3711 §9.1.
+    w.phones.clear();
+    for mux in [false, true, false] {
+        let mut side = sdes(key('a'), key('b'));
+        if let SideTransport::Rtp(rtp) = &mut side.transport {
+            rtp.rtcp_mux = mux;
+        }
+        w.configure(0, Side::Caller, side);
+        w.run(seconds(30));
+    }
+    let rtcp = SocketAddr::new(phone(0).ip(), phone(0).port() + 1);
+    let mut indices = Vec::new();
+    for at in [phone(0), rtcp] {
+        let before = indices.len();
+        for packet in &w.phones[&at] {
+            if PacketKind::of(packet) == PacketKind::Rtcp {
+                indices.push(packet[packet.len() - 14..packet.len() - 10].to_vec());
+            }
+        }
+        assert!(indices.len() > before);
+    }
+    let different: std::collections::BTreeSet<_> = indices.iter().collect();
+    assert_eq!(different.len(), indices.len());
     let mut bad = key('a');
     bad.key = "inline:short".into();
     w.configure(0, Side::Caller, sdes(bad, key('b')));

@@ -1,6 +1,8 @@
 //! How soon a path is found, and calls whose paths look alike.
 
+use super::super::ice::{IceOutput, IcePort};
 use super::*;
+use crate::description::{Candidate, CandidateKind};
 
 /// Both know each other: a round trip for a check, one for the choice, and DTLS.
 #[test]
@@ -169,4 +171,177 @@ fn an_own_port_that_is_taken_is_told_once() {
         "{ports:?}"
     );
     w.close();
+}
+
+/// The network of a client is away for longer than its checks are repeated; it restarts then.
+#[test]
+fn a_peer_that_comes_back_by_a_restart_goes_on() {
+    for restarts in [true, false] {
+        for controlling in 0..2 {
+            let mut w = World::new(45);
+            let call = Call {
+                controlling,
+                ..CALL
+            };
+            w.call(&call);
+            w.run(seconds(3));
+            w.speak(0, 10, 0);
+            w.loss = 100;
+            w.run(seconds(25));
+            w.loss = 0;
+            if restarts {
+                let again = Call {
+                    generation: 1,
+                    ..call
+                };
+                for n in [1, 0] {
+                    let ice = w.ice(n, &again);
+                    w.configure(n, Side::Callee, ice);
+                    w.run(seconds(1));
+                }
+                w.run(seconds(1));
+                w.speak(0, 10, 10);
+                assert_eq!(count(&w.heard(1)), 20, "{controlling}");
+                w.run(seconds(60));
+            }
+            // Without it the call ends in time.
+            w.run(seconds(10));
+            for n in 0..2 {
+                let failed = w.has(n, |e| matches!(e, MediaEvent::Failed { .. }));
+                assert_eq!(failed, !restarts, "{controlling} {n}");
+            }
+            w.close();
+        }
+    }
+}
+
+/// A client that controls has two networks, and goes over to the worse one when the better one is
+/// gone, without a restart.
+#[test]
+#[allow(clippy::disallowed_methods)]
+fn a_nomination_of_a_worse_pair_is_followed_when_the_better_one_is_silent() {
+    let [ours, wifi, mobile] =
+        ["192.0.2.1:5000", "198.51.100.1:6000", "203.0.113.1:7000"].map(address);
+    let candidate = |address: SocketAddr, priority: u32| Candidate {
+        foundation: priority.to_string(),
+        component: 1,
+        address,
+        priority,
+        kind: CandidateKind::Host,
+        related: None,
+        generation: 0,
+    };
+    let start = Instant::now();
+    let mut now = start;
+    let client = |local: SocketAddr| {
+        let mut port = IcePort::new(start, ("peer", "passwordofthepeer22222"), true, 9, &[local]);
+        port.set_remote("ours", "passwordofours22222222");
+        port.add_candidate(&candidate(ours, 2_000_000_000));
+        port
+    };
+    let mut us = IcePort::new(start, ("ours", "passwordofours22222222"), false, 7, &[ours]);
+    us.set_remote("peer", "passwordofthepeer22222");
+    us.add_candidate(&candidate(wifi, 2_000_000_000));
+    us.add_candidate(&candidate(mobile, 1_000_000_000));
+    let mut ports = vec![(ours, us), (wifi, client(wifi))];
+    let run = |ports: &mut Vec<(SocketAddr, IcePort)>, now: &mut Instant, time: Duration| {
+        let end = *now + time;
+        while *now < end {
+            *now += Duration::from_millis(10);
+            let mut wire = Vec::new();
+            for (_, port) in ports.iter_mut() {
+                port.handle_timeout(*now);
+            }
+            loop {
+                for (_, port) in ports.iter_mut() {
+                    while let Some(output) = port.poll() {
+                        match output {
+                            IceOutput::Transmit {
+                                local,
+                                remote,
+                                bytes,
+                                ..
+                            } => wire.push((local, remote, bytes)),
+                            IceOutput::Lost => panic!("lost"),
+                            IceOutput::Selected | IceOutput::Forget { .. } => {}
+                        }
+                    }
+                }
+                if wire.is_empty() {
+                    break;
+                }
+                for (from, to, bytes) in wire.drain(..) {
+                    let message = is::stun::StunMessage::parse(&bytes).unwrap();
+                    if let Some((_, port)) = ports.iter_mut().find(|(local, _)| *local == to) {
+                        port.handle(*now, to, from, message);
+                    }
+                }
+            }
+        }
+    };
+    run(&mut ports, &mut now, seconds(10));
+    assert_eq!(ports[0].1.selected(), Some((ours, wifi)));
+    // Both work, and the peer has chosen: it stays.
+    ports.push((mobile, client(mobile)));
+    run(&mut ports, &mut now, seconds(60));
+    assert_eq!(ports[0].1.selected(), Some((ours, wifi)));
+    ports.remove(1);
+    run(&mut ports, &mut now, seconds(4));
+    assert_eq!(ports[0].1.selected(), Some((ours, mobile)));
+    run(&mut ports, &mut now, seconds(60));
+    assert_eq!(ports[0].1.selected(), Some((ours, mobile)));
+}
+
+/// One server, with one certificate for all its calls, answers from one port and goes on from another
+/// (a fork, an announcement).
+#[test]
+fn a_server_that_moves_to_another_port_is_keyed_anew() {
+    for client in 0..2 {
+        let mut w = World::new(46);
+        let leg = |w: &World, n: usize, port: u16| {
+            let mut side = phone_side(n);
+            if let SideTransport::Rtp(rtp) = &mut side.transport {
+                match n {
+                    0 => rtp.remote = Some(SocketAddr::new(gateway(1).ip(), port)),
+                    _ => (rtp.remote, rtp.port) = (Some(gateway(0)), port),
+                }
+                rtp.rtcp_mux = true;
+                rtp.keys = RtpKeys::Dtls {
+                    client: n == client,
+                    remote: w.nodes[1 - n].certificate.fingerprint(Setup::Actpass),
+                };
+            }
+            side
+        };
+        for n in 0..2 {
+            // Behind their DTLS legs are plain ones.
+            let mut plain = phone_side(n);
+            if let SideTransport::Rtp(rtp) = &mut plain.transport {
+                rtp.port += 100;
+            }
+            w.configure(n, Side::Callee, plain);
+        }
+        for (round, port) in [(1, 22_000), (2, 22_002)] {
+            for n in [1, 0] {
+                let side = leg(&w, n, port);
+                w.configure(n, Side::Caller, side);
+            }
+            w.run(seconds(3));
+            for n in 0..2 {
+                let to = SocketAddr::new(gateway(n).ip(), gateway(n).port() + 100);
+                for at in 0..5u16 {
+                    let at = round * 100 + at;
+                    w.put(
+                        phone(n),
+                        to,
+                        rtp_packet(0, at, u32::from(at) * 160, 7, &sound(at)),
+                    );
+                    w.run(FRAME);
+                }
+                let heard = count(&w.heard(1 - n));
+                assert_eq!(heard, usize::from(round) * 5, "{client} {n} {port}");
+            }
+        }
+        w.close();
+    }
 }
