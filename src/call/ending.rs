@@ -77,9 +77,6 @@ impl Calls {
         }
         if !answered && is_worth_another_trunk(end.reason) && !call.trunks.is_empty() {
             let tried = call.trunk.take();
-            if let Some(trunk) = &tried {
-                self.uncount_trunk(trunk);
-            }
             self.drop_video(&mut call);
             if let (false, Some(encoding)) = (self.may_differ(), call.caller_media.encoding) {
                 // It was answered for the sound before.
@@ -88,14 +85,14 @@ impl Calls {
             // The next trunk needs the bridge's callee side for itself, and gets a port of its own.
             match self.try_next_trunk(now, &mut call) {
                 Ok(()) => {
+                    if let Some(trunk) = tried {
+                        self.uncount_trunk(&trunk);
+                    }
                     self.calls.insert(id, call);
                 }
                 Err(_) => {
-                    if let Some(trunk) = tried {
-                        // The record says where it failed.
-                        *self.trunk_calls.entry(trunk.clone()).or_default() += 1;
-                        call.trunk = Some(trunk);
-                    }
+                    // The record says where it failed.
+                    call.trunk = tried;
                     self.close(now, *call, end, EndedBy::Callee);
                 }
             }

@@ -119,6 +119,12 @@ impl Call {
         }
     }
 
+    /// True if both talk, and nobody is about to take the place of either.
+    pub(super) fn is_settled(&self) -> bool {
+        let running = matches!(self.state, State::Up) && self.answered.is_some();
+        running && self.moving.is_none() && self.referring.is_none()
+    }
+
     /// Which side a leg is.
     pub(super) fn side_of(&self, leg: LegId) -> Side {
         if leg == self.caller {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use jid::BareJid;
 
-use super::entry::{Call, Callee, State};
+use super::entry::{Call, Callee};
 use super::negotiate::{self, Encoding};
 use super::record::EndedBy;
 use super::side::SideMedia;
@@ -40,22 +40,15 @@ impl Calls {
         to: &Address,
     ) -> Result<(), End> {
         let (user, stays) = self.may_hand_on(call, leg)?;
-        let outgoing = self
-            .dialplan
-            .outgoing(&user, to)
-            .map_err(|refusal| End::because(refusal.reason, refusal.text))?;
+        let wanted = self.wanted(call, leg, &user, to, None)?;
         self.count_transfer(now, call, &user)?;
         let trunk = call.trunk_of(stays);
         // Another trunk's number means nothing to the telephones of this one.
-        if trunk.is_some_and(|trunk| outgoing.trunks.contains(trunk)) {
-            self.refer(now, call, leg, stays, to.clone(), None);
+        if trunk.is_some_and(|trunk| wanted.trunks.contains(trunk)) {
+            self.refer(now, call, leg, stays, wanted.to, None);
             return Ok(());
         }
-        let begun = self.begin_transfer(now, call, leg, &user, to, None);
-        if begun.is_err() {
-            self.uncount_transfer(call);
-        }
-        begun
+        self.begin_transfer(now, call, leg, wanted)
     }
 
     /// A user wants the two whom it talks to to talk to each other.
@@ -94,10 +87,8 @@ impl Calls {
     /// the call to do so.
     fn may_hand_on(&self, call: &Call, leg: LegId) -> Result<(BareJid, LegId), End> {
         let not_now = || End::because(EndReason::NotAcceptable, "no transfer at this point");
-        let running = matches!(call.state, State::Up) && call.answered.is_some();
-        let is_idle = call.moving.is_none() && call.referring.is_none();
         let stays = call.leg(call.side_of(leg).other());
-        let stays = stays.filter(|stays| running && is_idle && stays.room == Room::Sip);
+        let stays = stays.filter(|stays| call.is_settled() && stays.room == Room::Sip);
         let user = call.user_of(leg).cloned();
         Ok((user.ok_or_else(not_now)?, stays.ok_or_else(not_now)?))
     }
@@ -169,7 +160,8 @@ impl Calls {
             let tried = match (with, call.user_of(by).cloned()) {
                 (Some(with), _) => table.connect_both(now, call, by, with),
                 (None, Some(user)) if ending::is_worth_another_trunk(end.reason) => {
-                    table.begin_transfer(now, call, by, &user, &to, None)
+                    let wanted = table.wanted(call, by, &user, &to, None);
+                    wanted.and_then(|wanted| table.begin_transfer(now, call, by, wanted))
                 }
                 (None, _) => Err(end),
             };
@@ -215,13 +207,8 @@ impl Calls {
         let trunk = other.take_trunk_of(far);
         let mut media = SideMedia::new(local, self.keying(trunk.as_deref()), true);
         media.habits = self.habits(trunk.as_deref());
-        let known = self
-            .config
-            .trunks
-            .iter()
-            .find(|t| Some(&t.name) == trunk.as_ref());
-        let named = known.into_iter().flat_map(|trunk| &trunk.codecs);
-        let allowed: Vec<Encoding> = named.filter_map(|name| Encoding::named(name)).collect();
+        let known = trunk.as_deref().and_then(|name| self.config.trunk(name));
+        let allowed = known.map_or(Vec::new(), |trunk| negotiate::named(&trunk.codecs));
         let encodings = match self.config.media.transcode {
             Transcode::Never => spoken,
             more => negotiate::offerable(more, Room::Sip, &spoken, &allowed),

@@ -265,6 +265,12 @@ pub fn shared(room: Room, ours: &Stream, theirs: &Stream) -> Vec<Encoding> {
     list
 }
 
+/// The encodings that a configuration names.
+pub fn named(codecs: &[String]) -> Vec<Encoding> {
+    let known = codecs.iter().filter_map(|name| Encoding::named(name));
+    known.collect()
+}
+
 fn line_of(stream: &Stream, encoding: Encoding) -> Option<&Codec> {
     let mut lines = stream.codecs.iter();
     lines.find(|codec| Encoding::of(codec) == Some(encoding))

@@ -185,7 +185,7 @@ impl Calls {
         media.set_peer(audio);
         media.set_format(format);
         media.encoding = Some(encoding);
-        media.describe(stream.clone());
+        media.describe(Some(stream.clone()));
         self.note_peer(call, audio);
         // Toward SIP, BUNDLE is declined (RFC 9143 §7.3): each stream has a port of its own.
         let bundle = offer.bundle && leg.room == Room::Xmpp;
@@ -226,14 +226,12 @@ impl Calls {
         if let Some(media) = call.media_mut(leg) {
             let mut stream = self.offered_stream(worker, leg.room, media, encodings);
             negotiate::ask_for_packets(&mut stream, beyond.as_ref());
-            media.describe(stream.clone());
+            media.describe(Some(stream.clone()));
             streams = self.lines(worker, media, &stream);
             media.lines.clone_from(&streams);
             if let Some(video) = media.video.as_deref_mut() {
                 let pictures = |s: &&Stream| s.media == Media::Video && !s.rejected;
-                video.ours = streams.iter().find(pictures).cloned();
-                video.offer = None;
-                video.is_elsewhere = false;
+                video.describe(streams.iter().find(pictures).cloned());
             }
         }
         Description {

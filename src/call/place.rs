@@ -14,7 +14,7 @@ use super::table::Offered;
 use super::{CallTimer, Calls};
 use crate::address::Address;
 use crate::border::Side;
-use crate::config::Dtmf;
+use crate::config::{Dtmf, TrunkConfig};
 use crate::description::{Description, Direction, Media, Setup, Stream, Transport};
 use crate::id::{BridgeId, CallId, LegId, Role, Room, WorkerId};
 use crate::leg::{End, EndReason, LegCommand, Offering};
@@ -191,9 +191,11 @@ impl Calls {
     /// Offers the call to the next trunk that has room and an encoding in common.
     pub(super) fn try_next_trunk(&mut self, now: Instant, call: &mut Call) -> Result<(), End> {
         let (name, offer) = self.next_trunk(&mut call.trunks, &call.encodings)?;
-        self.count_trunk(call, &name)?;
         let to = call.to.clone();
-        self.offer_to(now, call, Room::Sip, to, Some(name), &offer, true)
+        self.offer_to(now, call, Room::Sip, to, Some(name.clone()), &offer, true)?;
+        self.count_at(&name);
+        call.trunk = Some(name);
+        Ok(())
     }
 
     /// The next trunk that has room and something in common with what is spoken, and what to offer it.
@@ -204,17 +206,16 @@ impl Calls {
     ) -> Result<(String, Vec<Encoding>), End> {
         let mut last = End::because(EndReason::NoRoute, "no trunk for this call");
         while let Some(name) = trunks.pop_front() {
-            let Some(trunk) = self.config.trunks.iter().find(|trunk| trunk.name == name) else {
+            let Some(trunk) = self.config.trunk(&name) else {
                 continue;
             };
-            let named = trunk.codecs.iter();
-            let allowed: Vec<Encoding> = named.filter_map(|name| Encoding::named(name)).collect();
+            let allowed = negotiate::named(&trunk.codecs);
             let transcode = self.config.media.transcode;
             let offer = negotiate::offerable(transcode, Room::Sip, spoken, &allowed);
             if offer.is_empty() {
                 let text = format!("no codec in common with trunk {name}");
                 last = End::because(EndReason::NotAcceptable, text);
-            } else if let Err(end) = self.has_room(&name) {
+            } else if let Err(end) = self.has_room(trunk) {
                 last = end;
             } else {
                 return Ok((name, offer));
@@ -234,20 +235,10 @@ impl Calls {
         encodings: &[Encoding],
         alone: bool,
     ) -> Result<(), End> {
-        let local = self.local_end(now, call, room)?;
-        self.last_leg += 1;
-        let leg = LegId {
-            room,
-            role: Role::Callee,
-            number: self.last_leg,
-        };
-        let keying = self.keying(trunk.as_deref());
-        let mut media = SideMedia::new(local, keying, true);
-        media.habits = self.habits(trunk.as_deref());
-        let mut stream = self.offered_stream(call.worker, room, &media, encodings);
-        negotiate::ask_for_packets(&mut stream, call.caller_media.peer.as_ref());
-        let mut streams = vec![stream.clone()];
-        media.ours = Some(stream);
+        let place = (room, trunk.as_deref());
+        let (leg, mut media, stream) =
+            self.new_callee(now, call, place, encodings, Side::Caller)?;
+        let mut streams = vec![stream];
         streams.extend(self.offer_video(now, call, room, trunk.as_deref(), &mut media));
         media.lines.clone_from(&streams);
         let offer = Description {
@@ -274,6 +265,32 @@ impl Calls {
         };
         self.tell(leg, command);
         Ok(())
+    }
+
+    /// A leg to be called in a room, by a trunk if it has one, for the peer of the side `beyond` to
+    /// talk to: with its end of media and the sound that it is offered.
+    pub(super) fn new_callee(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        (room, trunk): (Room, Option<&str>),
+        encodings: &[Encoding],
+        beyond: Side,
+    ) -> Result<(LegId, SideMedia, Stream), End> {
+        let local = self.local_end(now, call, room)?;
+        self.last_leg += 1;
+        let leg = LegId {
+            room,
+            role: Role::Callee,
+            number: self.last_leg,
+        };
+        let mut media = SideMedia::new(local, self.keying(trunk), true);
+        media.habits = self.habits(trunk);
+        let mut stream = self.offered_stream(call.worker, room, &media, encodings);
+        let beyond = call.side_mut(beyond).and_then(|media| media.peer.as_ref());
+        negotiate::ask_for_packets(&mut stream, beyond);
+        media.describe(Some(stream.clone()));
+        Ok((leg, media, stream))
     }
 
     /// The audio stream of an offer of ours.
@@ -310,7 +327,7 @@ impl Calls {
 
     /// What a trunk wants beside sound.
     pub(super) fn habits(&self, trunk: Option<&str>) -> Habits {
-        let known = self.config.trunks.iter().find(|t| Some(&*t.name) == trunk);
+        let known = trunk.and_then(|name| self.config.trunk(name));
         known.map_or(Habits::default(), |trunk| Habits {
             signals_keys: trunk.dtmf == Dtmf::Info,
             noise: trunk.comfort_noise,
@@ -319,7 +336,7 @@ impl Calls {
 
     /// How sound of a trunk is protected.
     pub(super) fn keying(&self, trunk: Option<&str>) -> Keying {
-        let known = self.config.trunks.iter().find(|t| Some(&*t.name) == trunk);
+        let known = trunk.and_then(|name| self.config.trunk(name));
         known.map_or(Keying::NONE, |trunk| Keying {
             srtp: trunk.srtp,
             keys: trunk.srtp_keys,
@@ -348,18 +365,24 @@ impl Calls {
     }
 
     fn count_trunk(&mut self, call: &mut Call, name: &str) -> Result<(), End> {
-        self.has_room(name)?;
-        *self.trunk_calls.entry(name.to_owned()).or_default() += 1;
+        if let Some(trunk) = self.config.trunk(name) {
+            self.has_room(trunk)?;
+        }
+        self.count_at(name);
         call.trunk = Some(name.to_owned());
         Ok(())
     }
 
-    fn has_room(&self, name: &str) -> Result<(), End> {
-        let known = self.config.trunks.iter().find(|trunk| trunk.name == name);
-        let running = self.trunk_calls.get(name).copied().unwrap_or(0);
-        match known.and_then(|trunk| trunk.max_calls) {
+    /// Counts a call at a trunk; [`Self::uncount_trunk`] counts it out.
+    pub(super) fn count_at(&mut self, trunk: &str) {
+        *self.trunk_calls.entry(trunk.to_owned()).or_default() += 1;
+    }
+
+    fn has_room(&self, trunk: &TrunkConfig) -> Result<(), End> {
+        let running = self.trunk_calls.get(&trunk.name).copied().unwrap_or(0);
+        match trunk.max_calls {
             Some(max) if running >= max => {
-                let text = format!("trunk {name} is full");
+                let text = format!("trunk {} is full", trunk.name);
                 Err(End::because(EndReason::Overloaded, text))
             }
             Some(_) | None => Ok(()),

@@ -123,8 +123,8 @@ impl SideMedia {
     }
 
     /// Notes what we describe to the peer now.
-    pub(super) fn describe(&mut self, stream: Stream) {
-        self.ours = Some(stream);
+    pub(super) fn describe(&mut self, stream: Option<Stream>) {
+        self.ours = stream;
         self.offer = None;
         self.is_elsewhere = false;
     }

@@ -9,7 +9,6 @@ use super::side::TransportNews;
 use super::{CallOutput, CallTimer, Calls};
 use crate::address::Address;
 use crate::border::{MediaCommand, Side};
-use crate::config::TrunkConfig;
 use crate::description::{Description, Transport, TransportInfo};
 use crate::id::{BridgeId, CallId, LegId, Room};
 use crate::leg::{End, EndReason, LegCommand, LegEvent, Offering};
@@ -139,16 +138,9 @@ impl Calls {
         let call = self.by_leg.get(&leg).and_then(|id| self.calls.get(id));
         let trunk = call.and_then(|call| {
             let early = call.answered.is_none() && leg != call.caller && leg.room == Room::Sip;
-            call.trunk.as_ref().filter(|_| early)
+            self.config.trunk(call.trunk.as_deref().filter(|_| early)?)
         });
-        trunk.is_some_and(|name| {
-            let known = |trunk: &&TrunkConfig| trunk.name == *name;
-            self.config
-                .trunks
-                .iter()
-                .find(known)
-                .is_some_and(|trunk| trunk.early_media)
-        })
+        trunk.is_some_and(|trunk| trunk.early_media)
     }
 
     /// Sound comes before the answer: the caller is connected to it. Nothing counts as answered

@@ -245,8 +245,8 @@ impl Calls {
     }
 
     fn takes_texts(&self, name: &str) -> bool {
-        let mut trunks = self.config.trunks.iter();
-        trunks.any(|trunk| trunk.name == name && trunk.messages)
+        let trunk = self.config.trunk(name);
+        trunk.is_some_and(|trunk| trunk.messages)
     }
 
     fn keep_pace(&mut self, now: Instant, writer: &Address) -> Result<(), Undelivered> {

@@ -16,7 +16,7 @@ use super::{CallTimer, Calls, ending};
 use crate::address::Address;
 use crate::border::Side;
 use crate::description::{Description, Transport};
-use crate::id::{CallId, LegId, Role, Room};
+use crate::id::{CallId, LegId, Room};
 use crate::leg::{End, EndReason, LegCommand, LegEvent, Transfer};
 
 /// A leg that is called to take the place of another.
@@ -35,12 +35,12 @@ pub(super) struct Moving {
 
 /// Who is called in a transfer, and how.
 #[derive(Debug)]
-struct Wanted {
+pub(super) struct Wanted {
     from: Address,
-    to: Address,
+    pub(super) to: Address,
     replaces: Option<String>,
     /// Trunks that were not tried yet.
-    trunks: VecDeque<String>,
+    pub(super) trunks: VecDeque<String>,
 }
 
 impl Calls {
@@ -80,16 +80,9 @@ impl Calls {
         let user = user.ok_or_else(|| {
             End::because(EndReason::Forbidden, "nobody stays who may make the call")
         })?;
-        Self::can_move(call, leg)?;
-        self.dialplan
-            .outgoing(&user, to)
-            .map_err(|refusal| End::because(refusal.reason, refusal.text))?;
+        let wanted = self.wanted(call, leg, &user, to, replaces)?;
         self.count_transfer(now, call, &user)?;
-        let begun = self.begin_transfer(now, call, leg, &user, to, replaces);
-        if begun.is_err() {
-            self.uncount_transfer(call);
-        }
-        begun
+        self.begin_transfer(now, call, leg, wanted)
     }
 
     /// Counts a call that is made within another one: against those of the user in a minute; and, since
@@ -127,36 +120,29 @@ impl Calls {
         }
     }
 
-    /// What is spoken where `leg` may be replaced; an error if this is no point of the call to do so.
-    fn can_move(call: &mut Call, leg: LegId) -> Result<Encoding, End> {
-        let running = matches!(call.state, State::Up) && call.answered.is_some();
-        let is_idle = call.moving.is_none() && call.referring.is_none();
-        let stays = call.side_of(leg).other();
-        let spoken = call.side_mut(stays).and_then(|media| media.encoding);
-        spoken.filter(|_| running && is_idle).ok_or_else(|| {
-            End::because(
-                EndReason::NotAcceptable,
-                "no transfer at this point of a call",
-            )
-        })
-    }
-
-    /// Calls `to` in the place of `leg`, with the rights of `user`.
-    pub(super) fn begin_transfer(
-        &mut self,
-        now: Instant,
+    /// A call to `to` in the place of `leg`, with the rights of `user`; an error if there is none, or if
+    /// this is no point of the call for one.
+    pub(super) fn wanted(
+        &self,
         call: &mut Call,
         leg: LegId,
         user: &BareJid,
         to: &Address,
         replaces: Option<String>,
-    ) -> Result<(), End> {
-        Self::can_move(call, leg)?;
+    ) -> Result<Wanted, End> {
+        let stays = call.side_of(leg).other();
+        let speaks = call.side_mut(stays).is_some_and(|m| m.encoding.is_some());
+        if !speaks || !call.is_settled() {
+            return Err(End::because(
+                EndReason::NotAcceptable,
+                "no transfer at this point of a call",
+            ));
+        }
         let outgoing = self
             .dialplan
             .outgoing(user, to)
             .map_err(|refusal| End::because(refusal.reason, refusal.text))?;
-        let wanted = Wanted {
+        Ok(Wanted {
             // Whom a hidden channel conceals is concealed from everybody whom the call comes to.
             from: match call.conceals {
                 true => Address::Anonymous,
@@ -165,8 +151,22 @@ impl Calls {
             to: to.clone(),
             replaces,
             trunks: self.by_health(outgoing.trunks),
-        };
-        self.next_move(now, call, leg, wanted)?;
+        })
+    }
+
+    /// Calls whoever is `wanted` in the place of `leg`. If that cannot even begin, the call counts as
+    /// before.
+    pub(super) fn begin_transfer(
+        &mut self,
+        now: Instant,
+        call: &mut Call,
+        leg: LegId,
+        wanted: Wanted,
+    ) -> Result<(), End> {
+        if let Err(end) = self.next_move(now, call, leg, wanted) {
+            self.uncount_transfer(call);
+            return Err(end);
+        }
         let limit = now + self.config.call.ring_limit;
         self.timers.set((call.id, CallTimer::Transfer), limit);
         Ok(())
@@ -184,20 +184,9 @@ impl Calls {
         let spoken = call.side_mut(stays).and_then(|media| media.encoding);
         let spoken: Vec<Encoding> = spoken.into_iter().collect();
         let (trunk, encodings) = self.next_trunk(&mut wanted.trunks, &spoken)?;
-        let local = self.local_end(now, call, Room::Sip)?;
-        *self.trunk_calls.entry(trunk.clone()).or_default() += 1;
-        self.last_leg += 1;
-        let callee = LegId {
-            room: Room::Sip,
-            role: Role::Callee,
-            number: self.last_leg,
-        };
-        let mut media = SideMedia::new(local, self.keying(Some(&trunk)), true);
-        media.habits = self.habits(Some(&trunk));
-        let mut stream = self.offered_stream(call.worker, Room::Sip, &media, &encodings);
-        let beyond = call.side_mut(stays).and_then(|media| media.peer.as_ref());
-        negotiate::ask_for_packets(&mut stream, beyond);
-        media.ours = Some(stream.clone());
+        let place = (Room::Sip, Some(trunk.as_str()));
+        let (callee, media, stream) = self.new_callee(now, call, place, &encodings, stays)?;
+        self.count_at(&trunk);
         self.by_leg.insert(callee, call.id);
         let command = LegCommand::Offer {
             from: wanted.from.clone(),
@@ -449,7 +438,7 @@ impl Calls {
                 media,
             };
             if let Some(trunk) = trunk {
-                *table.trunk_calls.entry(trunk.to_owned()).or_default() += 1;
+                table.count_at(trunk);
                 table.pass_trunk(call, old, leg, trunk.to_owned());
             }
             let side = table.take_place(call, old, new);

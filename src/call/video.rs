@@ -124,7 +124,7 @@ impl Calls {
                 transport,
                 rejected: false,
             };
-            video.describe(stream.clone());
+            video.describe(Some(stream.clone()));
             stream
         });
         if let Some(media) = call.media_mut(leg) {

@@ -92,6 +92,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// The trunk of this name.
+    pub fn trunk(&self, name: &str) -> Option<&TrunkConfig> {
+        self.trunks.iter().find(|trunk| trunk.name == name)
+    }
+
     /// The country where a user dials: that of the own number, else everybody's.
     pub fn home_of(&self, user: &BareJid) -> Option<Country> {
         let mut numbers = self.numbers.iter();

@@ -451,7 +451,7 @@ fn room(config: &Config) -> XmppRoomConfig {
 /// is up.
 fn pictures(config: &Config) -> Vec<(RouteMatch, bool)> {
     let has_video = |name: &String| {
-        let named = config.trunks.iter().find(|trunk| trunk.name == *name);
+        let named = config.trunk(name);
         named.is_some_and(|trunk| trunk.video)
     };
     let routes = config.routes.iter();

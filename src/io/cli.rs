@@ -416,8 +416,7 @@ pub fn route(
     writeln!(out, "called   {to}")?;
     writeln!(out, "caller   {}", way.caller)?;
     for name in &way.trunks {
-        let uri = config.trunks.iter().find(|t| t.name == *name);
-        let uri = uri.map_or("", |t| t.uri.as_str());
+        let uri = config.trunk(name).map_or("", |t| t.uri.as_str());
         writeln!(out, "trunk    {name}: {uri}")?;
     }
     writeln!(out, "why      {}", way.why)?;

@@ -118,6 +118,26 @@ fn a_call_that_fails_says_at_which_trunk() {
 }
 
 #[test]
+fn a_call_that_finds_no_port_at_the_next_trunk_is_counted_at_none() {
+    let mut desk = Desk::with(|config| {
+        config.trunks[0].max_calls = None;
+        config.access.max_calls_per_user = 9;
+    });
+    let leg = |number| LegId { number, ..JULIET };
+    desk.event(leg(1), dials(later()));
+    let (first, ..) = desk.offers().remove(0);
+    for n in 2..=5 {
+        desk.event(leg(n), dials(later()));
+    }
+    desk.event(first, LegEvent::Ended(EndReason::NoRoute.into()));
+    assert_eq!(desk.calls.census().trunk_calls, 4);
+    for n in 2..=5 {
+        desk.event(leg(n), LegEvent::Ended(EndReason::Cancelled.into()));
+    }
+    desk.assert_empty();
+}
+
+#[test]
 fn a_trunk_that_is_down_is_tried_last() {
     let mut desk = Desk::new();
     desk.calls.set_trunk_up("first".to_owned(), false);
