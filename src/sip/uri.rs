@@ -258,6 +258,11 @@ impl Uri {
     /// What was dialled: the user part (or the `tel:` number) without its `;` parameters, without
     /// password, and without visual separators if it is a number then.
     pub fn dialled(&self) -> String {
+        self.number().unwrap_or_else(|user| user)
+    }
+
+    /// The same: a number, or else what was dialled.
+    fn number(&self) -> Result<String, String> {
         let user = self.user();
         let user = user.split_once(';').map_or(&*user, |(user, _)| user);
         let digits: String = user
@@ -269,7 +274,11 @@ impl Uri {
             && number
                 .chars()
                 .all(|c| c.is_ascii_digit() || matches!(c, '*' | '#'));
-        if is_number { digits } else { user.to_owned() }
+        if is_number {
+            Ok(digits)
+        } else {
+            Err(user.to_owned())
+        }
     }
 
     /// Who this is. Global numbers in `tel:` or in the user part are numbers, whether or not
@@ -304,15 +313,9 @@ impl Uri {
         if host == "anonymous.invalid" || dialled.eq_ignore_ascii_case("anonymous") {
             return Some(Address::Anonymous);
         }
-        // What goes with a number is about its way there (RFC 4694), and no part of it.
-        let is_number = dialled
-            .bytes()
-            .all(|b| b.is_ascii_digit() || b"+*#".contains(&b));
         Some(Address::Sip(SipAddress {
-            user: match is_number && !dialled.is_empty() {
-                true => dialled,
-                false => self.user(),
-            },
+            // What goes with a number is about its way there (RFC 4694), and no part of it.
+            user: self.number().unwrap_or_else(|_| self.user()),
             host,
             port: self.port(),
         }))

@@ -9,10 +9,7 @@ use crate::sip::transaction::drive::{Hop, Outcome, SizeRule};
 use crate::sip::transaction::table::{ClientId, User};
 use crate::sip::wire::{CSeq, Message, Method, Name};
 
-use super::{Session, SessionId};
-
-/// Challenges of one request that are answered: one by the server, one by a proxy.
-const MAX_CHALLENGES: u8 = 2;
+use super::{MAX_CHALLENGES, Session, SessionId};
 
 impl Sip {
     /// How such a request fared.
@@ -63,8 +60,7 @@ impl Sip {
             local: Some(flow.local),
             size: SizeRule::Keep,
         };
-        self.authorize(session.trunk, &hop, &mut request);
-        let _ = self.send_request(now, request, &hop, user);
+        let _ = self.send_authorized(now, session.trunk, request, &hop, user);
     }
 }
 

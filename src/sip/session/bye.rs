@@ -13,10 +13,7 @@ use crate::sip::{Sip, TimerKey};
 use super::ack::Handshake;
 use super::prack::Overtaken;
 use super::timer::SessionTimer;
-use super::{Session, State, Up};
-
-/// Challenges of one BYE that are answered: one by the server, one by a proxy.
-const MAX_CHALLENGES: u8 = 2;
+use super::{MAX_CHALLENGES, Session, State, Up};
 
 /// A call whose leg has ended and whose BYE is not yet through.
 #[derive(Debug)]
@@ -81,9 +78,9 @@ impl Sip {
         if let Some(value) = &leaving.why {
             bye.push(Name::Reason, value);
         }
-        let hop = self.hop_of(&leaving.dialog);
-        self.authorize(session.trunk, &hop, &mut bye);
-        session.state = match self.send_request(now, bye, &hop, User::Bye(session.id)) {
+        let user = User::Bye(session.id);
+        let sent = self.send_within(now, session.trunk, bye, &leaving.dialog, user);
+        session.state = match sent {
             Ok(_) => State::Leaving(leaving),
             Err(_) => State::Over,
         };
@@ -91,11 +88,10 @@ impl Sip {
 
     /// Acknowledges nothing, but says BYE in a dialog that nobody wants: a fork that lost.
     pub(super) fn dismiss(&mut self, now: Instant, session: &Session, mut dialog: Dialog) {
-        let mut bye = dialog.request(Method::Bye);
-        let hop = self.hop_of(&dialog);
-        self.authorize(session.trunk, &hop, &mut bye);
+        let bye = dialog.request(Method::Bye);
+        let user = User::Aside(session.id, 0);
         // A fork that cannot be reached cannot be told.
-        let _ = self.send_request(now, bye, &hop, User::Aside(session.id, 0));
+        let _ = self.send_within(now, session.trunk, bye, &dialog, user);
     }
 
     /// How our BYE fared.

@@ -200,11 +200,11 @@ impl Sip {
             request.push(Name::SessionExpires, seconds.to_string());
             request.push(Name::MinSe, MIN_SE.to_string());
         }
-        self.authorize(session.trunk, &calling.hop, &mut request);
         let number = calling.request.cseq().map_or(1, |cseq| cseq.number);
         let next = format!("{} INVITE", number + 1);
         calling.request.headers.set(Name::CSeq, &next);
-        match self.send_request(now, request, &calling.hop, User::Invite(session.id)) {
+        let user = User::Invite(session.id);
+        match self.send_authorized(now, session.trunk, request, &calling.hop, user) {
             Ok(invite) => {
                 session.invites.push(invite);
                 calling.invite = invite;

@@ -52,16 +52,13 @@ impl Sip {
             return;
         }
         let body = format!("Signal={}\r\nDuration={DURATION_MS}\r\n", digit.as_char());
-        let mut info = up
+        let info = up
             .dialog
             .request(Method::Info)
             .with_body("application/dtmf-relay", body);
-        if let State::Up(up) = &session.state {
-            let hop = self.hop_of(&up.dialog);
-            self.authorize(session.trunk, &hop, &mut info);
-            // A key that cannot be sent is lost; the call is not.
-            let _ = self.send_request(now, info, &hop, User::Aside(session.id, 0));
-        }
+        let user = User::Aside(session.id, 0);
+        // A key that cannot be sent is lost; the call is not.
+        let _ = self.send_within(now, session.trunk, info, &up.dialog, user);
     }
 }
 

@@ -34,8 +34,10 @@ use crate::net::{Flow, SipTransport};
 use super::dialog::Dialog;
 use super::locate::{Place, literal};
 use super::transaction::drive::{Hop, SizeRule};
-use super::transaction::table::{ClientId, ServerId};
+use super::transaction::table::{ClientId, ServerId, User};
+use super::transport::Unreachable;
 use super::uri::{Scheme, Uri};
+use super::wire::Message;
 use super::{Sip, TimerKey};
 
 use ack::Handshake;
@@ -43,6 +45,9 @@ use call::Calling;
 use reinvite::Exchange;
 use said::Said;
 use timer::{Refresh, SessionTimer};
+
+/// Challenges of one request within a call that are answered: one by the server, one by a proxy.
+const MAX_CHALLENGES: u8 = 2;
 
 /// One call of the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -325,6 +330,19 @@ impl Sip {
                 session.state = other;
             }
         }
+    }
+
+    /// Sends a request of a dialog, with the credentials of its trunk.
+    pub(super) fn send_within(
+        &mut self,
+        now: Instant,
+        trunk: Option<usize>,
+        request: Message,
+        dialog: &Dialog,
+        user: User,
+    ) -> Result<ClientId, Unreachable> {
+        let hop = self.hop_of(dialog);
+        self.send_authorized(now, trunk, request, &hop, user)
     }
 
     /// Where the next request of a dialog goes. Names are not asked for in the middle of a call:

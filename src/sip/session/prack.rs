@@ -344,14 +344,12 @@ impl Sip {
                 method: Method::Invite,
             },
         };
-        let mut prack = early
+        let prack = early
             .dialog
             .request(Method::Prack)
             .with(Name::RAck, rack.to_string());
-        let hop = self.hop_of(&early.dialog);
-        self.authorize(trunk, &hop, &mut prack);
         // The callee repeats what was not acknowledged, and refuses the call in the end.
-        let _ = self.send_request(now, prack, &hop, User::Aside(session, 0));
+        let _ = self.send_within(now, trunk, prack, &early.dialog, User::Aside(session, 0));
         true
     }
 }

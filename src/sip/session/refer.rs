@@ -95,7 +95,7 @@ impl Sip {
             true => "terminated;reason=noresource",
             false => "active;expires=180",
         };
-        let mut request = up
+        let request = up
             .dialog
             .request(Method::Notify)
             .with(Name::Contact, "")
@@ -105,10 +105,9 @@ impl Sip {
                 "message/sipfrag;version=2.0",
                 format!("SIP/2.0 {status} {}\r\n", reason_phrase(status)),
             );
-        let hop = self.hop_of(&up.dialog);
-        self.authorize(session.trunk, &hop, &mut request);
+        let user = User::Aside(session.id, 0);
         // Whoever does not want to know is not told.
-        let _ = self.send_request(now, request, &hop, User::Aside(session.id, 0));
+        let _ = self.send_within(now, session.trunk, request, &up.dialog, user);
     }
 
     /// The leg whose place an INVITE takes. The error is the status that refuses it.

@@ -12,10 +12,7 @@ use crate::sip::uri::Uri;
 use crate::sip::wire::{Message, Method, Name, Params};
 use crate::sip::{ALLOW, SUPPORTED, Sip, reason};
 
-use super::{Session, SessionId, State};
-
-/// Challenges of one REFER that are answered: one by the server, one by a proxy.
-const MAX_CHALLENGES: u8 = 2;
+use super::{MAX_CHALLENGES, Session, SessionId, State};
 
 /// What a peer has said that it can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,7 +103,7 @@ impl Sip {
         let State::Up(up) = &mut session.state else {
             return;
         };
-        let mut request = up
+        let request = up
             .dialog
             .request(Method::Refer)
             .with(Name::Contact, "")
@@ -116,9 +113,8 @@ impl Sip {
             .with(Name::Allow, ALLOW)
             .with(Name::Supported, SUPPORTED);
         let number = request.cseq().map_or(0, |cseq| cseq.number);
-        let hop = self.hop_of(&up.dialog);
-        self.authorize(session.trunk, &hop, &mut request);
-        match self.send_request(now, request, &hop, User::Refer(session.id)) {
+        let user = User::Refer(session.id);
+        match self.send_within(now, session.trunk, request, &up.dialog, user) {
             Ok(client) => {
                 up.referring = Some(Referring {
                     target,

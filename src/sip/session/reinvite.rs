@@ -17,12 +17,10 @@ use crate::sip::{ACCEPT, SUPPORTED, Sip, TimerKey};
 use super::ack::{Handshake, Held};
 use super::said::{Heard, heard, held, offered, wanted};
 use super::timer::{Refresh, SessionTimer};
-use super::{Asked, KeyWay, Session, SessionId, State, Up};
+use super::{Asked, KeyWay, MAX_CHALLENGES, Session, SessionId, State, Up};
 
 /// Glares of one offer before it counts as refused.
 const MAX_GLARES: u8 = 8;
-/// Challenges of one re-INVITE that are answered.
-const MAX_CHALLENGES: u8 = 2;
 
 /// An offer under way within a call.
 #[derive(Debug)]
@@ -100,13 +98,9 @@ impl Sip {
         let says_so = |s: &Stream| !s.rejected && !s.direction.receives();
         let is_over = !hold && !held && !last.streams.iter().any(says_so);
         let offer = wanted(last, hold);
-        if is_over
-            || offer
-                .streams
-                .iter()
-                .map(|s| s.direction)
-                .eq(last.streams.iter().map(|s| s.direction))
-        {
+        let pairs = offer.streams.iter().zip(&last.streams);
+        let mut changes = pairs.map(|(new, old)| new.direction != old.direction);
+        if is_over || !changes.any(|changes| changes) {
             return;
         }
         self.update(now, session, offer);
@@ -155,10 +149,9 @@ impl Sip {
             .with(Name::Allow, self.allow(session.trunk))
             .with(Name::Supported, SUPPORTED);
         request = up.refresh.ask(request);
-        let mut request = request.with_body("application/sdp", session.said.offer(&ours.offer));
-        let hop = self.hop_of(&up.dialog);
-        self.authorize(session.trunk, &hop, &mut request);
-        match self.send_request(now, request, &hop, User::Reinvite(session.id)) {
+        let request = request.with_body("application/sdp", session.said.offer(&ours.offer));
+        let user = User::Reinvite(session.id);
+        match self.send_within(now, session.trunk, request, &up.dialog, user) {
             Ok(client) => {
                 session.invites.push(client);
                 ours.client = Some(client);

@@ -363,10 +363,9 @@ impl Sip {
                     .request(Method::Update)
                     .with(Name::Contact, "")
                     .with(Name::Supported, "timer");
-                let mut request = up.refresh.ask(request);
-                let hop = self.hop_of(&up.dialog);
-                self.authorize(session.trunk, &hop, &mut request);
-                let sent = self.send_request(now, request, &hop, User::Update(session.id));
+                let request = up.refresh.ask(request);
+                let user = User::Update(session.id);
+                let sent = self.send_within(now, session.trunk, request, &up.dialog, user);
                 if sent.is_err() {
                     self.refresh_again(now, session.id, None);
                 }

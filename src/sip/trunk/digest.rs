@@ -4,11 +4,14 @@
 //! start. How often one request is tried again is bounded by whoever sends it. Only the trunk's own
 //! servers are answered: not whom they redirect to, nor whom a dialog goes on with.
 
+use std::time::Instant;
+
 use crate::config::{Secret, TrunkConfig};
 use crate::sip::Sip;
 use crate::sip::auth::{Credentials, DigestClient};
 use crate::sip::transaction::drive::Hop;
-use crate::sip::transaction::table::ClientId;
+use crate::sip::transaction::table::{ClientId, User};
+use crate::sip::transport::Unreachable;
 use crate::sip::wire::{Message, Name};
 
 /// The account at a trunk.
@@ -33,6 +36,19 @@ impl Digest {
 }
 
 impl Sip {
+    /// Sends a request of a trunk, with its credentials where they may go.
+    pub(in crate::sip) fn send_authorized(
+        &mut self,
+        now: Instant,
+        trunk: Option<usize>,
+        mut request: Message,
+        hop: &Hop,
+        user: User,
+    ) -> Result<ClientId, Unreachable> {
+        self.authorize(trunk, hop, &mut request);
+        self.send_request(now, request, hop, user)
+    }
+
     /// Makes a request one for `hop`: the trunk's own servers get credentials, if a challenge is
     /// known. Nobody else does, wherever the trunk sends us, as whoever has an answer to a nonce can
     /// search for the password; and nobody else gets what is asserted to those alone (RFC 3325 §7).

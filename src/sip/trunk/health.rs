@@ -160,9 +160,9 @@ impl Sip {
         if let Some(route) = &trunk.route {
             request.push(Name::Route, route);
         }
-        self.authorize(Some(index), hop, &mut request);
         let user = User::Health(index);
-        if self.send_request(now, request, hop, user).is_err() {
+        let sent = self.send_authorized(now, Some(index), request, hop, user);
+        if sent.is_err() {
             self.unhealthy(now, index, None);
         }
     }

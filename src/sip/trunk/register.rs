@@ -197,11 +197,11 @@ impl Sip {
     /// Asks the next server.
     fn register_next(&mut self, now: Instant, index: usize) {
         while let Some(hop) = self.registration(index).and_then(|r| r.hops.pop_front()) {
-            let Some(mut request) = self.write_register(index) else {
+            let Some(request) = self.write_register(index) else {
                 break;
             };
-            self.authorize(Some(index), &hop, &mut request);
-            if let Ok(client) = self.send_request(now, request, &hop, User::Register(index)) {
+            let user = User::Register(index);
+            if let Ok(client) = self.send_authorized(now, Some(index), request, &hop, user) {
                 if let Some(registration) = self.registration(index) {
                     registration.asked = Some((client, hop));
                 }
