@@ -31,6 +31,15 @@ impl SipTransport {
         }
     }
 
+    /// As in the configuration and in URIs: `udp`, `tcp`, `tls`.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+
     /// The port when a URI gives none: 5060, or 5061 for TLS.
     pub fn default_port(self) -> u16 {
         match self {

@@ -342,7 +342,7 @@ impl Notes {
                 continue;
             };
             let key = format!("trunk[{index}].{name}");
-            let scheme = kind.as_str().to_ascii_lowercase();
+            let scheme = kind.scheme();
             let what_then = match kind {
                 SipTransport::Udp => "no request can go there",
                 SipTransport::Tcp | SipTransport::Tls => {
@@ -525,7 +525,7 @@ impl Notes {
             kind.is_reliable() && (both || takes_that_of(*other, *listen))
         });
         if let Some((kind, other)) = other {
-            let scheme = kind.as_str().to_ascii_lowercase();
+            let scheme = kind.scheme();
             self.wrong(
                 "admin.listen",
                 format!(

@@ -55,7 +55,7 @@ impl Config {
         } = sip;
         let listen: Vec<String> = listen
             .iter()
-            .map(|(t, socket)| format!("{}://{socket}", t.as_str().to_lowercase()))
+            .map(|(t, socket)| format!("{}://{socket}", t.scheme()))
             .collect();
         let from = told(*advertise, "the address that each packet leaves from");
         writeln!(out, "sip      listens on {}", listen.join(", "))?;

@@ -18,12 +18,10 @@ use tokio_xmpp::xmlstream::{
 };
 
 use super::component::{QuickAck, connect};
-use crate::xmpp::stanza::element;
+use crate::xmpp::jingle::NS_JMI;
+use crate::xmpp::stanza::{NS_CLIENT, NS_DELAY, element};
 
-const CLIENT: &str = "jabber:client";
 const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
-const DELAY: &str = "urn:xmpp:delay";
-const JINGLE_MESSAGE: &str = "urn:xmpp:jingle-message:0";
 const LOGIN_LIMIT: Duration = Duration::from_secs(15);
 
 /// Why a login failed.
@@ -106,7 +104,8 @@ impl ClientLink {
                 let tcp = connect(addresses.as_slice()).await.map_err(unreachable)?;
                 let stream = BufStream::new(QuickAck(tcp));
                 let pending =
-                    initiate_stream(stream, CLIENT, header(account), Timeouts::default()).await?;
+                    initiate_stream(stream, NS_CLIENT, header(account), Timeouts::default())
+                        .await?;
                 return Self::authenticate(pending, ChannelBinding::None, account, password).await;
             }
             let mut failed = None;
@@ -134,7 +133,7 @@ impl ClientLink {
     ) -> Result<Self, LoginError> {
         let jid = Jid::from(account.clone());
         let (pending, binding) = StartTlsServerConnector(dns)
-            .connect(&jid, CLIENT, Timeouts::default())
+            .connect(&jid, NS_CLIENT, Timeouts::default())
             .await?;
         Self::authenticate(pending, binding, account, password).await
     }
@@ -180,7 +179,7 @@ impl ClientLink {
 
     /// Logs out: the server then knows at once that the device is gone.
     pub async fn close(self) {
-        let gone = element("presence", CLIENT)
+        let gone = element("presence", NS_CLIENT)
             .attr("type", "unavailable")
             .build();
         let _ = self.sender.send(gone).await;
@@ -235,7 +234,7 @@ async fn next<S: AsyncReadAndWrite>(
 async fn bind<S: AsyncReadAndWrite>(
     stream: &mut XmlStream<S, Element>,
 ) -> Result<FullJid, LoginError> {
-    let request = element("iq", CLIENT)
+    let request = element("iq", NS_CLIENT)
         .attr("type", "set")
         .attr("id", "bind")
         .child(element("bind", BIND).build())
@@ -257,8 +256,8 @@ async fn bind<S: AsyncReadAndWrite>(
 
 /// True for a word about a call that is over by now: the server kept it for us (XEP-0203).
 fn is_late(stanza: &Element) -> bool {
-    let is_of_a_call = |payload: &Element| payload.ns() == JINGLE_MESSAGE;
-    stanza.has_child("delay", DELAY) && stanza.children().any(is_of_a_call)
+    let is_of_a_call = |payload: &Element| payload.ns() == NS_JMI;
+    stanza.has_child("delay", NS_DELAY) && stanza.children().any(is_of_a_call)
 }
 
 async fn pump<S: AsyncReadAndWrite>(

@@ -55,9 +55,7 @@ pub async fn echo(listen: Vec<(SipTransport, SocketAddr)>) -> Result<(), EchoErr
     let shown: Vec<String> = config
         .listen
         .iter()
-        .map(|(transport, address)| {
-            format!("{}://{address}", transport.as_str().to_ascii_lowercase())
-        })
+        .map(|(transport, address)| format!("{}://{address}", transport.scheme()))
         .collect();
     super::print(&format!("ready sip={}", shown.join(",")));
     let bind = config

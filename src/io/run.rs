@@ -394,9 +394,7 @@ impl Running {
         let sip: Vec<String> = self
             .listen
             .iter()
-            .map(|(transport, address)| {
-                format!("{}://{address}", transport.as_str().to_ascii_lowercase())
-            })
+            .map(|(transport, address)| format!("{}://{address}", transport.scheme()))
             .collect();
         let media: Vec<String> = self
             .workers

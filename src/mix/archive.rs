@@ -13,14 +13,14 @@ use minidom::Node as XmlNode;
 use super::rights::Role;
 use super::store::{Change, Node};
 use super::{Mix, NS_MISC, Outcome, address, form, stamp};
-use crate::xmpp::stanza::{Condition, ErrorType, StanzaError, StanzaHead, element};
+use crate::xmpp::stanza::{
+    Condition, ErrorType, NS_CLIENT, NS_DELAY, StanzaError, StanzaHead, element,
+};
 
 /// XEP-0313.
 pub const NS_MAM: &str = "urn:xmpp:mam:2";
 const NS_RSM: &str = "http://jabber.org/protocol/rsm";
 const NS_FORWARD: &str = "urn:xmpp:forward:0";
-const NS_DELAY: &str = "urn:xmpp:delay";
-const NS_CLIENT: &str = "jabber:client";
 
 /// Messages of one answer, unless fewer are asked for; and at most.
 const PAGE: usize = 50;

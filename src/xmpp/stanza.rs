@@ -18,6 +18,8 @@ use crate::xmpp::text::Language;
 pub const NS_COMPONENT: &str = "jabber:component:accept";
 /// The namespace of a client's stanzas (RFC 6120 §4.8.3).
 pub const NS_CLIENT: &str = "jabber:client";
+/// What says when a stanza was written that comes late (XEP-0203).
+pub const NS_DELAY: &str = "urn:xmpp:delay";
 /// The namespace of the defined conditions and of error texts (RFC 6120 §8.3.3).
 pub const NS_STANZAS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
 

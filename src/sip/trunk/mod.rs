@@ -174,8 +174,7 @@ pub(super) fn retry_after(response: &Message) -> Option<Duration> {
 fn route_value(proxy: &TrunkUri) -> Option<String> {
     let mut uri = Uri::sip("", &proxy.host, proxy.port)?;
     if let Some(transport) = proxy.transport {
-        let transport = transport.as_str().to_ascii_lowercase();
-        uri = uri.with_param("transport", Some(&transport));
+        uri = uri.with_param("transport", Some(transport.scheme()));
     }
     Some(format!("<{}>", uri.with_param("lr", None)))
 }
@@ -202,14 +201,19 @@ impl Sip {
     /// The trunk that an address belongs to: by its networks, else by its servers. Of several
     /// accounts there, it is the one that the Request-URI names.
     pub(super) fn trunk_of(&self, ip: IpAddr, asked: Option<&str>) -> Option<usize> {
+        let first = |wanted: &dyn Fn(&Trunk) -> bool| self.trunks.iter().position(wanted);
+        let one =
+            first(&|trunk| trunk.covers(ip)).or_else(|| first(&|trunk| self.serves(trunk, ip)))?;
+        let is_there = |trunk: &Trunk| trunk.covers(ip) || self.serves(trunk, ip);
+        // What strangers ask for is not read, nor where there is no choice.
+        if self.trunks.iter().filter(|t| is_there(t)).nth(1).is_none() {
+            return Some(one);
+        }
         let user = asked
             .and_then(|uri| Uri::parse(uri).ok())
             .map(|uri| uri.user());
         let is_named = |trunk: &Trunk| user.as_ref().is_some_and(|user| trunk.is_our_account(user));
-        let first = |wanted: &dyn Fn(&Trunk) -> bool| self.trunks.iter().position(wanted);
-        first(&|trunk| is_named(trunk) && (trunk.covers(ip) || self.serves(trunk, ip)))
-            .or_else(|| first(&|trunk| trunk.covers(ip)))
-            .or_else(|| first(&|trunk| self.serves(trunk, ip)))
+        first(&|trunk| is_named(trunk) && is_there(trunk)).or(Some(one))
     }
 
     fn serves(&self, trunk: &Trunk, ip: IpAddr) -> bool {
