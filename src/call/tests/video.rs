@@ -208,6 +208,16 @@ fn whoever_has_no_pictures_gets_a_call_without() {
     assert_eq!(desk.offers().remove(0).1.streams.len(), 1);
 }
 
+/// Juliet, who is called, answers with pictures and is connected.
+fn takes_with_pictures(desk: &mut Desk, juliet: LegId) {
+    let answer = with_pictures(ice(vec![pcmu()], Setup::Active), vec![vp8(96)], true);
+    desk.event(juliet, LegEvent::Answered(answer));
+    desk.media(MediaEvent::Connected {
+        bridge: BridgeId(1),
+        side: Side::Callee,
+    });
+}
+
 #[test]
 fn pictures_come_from_a_trunk_that_has_them() {
     let mut desk = desk();
@@ -228,12 +238,7 @@ fn pictures_come_from_a_trunk_that_has_them() {
         panic!("{offer:?}")
     };
     assert_ne!(a.ufrag, b.ufrag);
-    let answer = with_pictures(ice(vec![pcmu()], Setup::Active), vec![vp8(96)], true);
-    desk.event(juliet, LegEvent::Answered(answer));
-    desk.media(MediaEvent::Connected {
-        bridge: BridgeId(1),
-        side: Side::Callee,
-    });
+    takes_with_pictures(&mut desk, juliet);
     let answer = desk.answer_to(TRUNK);
     assert_eq!(answer.streams[1].codecs, [vp8(111)]);
     assert!(!answer.streams[1].rejected);
@@ -257,12 +262,7 @@ fn a_trunk_that_bundles_is_answered_with_a_port_for_each() {
     }
     desk.event(TRUNK, event);
     let (juliet, ..) = desk.offers().remove(0);
-    let answer = with_pictures(ice(vec![pcmu()], Setup::Active), vec![vp8(96)], true);
-    desk.event(juliet, LegEvent::Answered(answer));
-    desk.media(MediaEvent::Connected {
-        bridge: BridgeId(1),
-        side: Side::Callee,
-    });
+    takes_with_pictures(&mut desk, juliet);
     let answer = desk.answer_to(TRUNK);
     assert!(!answer.bundle);
     let ports: Vec<_> = answer
